@@ -1,0 +1,464 @@
+"""The vocabulary: what a site needs, what is probed for it, and what came of it. Imports nothing of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import urlsplit
+
+# ---------------------------------------------------------------- what is documented
+
+
+class Status(StrEnum):
+    """Whether Microsoft still stands by an endpoint."""
+
+    ACTIVE = "active"
+    DEPRECATED = "deprecated"
+    RETIRED = "retired"
+
+
+class Support(StrEnum):
+    """Whether the documents allow something (TLS inspection, an authenticated proxy) on the way to an endpoint."""
+
+    SUPPORTED = "supported"
+    CONDITIONAL = "conditional"
+    UNSUPPORTED = "unsupported"
+    UNSPECIFIED = "unspecified"
+
+
+class Trust(StrEnum):
+    """Who must have issued the endpoint's certificate."""
+
+    PUBLIC = "public"
+    MICROSOFT_PRODUCT = "microsoft-product"  # roots that Windows ships and Linux trust stores lack
+    CUSTOMER = "customer"  # the operator's own certificate, as on a cloud management gateway
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRange:
+    """Versions of Configuration Manager (YYMM) that need an endpoint; both ends belong to it."""
+
+    first: str | None = None
+    last: str | None = None
+
+    def includes(self, version: str | None) -> bool:
+        """Whether `version` needs it; a site that does not say its version needs all."""
+        if version is None:
+            return True
+        return (self.first is None or int(self.first) <= int(version)) and (
+            self.last is None or int(version) <= int(self.last)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraPorts:
+    """Ports beyond those that are probed, which a firewall must open all the same."""
+
+    ports: str  # "10124-10139"
+    protocol: str
+    when: str
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One documented line. `pattern` is its text, and the label of that name."""
+
+    pattern: str
+    schemes: tuple[str, ...] = ("https",)
+    ports: tuple[int, ...] = ()  # empty: the scheme's own; else one per scheme in order, or any number for one scheme
+    path: str = "/"
+    probe: tuple[str, ...] = ()  # URL templates; empty: made from the pattern, or its representatives
+    method: str = "GET"
+    accept: frozenset[int] | None = None  # statuses that count as usable; None: Configuration Manager's own rule
+    status: Status = Status.ACTIVE
+    since: str | None = None  # when that status began, as the document dates it
+    why: str | None = None  # what stands behind that status
+    versions: VersionRange = VersionRange()
+    condition: str | None = None  # when the documents ask for it, in words
+    only_for: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # parameter -> the values that need this line
+    tls_inspection: Support = Support.UNSPECIFIED
+    authenticated_proxy: Support | None = None  # None: what holds for the role
+    trust: Trust = Trust.PUBLIC
+    extra_ports: tuple[ExtraPorts, ...] = ()
+    docs: str | None = None  # None: the group's
+    source: tuple[str, ...] = ()  # keys of the catalogue's sources
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Endpoints that one feature needs from one or more roles in one or more clouds."""
+
+    feature: str
+    title: str | None = None
+    docs: str | None = None
+    status: Status = Status.ACTIVE  # of each endpoint that does not say its own
+    roles: tuple[str, ...] = ()  # empty: every role of the site
+    clouds: tuple[str, ...] = ()  # empty: every cloud of the site
+    endpoints: tuple[Endpoint, ...] = ()
+    logs: tuple[str, ...] = ()  # the product's log files that show the same fault
+    messages: tuple[str, ...] = ()  # the product's status messages and components
+    troubleshooting: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Representative:
+    """A real host that stands for a wildcard."""
+
+    host: str
+    schemes: tuple[str, ...] = ()  # empty: those of the endpoint
+    source: tuple[str, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wildcard:
+    """What the documents tell about a wildcard: hosts below it, or why there are none."""
+
+    representatives: tuple[Representative, ...] = ()
+    stand_ins: tuple[str, ...] = ()  # hosts outside the wildcard that say something about it; not probed for it
+    none_found: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A site system role, or another place that speaks to the internet."""
+
+    slug: str
+    title: str
+    authenticated_proxy: Support = Support.UNSPECIFIED
+    proxy_note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """An Azure environment."""
+
+    slug: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A name that the operator gives and that templates use."""
+
+    name: str
+    meaning: str
+    regex: str | None = None  # what its value must match as a whole
+    default: str | None = None  # may itself be a template
+    values: tuple[str, ...] = ()  # closed set of values; empty: any
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All that is known about endpoints before a site is named."""
+
+    groups: tuple[Group, ...]
+    roles: Mapping[str, Role]
+    clouds: Mapping[str, Cloud]
+    parameters: Mapping[str, Parameter]
+    wildcards: Mapping[str, Wildcard]  # by host pattern, lower case
+    sources: Mapping[str, str]  # key -> citation
+
+
+# ---------------------------------------------------------------- what the operator says
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Which part of the catalogue this site needs. Empty roles or features: all of them."""
+
+    clouds: tuple[str, ...] = ("azure-public",)
+    roles: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    statuses: tuple[Status, ...] = (Status.ACTIVE,)
+    version: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """How probes are made. Durations in seconds."""
+
+    interval: float = 60.0
+    timeout: float = 10.0  # one attempt as a whole
+    attempts: int = 2
+    concurrency: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """Trust beyond the system's."""
+
+    ca_file: str | None = None  # PEM, added to the system's trust
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A web proxy. Its URL and password are secrets: only the name travels."""
+
+    name: str
+    url: str = field(repr=False)  # http://host:port, without credentials
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    no_proxy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration, every mistake already refused."""
+
+    site: Site = Site()
+    probing: Probing = Probing()
+    tls: TlsSettings = TlsSettings()
+    proxies: Mapping[str, Proxy] = field(default_factory=dict)
+    via: Mapping[str, str] = field(default_factory=dict)  # role -> proxy name; roles not named go direct
+    groups: tuple[Group, ...] = ()  # the operator's own, from group_files and groups
+
+
+# ---------------------------------------------------------------- what is probed
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Consumer:
+    """One label set: who needs it, and where."""
+
+    feature: str
+    role: str
+    cloud: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Use:
+    """One documented endpoint as one consumer needs it."""
+
+    consumer: Consumer
+    pattern: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """A URL that is really probed, how it is asked, and which answers it may give."""
+
+    url: str
+    method: str = "GET"
+    accept: frozenset[int] | None = None
+
+    @cached_property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+        return urlsplit(self.url).scheme
+
+    @cached_property
+    def host(self) -> str:
+        """The host name, or the address without brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @cached_property
+    def port(self) -> int:
+        """The port, also where the URL leaves it out."""
+        return urlsplit(self.url).port or DEFAULT_PORTS[self.scheme]
+
+
+DEFAULT_PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
+DIRECT: Final = "direct"
+
+
+class WhyUnprobed(StrEnum):
+    """Why a documented endpoint has no target."""
+
+    MISSING_PARAMETER = "missing_parameter"
+    NO_REPRESENTATIVE = "no_representative"
+    NOT_HTTP = "not_http"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One documented endpoint as one consumer needs it, with what is probed for it or why nothing is."""
+
+    use: Use
+    endpoint: Endpoint
+    docs: str | None
+    targets: tuple[Target, ...] = ()
+    why_unprobed: WhyUnprobed | None = None  # set exactly where there is no target
+    detail: str | None = None  # the same in words, with the remedy
+
+
+@dataclass(frozen=True, slots=True)
+class CheckKey:
+    """The identity of a probe: what is probed, and by which path."""
+
+    target: Target
+    proxy: str | None = None  # the proxy's name; None: direct
+
+    @property
+    def path(self) -> str:
+        """The path as it is labelled: `direct` or `proxy:NAME`."""
+        return DIRECT if self.proxy is None else f"proxy:{self.proxy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One physical probe, and all that it answers for."""
+
+    key: CheckKey
+    uses: tuple[Use, ...]  # sorted, no two alike
+
+    @property
+    def consumers(self) -> tuple[Consumer, ...]:
+        """Whose label sets it is counted under; each once, however many patterns it serves."""
+        return tuple(sorted({use.consumer for use in self.uses}))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All the work: checks by key, and what cannot be checked."""
+
+    checks: tuple[Check, ...] = ()
+    unprobed: tuple[Requirement, ...] = ()
+
+
+# ---------------------------------------------------------------- what came of it
+
+
+class Phase(StrEnum):
+    """The phases of a probe, in order, named as the ecosystem's black-box prober names them."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    PROXY = "proxy"  # the CONNECT exchange
+    TLS = "tls"
+    PROCESSING = "processing"  # request sent to response headers read
+
+
+class Reason(StrEnum):
+    """Why a probe failed: a closed set. The prefix names the phase (`dns` for resolve, `http` for processing)."""
+
+    DNS_NOT_FOUND = "dns_not_found"
+    DNS_TIMEOUT = "dns_timeout"
+    DNS_ERROR = "dns_error"
+    CONNECT_TIMEOUT = "connect_timeout"
+    CONNECT_REFUSED = "connect_refused"
+    CONNECT_UNREACHABLE = "connect_unreachable"
+    PROXY_UNREACHABLE = "proxy_unreachable"
+    PROXY_AUTH_REQUIRED = "proxy_auth_required"
+    PROXY_DENIED = "proxy_denied"
+    PROXY_ERROR = "proxy_error"
+    TLS_TIMEOUT = "tls_timeout"
+    TLS_UNTRUSTED = "tls_untrusted"
+    TLS_EXPIRED = "tls_expired"
+    TLS_HOSTNAME_MISMATCH = "tls_hostname_mismatch"
+    TLS_HANDSHAKE = "tls_handshake"
+    HTTP_TIMEOUT = "http_timeout"
+    HTTP_RESET = "http_reset"
+    HTTP_PROTOCOL = "http_protocol"
+    HTTP_STATUS = "http_status"
+    HTTP_BLOCKED = "http_blocked"
+    INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong: in which phase, the reason, and the words for a person."""
+
+    phase: Phase
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    """What the handshake showed."""
+
+    protocol: str | None = None
+    subject: str | None = None
+    issuer: str | None = None
+    not_after: float | None = None  # Unix time; the earliest in the chain that the server sent
+    intercepted: bool | None = None  # the chain ends in a CA that is not public; None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a probe saw on its way; each part only where the probe came that far."""
+
+    address: str | None = None
+    status: int | None = None
+    tls: TlsFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one probe. Phases are in seconds, in the order they were entered; the last one may have failed."""
+
+    key: CheckKey
+    started: float  # Unix time
+    phases: Mapping[Phase, float] = field(default_factory=dict)
+    evidence: Evidence = Evidence()
+    failure: Failure | None = None
+    attempts: int = 1
+
+    @property
+    def up(self) -> bool:
+        """Whether the target is usable from here."""
+        return self.failure is None
+
+    @property
+    def duration(self) -> float:
+        """Seconds: what the phases add up to."""
+        return sum(self.phases.values())
+
+    @property
+    def finished(self) -> float:
+        """Unix time of the end."""
+        return self.started + self.duration
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The last finished probe of a check, and what has held since."""
+
+    result: Result
+    since: float  # Unix time at which this state and reason began
+    last_success: float | None = None  # Unix time
+
+
+class EndpointState(StrEnum):
+    """The state of a documented endpoint for one consumer."""
+
+    UP = "up"
+    DOWN = "down"
+    UNPROBED = "unprobed"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointReadiness:
+    """One endpoint of a feature, and the checks behind it."""
+
+    use: Use
+    state: EndpointState
+    checks: tuple[CheckKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureReadiness:
+    """Whether a feature can work for one role in one cloud."""
+
+    consumer: Consumer
+    ready: bool | None  # None: a first result is pending, or nothing is probed
+    endpoints: tuple[EndpointReadiness, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The plan in force, the latest results, and what follows from them, all of one moment."""
+
+    plan: Plan
+    latest: Mapping[CheckKey, Latest]
+    features: tuple[FeatureReadiness, ...]
+    paths: Mapping[str, bool]  # `dns`, `direct`, `proxy:NAME` -> up; a path without a result is absent
