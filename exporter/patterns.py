@@ -1,0 +1,51 @@
+"""Read the notations of the documents: patterns with wildcards and placeholders, templates with parameters. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_HOST: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?((?:<[^<>]*>|\[[^\[\]]*\]|[^\s/?#:<>\[\]])*)", re.IGNORECASE)
+_OPEN: Final = re.compile(r"\*|<[^<>]*>")
+_PARAMETER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+
+def host_of(pattern: str) -> str:
+    """The host of a documented pattern, in lower case; empty where there is none.
+
+    A pattern is a bare host, `host/path` or a URL; `<placeholders with blanks>` and wildcards belong to the host.
+    """
+    match = _HOST.match(pattern)
+    return match[1].strip("[]").lower() if match else ""
+
+
+def is_wildcard(pattern: str) -> bool:
+    """Whether a pattern stands for many hosts. A star in the path does not make it one."""
+    return "*" in host_of(pattern)
+
+
+def matches_wildcard(pattern_host: str, host: str) -> bool:
+    """Whether a host lies under a wildcard: at any depth, never the apex. A star may stand inside a label."""
+    literals = _OPEN.split(pattern_host.lower())
+    expression = ".+".join(map(re.escape, literals))
+    labels = host.lower().removesuffix(".").split(".")
+    return all(labels) and re.fullmatch(expression, ".".join(labels)) is not None
+
+
+def parameters_of(template: str) -> tuple[str, ...]:
+    """The names in `{braces}`, each once, in order."""
+    return tuple(dict.fromkeys(_PARAMETER.findall(template)))
+
+
+def has_stray_braces(template: str) -> bool:
+    """Whether braces are left that do not enclose a name."""
+    return re.search(r"[{}]", _PARAMETER.sub("", template)) is not None
+
+
+def fill(template: str, parameters: Mapping[str, str]) -> tuple[str | None, tuple[str, ...]]:
+    """The template with its parameters filled in, or None and the names that are missing."""
+    missing = tuple(name for name in parameters_of(template) if name not in parameters)
+    if missing:
+        return None, missing
+    return _PARAMETER.sub(lambda match: parameters[match[1]], template), ()

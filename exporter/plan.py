@@ -1,0 +1,69 @@
+"""Turn wishes into work: (requirements, proxies, role -> proxy) -> Plan. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from exporter.model import Check, CheckKey, Plan, Proxy, Requirement, Target, Use
+
+
+def plan(requirements: Iterable[Requirement], proxies: Mapping[str, Proxy], via: Mapping[str, str]) -> Plan:
+    """The fewest probes that answer every requirement: one for each target and path.
+
+    Laws: no key twice; the same whatever the order of the requirements; every requirement ends in checks or unprobed.
+    """
+    uses: dict[CheckKey, set[Use]] = {}
+    unprobed: list[Requirement] = []
+    for requirement in requirements:
+        if not requirement.targets:
+            unprobed.append(requirement)
+        for target in requirement.targets:
+            key = CheckKey(target, _proxy_for(target, proxies, via.get(requirement.use.consumer.role)))
+            uses.setdefault(key, set()).add(requirement.use)
+    checks = (Check(key, tuple(sorted(users))) for key, users in uses.items())
+    return Plan(
+        checks=tuple(sorted(checks, key=lambda check: order(check.key))),
+        unprobed=tuple(sorted(unprobed, key=lambda requirement: requirement.use)),
+    )
+
+
+def order(key: CheckKey) -> tuple[str, str, str, tuple[int, ...]]:
+    """Where a check stands in any listing."""
+    target = key.target
+    return (target.url, key.path, target.method, tuple(sorted(target.accept or ())))
+
+
+def _proxy_for(target: Target, proxies: Mapping[str, Proxy], name: str | None) -> str | None:
+    """The name of the proxy that carries it, or None where the role or the proxy's exceptions say direct."""
+    if name is None or bypasses(proxies[name].no_proxy, target.host):
+        return None
+    return name
+
+
+def bypasses(no_proxy: Iterable[str], host: str) -> bool:
+    """Whether a host is reached without the proxy.
+
+    An entry is a host name, a suffix (`.corp.example`, which also means the name itself), an address, or a network
+    in CIDR notation; networks and addresses are compared with hosts that are written as addresses, never resolved.
+    """
+    return any(_covers(entry.lower(), host.lower(), _address(host)) for entry in no_proxy)
+
+
+def _covers(entry: str, host: str, address: IPv4Address | IPv6Address | None) -> bool:
+    if entry == "*":
+        return True
+    if address is not None:
+        try:
+            return address in ip_network(entry, strict=False)
+        except ValueError:
+            return False
+    bare = entry.removeprefix("*").removeprefix(".")
+    return host == bare or (entry != bare and host.endswith(f".{bare}"))
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None

@@ -1,0 +1,174 @@
+"""Select what this site needs: (catalogue, the operator's groups, site) -> Requirements. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
+
+from exporter.model import (
+    DEFAULT_PORTS,
+    Catalogue,
+    Consumer,
+    Endpoint,
+    Group,
+    Requirement,
+    Site,
+    Status,
+    Target,
+    Use,
+    WhyUnprobed,
+)
+from exporter.patterns import fill, host_of, is_wildcard
+
+
+def requirements(catalogue: Catalogue, groups: Iterable[Group], site: Site) -> tuple[Requirement, ...]:
+    """Every documented endpoint that the site selects, once for each consumer; each with targets or with a reason."""
+    titled = tuple(groups)
+    docs_of = {group.feature: group.docs for group in reversed(titled) if group.docs}
+    values = _known_values(catalogue, site.parameters)
+    found: dict[Use, Requirement] = {}
+    for group in titled:
+        if site.features and group.feature not in site.features:
+            continue
+        for endpoint in group.endpoints:
+            if not _selected(endpoint, site):
+                continue
+            targets, why, detail = _targets(catalogue, endpoint, values)
+            for consumer in _consumers(catalogue, group, site):
+                use = Use(consumer, endpoint.pattern)
+                docs = endpoint.docs or group.docs or docs_of.get(group.feature)
+                new = Requirement(use, endpoint, docs, targets, why, detail)
+                found[use] = _merged(found[use], new) if use in found else new
+    return tuple(found[use] for use in sorted(found))
+
+
+def everything(catalogue: Catalogue, site: Site) -> Site:
+    """A site that needs all that is documented, with the parameters and the features of `site`."""
+    return replace(
+        site, clouds=tuple(catalogue.clouds), roles=tuple(catalogue.roles), statuses=tuple(Status), version=None
+    )
+
+
+def canonical(url: str) -> str:
+    """The one spelling of a URL: scheme and host in lower case, no default port, never an empty path."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    if parts.port is not None and parts.port != DEFAULT_PORTS.get(parts.scheme):
+        host = f"{host}:{parts.port}"
+    return urlunsplit((parts.scheme, host, parts.path or "/", parts.query, ""))
+
+
+def _selected(endpoint: Endpoint, site: Site) -> bool:
+    """Whether status, version and the operator's parameters ask for this line."""
+    return (
+        endpoint.status in site.statuses
+        and endpoint.versions.includes(site.version)
+        and all(site.parameters.get(name, values[0]) in values for name, values in endpoint.only_for.items())
+    )
+
+
+def _consumers(catalogue: Catalogue, group: Group, site: Site) -> Iterator[Consumer]:
+    roles = group.roles or site.roles or tuple(catalogue.roles)
+    for role in roles:
+        for cloud in group.clouds or site.clouds:
+            if (not site.roles or role in site.roles) and cloud in site.clouds:
+                yield Consumer(group.feature, role, cloud)
+
+
+def _merged(first: Requirement, second: Requirement) -> Requirement:
+    """Two lines with one text for one consumer (a catalogue line and the operator's own): all their targets.
+
+    Where both name a URL, the line that stands later says how it is asked.
+    """
+    targets = {target.url: target for target in (*first.targets, *second.targets)}
+    if not targets:
+        return second
+    return replace(second, targets=tuple(targets.values()), why_unprobed=None, detail=None)
+
+
+# ---------------------------------------------------------------- targets
+
+
+def _targets(
+    catalogue: Catalogue, endpoint: Endpoint, values: Mapping[str, str]
+) -> tuple[tuple[Target, ...], WhyUnprobed | None, str | None]:
+    """What is probed for an endpoint, or why nothing is."""
+    if not set(endpoint.schemes) & set(DEFAULT_PORTS):
+        return (), WhyUnprobed.NOT_HTTP, f"{'/'.join(endpoint.schemes)} cannot be probed by an HTTP request"
+    templates = endpoint.probe or tuple(_urls_of(catalogue, endpoint))
+    if not templates:
+        return (), WhyUnprobed.NO_REPRESENTATIVE, _why_no_host(catalogue, endpoint)
+    filled = [fill(template, values) for template in templates]
+    urls = dict.fromkeys(canonical(url) for url, _ in filled if url is not None)
+    if not urls:
+        missing = sorted({name for _, names in filled for name in names})
+        return (), WhyUnprobed.MISSING_PARAMETER, _how_to_give(catalogue, missing, values)
+    return tuple(Target(url, endpoint.method, endpoint.accept) for url in urls), None, None
+
+
+def _urls_of(catalogue: Catalogue, endpoint: Endpoint) -> Iterator[str]:
+    """URLs made from the pattern itself, or from the hosts that stand for a wildcard."""
+    pattern = endpoint.pattern
+    if "<" in pattern:
+        return
+    if is_wildcard(pattern):
+        known = catalogue.wildcards.get(host_of(pattern).lower())
+        scheme = urlsplit(pattern).scheme if "://" in pattern else ""
+        for representative in known.representatives if known else ():
+            wanted = (scheme,) if scheme else endpoint.schemes
+            usable = tuple(s for s in wanted if s in (representative.schemes or wanted))
+            yield from _spelled(representative.host, usable, endpoint)
+    elif "://" in pattern:
+        yield pattern
+    else:
+        yield from _spelled(host_of(pattern), endpoint.schemes, endpoint)
+
+
+def _spelled(host: str, schemes: tuple[str, ...], endpoint: Endpoint) -> Iterator[str]:
+    for scheme in schemes:
+        for port in _ports(scheme, endpoint):
+            yield f"{scheme}://{host}:{port}{endpoint.path}"
+
+
+def _ports(scheme: str, endpoint: Endpoint) -> tuple[int, ...]:
+    """The ports of one scheme: all that are given if it is the only one, else its own in order."""
+    if not endpoint.ports:
+        return (DEFAULT_PORTS[scheme],)
+    if len(endpoint.schemes) == 1:
+        return endpoint.ports
+    return (endpoint.ports[endpoint.schemes.index(scheme)],)
+
+
+def _why_no_host(catalogue: Catalogue, endpoint: Endpoint) -> str:
+    known = catalogue.wildcards.get(host_of(endpoint.pattern).lower())
+    if known and known.none_found:
+        return known.none_found
+    return "no host is known that stands for it: give `probe` URLs in a group of your own"
+
+
+# ---------------------------------------------------------------- parameters
+
+
+def _known_values(catalogue: Catalogue, given: Mapping[str, str]) -> dict[str, str]:
+    """What the operator gave, and the defaults that can be filled from it."""
+    values = dict(given)
+    pending = {p.name: p.default for p in catalogue.parameters.values() if p.default and p.name not in values}
+    while True:
+        known = {name: text for name, default in pending.items() if (text := fill(default, values)[0]) is not None}
+        if not known:
+            return values
+        values |= known
+        pending = {name: default for name, default in pending.items() if name not in known}
+
+
+def _how_to_give(catalogue: Catalogue, missing: Iterable[str], values: Mapping[str, str]) -> str:
+    """`set site.parameters.a` for plain names; for one with a default, what that default lacks."""
+    roots: dict[str, None] = {}
+    for name in missing:
+        parameter = catalogue.parameters.get(name)
+        lacking = fill(parameter.default, values)[1] if parameter and parameter.default else ()
+        roots |= dict.fromkeys(lacking or (name,))
+    return "set " + ", ".join(f"site.parameters.{name}" for name in roots)

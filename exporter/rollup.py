@@ -1,0 +1,89 @@
+"""What single results mean together: readiness of each feature, role and cloud, and shared causes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from exporter.model import (
+    CheckKey,
+    Consumer,
+    EndpointReadiness,
+    EndpointState,
+    FeatureReadiness,
+    Phase,
+    Plan,
+    Reason,
+    Result,
+    Use,
+)
+from exporter.patterns import is_wildcard
+
+_DNS = frozenset({Reason.DNS_TIMEOUT, Reason.DNS_ERROR, Reason.DNS_NOT_FOUND})
+_DIRECT = frozenset({Reason.CONNECT_TIMEOUT, Reason.CONNECT_REFUSED, Reason.CONNECT_UNREACHABLE})
+_PROXY = frozenset({Reason.PROXY_UNREACHABLE, Reason.PROXY_AUTH_REQUIRED})
+_SHARED_BY_AT_LEAST = {"dns": 2, "direct": 2}  # one dead endpoint is itself the likelier cause; a proxy names itself
+
+
+def features(plan: Plan, results: Mapping[CheckKey, Result]) -> tuple[FeatureReadiness, ...]:
+    """Readiness of every consumer of the plan, in order.
+
+    Law: turning one result from down to up never makes a feature worse.
+    """
+    checks: dict[Use, list[CheckKey]] = {requirement.use: [] for requirement in plan.unprobed}
+    for check in plan.checks:
+        for use in check.uses:
+            checks.setdefault(use, []).append(check.key)
+    endpoints: dict[Consumer, list[EndpointReadiness]] = {}
+    for use in sorted(checks):
+        keys = tuple(checks[use])
+        endpoints.setdefault(use.consumer, []).append(EndpointReadiness(use, _state(use, keys, results), keys))
+    return tuple(
+        FeatureReadiness(consumer, _ready([endpoint.state for endpoint in found]), tuple(found))
+        for consumer, found in endpoints.items()
+    )
+
+
+def paths(results: Collection[Result]) -> dict[str, bool]:
+    """Whether each shared dependency works: `dns`, `direct`, `proxy:NAME`; absent where nothing used it yet.
+
+    A path is down only if nothing through it works and every failure points at it; without a proxy in the way, the
+    failures of two targets at least.
+    """
+    used: dict[str, list[bool]] = {}
+    for result in results:
+        if result.key.proxy is None:
+            used.setdefault("dns", []).append(_points_at(result, _DNS))
+            if Phase.CONNECT in result.phases:
+                used.setdefault("direct", []).append(_points_at(result, _DIRECT))
+        else:
+            used.setdefault(result.key.path, []).append(_points_at(result, _PROXY))
+    return {
+        path: not (all(blames) and len(blames) >= _SHARED_BY_AT_LEAST.get(path, 1)) for path, blames in used.items()
+    }
+
+
+def _points_at(result: Result, reasons: Collection[Reason]) -> bool:
+    return result.failure is not None and result.failure.reason in reasons
+
+
+def _state(use: Use, keys: Iterable[CheckKey], results: Mapping[CheckKey, Result]) -> EndpointState:
+    """Usable when every target is; a wildcard when at least one is."""
+    states = [results[key].up if key in results else None for key in keys]
+    if not states:
+        return EndpointState.UNPROBED
+    if is_wildcard(use.pattern):
+        decisive, verdict, otherwise = True, EndpointState.UP, EndpointState.DOWN
+    else:
+        decisive, verdict, otherwise = False, EndpointState.DOWN, EndpointState.UP
+    if decisive in states:
+        return verdict
+    return EndpointState.PENDING if None in states else otherwise
+
+
+def _ready(states: Collection[EndpointState]) -> bool | None:
+    """No while anything needed is down; else not known while a first result is pending or nothing is probed."""
+    if EndpointState.DOWN in states:
+        return False
+    if EndpointState.PENDING in states or EndpointState.UP not in states:
+        return None
+    return True
