@@ -1,0 +1,189 @@
+"""Name what went wrong: (phase, exception or answer) -> Failure. Pure."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Final
+
+import httpcore
+
+from exporter.model import Failure, Phase, Reason, Target
+
+# Statuses that Configuration Manager's own endpoint check (version 2010 and later) counts as failed; any other answer
+# counts as reachable. Source: "About the service connection point", Validate internet access.
+REFUSED: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        407: "proxy authentication required",
+        408: "request timeout",
+        426: "upgrade required",
+        451: "unavailable for legal reasons",
+        502: "bad gateway",
+        511: "network authentication required",
+        598: "network read timeout",
+        599: "network connect timeout",
+    }
+)
+_BLOCKED: Final = frozenset({451, 511})
+_SERVER_ERROR: Final = 500
+
+_NOT_FOUND: Final = frozenset(
+    {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME), 11001, 11004}  # the last two are Windows'
+)
+_OUR_OWN: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # out of sockets: not the target
+
+# OpenSSL's verification errors (x509_vfy.h), and those of Windows' chain policy, which truststore passes on.
+_EXPIRED: Final = frozenset({9, 10, 0x800B0101})  # not yet valid, expired, CERT_E_EXPIRED
+_MISMATCH: Final = frozenset({62, 64, 0x800B010F})  # host name, IP address, CERT_E_CN_NO_MATCH
+_UNKNOWN_ROOT: Final = frozenset({18, 19, 20, 21, 0x800B0109, 0x800B010A})  # CERT_E_UNTRUSTEDROOT, CERT_E_CHAINING
+
+_CONNECT_REASON: Final[Mapping[int, Reason]] = MappingProxyType(
+    {
+        errno.ETIMEDOUT: Reason.CONNECT_TIMEOUT,
+        errno.ECONNREFUSED: Reason.CONNECT_REFUSED,
+        errno.ECONNRESET: Reason.CONNECT_REFUSED,
+    }
+)
+
+
+class PeerClosed(ConnectionError):
+    """The other side closed the connection before it had answered."""
+
+
+class ProxyRefused(Exception):
+    """The proxy answered CONNECT with something other than success."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the proxy answered CONNECT with {status}")
+        self.status = status
+
+
+def classify(phase: Phase, error: BaseException, *, via_proxy: bool) -> Failure:
+    """The failure that an exception in `phase` stands for. Total: whatever is not known is an internal error."""
+    cause = specific(error)
+    if isinstance(cause, OSError) and cause.errno in _OUR_OWN:
+        return Failure(phase, Reason.INTERNAL_ERROR, f"this machine: {cause}")
+    match phase:
+        case Phase.RESOLVE | Phase.CONNECT if via_proxy and isinstance(cause, OSError | UnicodeError):
+            return Failure(phase, Reason.PROXY_UNREACHABLE, f"no connection to the proxy: {_words(cause)}")
+        case Phase.RESOLVE:
+            reason = _resolve_reason(cause)
+        case Phase.CONNECT:
+            reason = _connect_reason(cause)
+        case Phase.PROXY:
+            reason = _proxy_reason(cause)
+        case Phase.TLS:
+            reason = _tls_reason(cause)
+        case Phase.PROCESSING:
+            reason = _http_reason(cause)
+    return Failure(phase, reason, _words(cause))
+
+
+def judge(target: Target, status: int, *, via_proxy: bool) -> Failure | None:
+    """What an answer means: None where the target is usable."""
+    if target.accept is not None:
+        if status in target.accept:
+            return None
+        expected = ", ".join(str(accepted) for accepted in sorted(target.accept))
+        return Failure(Phase.PROCESSING, Reason.HTTP_STATUS, f"status {status}, expected {expected}")
+    if status not in REFUSED:
+        return None
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and via_proxy:
+        reason = Reason.PROXY_AUTH_REQUIRED
+    else:
+        reason = Reason.HTTP_BLOCKED if status in _BLOCKED else Reason.HTTP_STATUS
+    return Failure(Phase.PROCESSING, reason, f"status {status}, {REFUSED[status]}")
+
+
+REFUSED_BY_PROXY: Final = 407
+
+
+def unknown_root(error: BaseException) -> bool:
+    """Whether a verification failed because the chain ends in a root that is not trusted."""
+    cause = specific(error)
+    return isinstance(cause, ssl.SSLCertVerificationError) and _verify_code(cause) in _UNKNOWN_ROOT
+
+
+def specific(error: BaseException) -> BaseException:
+    """The first exception from the outside in that says something; wrappers and groups do not."""
+    return next((found for found in _unwrapped(error) if _telling(found)), error)
+
+
+def _unwrapped(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _unwrapped(inner)
+        return
+    yield error
+    deeper = error.__cause__ or error.__context__
+    if deeper is not None:
+        yield from _unwrapped(deeper)
+
+
+def _telling(error: BaseException) -> bool:
+    if isinstance(error, OSError):  # a bare OSError without a number is a wrapper; TimeoutError and ours need none
+        return error.errno is not None or type(error) is not OSError
+    return isinstance(error, UnicodeError | ProxyRefused | httpcore.ProtocolError)
+
+
+def _resolve_reason(cause: BaseException) -> Reason:
+    if isinstance(cause, socket.gaierror):
+        return Reason.DNS_NOT_FOUND if cause.errno in _NOT_FOUND else Reason.DNS_ERROR
+    if isinstance(cause, TimeoutError):
+        return Reason.DNS_TIMEOUT
+    # a name that cannot be put on the wire (a label over 63 characters) exists nowhere
+    return Reason.DNS_NOT_FOUND if isinstance(cause, UnicodeError) else Reason.INTERNAL_ERROR
+
+
+def _connect_reason(cause: BaseException) -> Reason:
+    if isinstance(cause, TimeoutError):
+        return Reason.CONNECT_TIMEOUT
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return _CONNECT_REASON.get(cause.errno, Reason.CONNECT_UNREACHABLE)
+    return Reason.INTERNAL_ERROR
+
+
+def _proxy_reason(cause: BaseException) -> Reason:
+    if isinstance(cause, ProxyRefused):
+        if cause.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return Reason.PROXY_AUTH_REQUIRED
+        return Reason.PROXY_DENIED if HTTPStatus.BAD_REQUEST <= cause.status < _SERVER_ERROR else Reason.PROXY_ERROR
+    return Reason.PROXY_ERROR if isinstance(cause, OSError | httpcore.ProtocolError) else Reason.INTERNAL_ERROR
+
+
+def _tls_reason(cause: BaseException) -> Reason:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        code = _verify_code(cause)
+        if code in _EXPIRED:
+            return Reason.TLS_EXPIRED
+        return Reason.TLS_HOSTNAME_MISMATCH if code in _MISMATCH else Reason.TLS_UNTRUSTED
+    if isinstance(cause, TimeoutError):
+        return Reason.TLS_TIMEOUT
+    return Reason.TLS_HANDSHAKE if isinstance(cause, OSError) else Reason.INTERNAL_ERROR
+
+
+def _http_reason(cause: BaseException) -> Reason:
+    if isinstance(cause, TimeoutError):
+        return Reason.HTTP_TIMEOUT
+    if isinstance(cause, OSError):
+        return Reason.HTTP_RESET
+    return Reason.HTTP_PROTOCOL if isinstance(cause, httpcore.RemoteProtocolError) else Reason.INTERNAL_ERROR
+
+
+def _verify_code(error: ssl.SSLCertVerificationError) -> int:
+    return int(getattr(error, "verify_code", 0)) & 0xFFFFFFFF  # Windows' codes may come signed
+
+
+def _words(cause: BaseException) -> str:
+    """An exception in words, without the class names and the doubled texts that `str` gives."""
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return str(getattr(cause, "verify_message", None) or cause)
+    if isinstance(cause, TimeoutError) and not str(cause):
+        return "no answer within the time-out"
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return str(cause) or type(cause).__name__
