@@ -1,0 +1,192 @@
+"""Put the parts together: files -> Deployment; a Deployment, a schedule and a Board -> the running exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import structlog
+from anyio.abc import TaskGroup
+from prometheus_client import CollectorRegistry
+
+from exporter import catalogue as shipped
+from exporter import config
+from exporter.metrics import Events, ReloadStatus, registry_for
+from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Snapshot
+from exporter.narrow import UNUSABLE, Narrowing
+from exporter.net import tls_context
+from exporter.plan import plan
+from exporter.probes import Network, run_check
+from exporter.requirements import everything, requirements
+from exporter.schedule import Pace, Schedule, probe_once
+from exporter.state import Board, Recorded
+
+log = structlog.get_logger("exporter")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a configuration comes from, and how the command line narrows it."""
+
+    config_file: Path | None = None
+    narrowing: Narrowing = field(default_factory=Narrowing)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A configuration turned into work."""
+
+    settings: Settings
+    plan: Plan
+
+
+def deploy(source: Source) -> Deployment:
+    """Read everything anew. Raises DocumentError with every mistake, and NarrowingError."""
+    catalogue, settings, groups = _read(source)
+    site = source.narrowing.applied(settings.site, catalogue, groups)
+    work = plan(requirements(catalogue, groups, site), settings.proxies, settings.via)
+    return Deployment(settings, work)
+
+
+def documented(source: Source, *, whole: bool) -> tuple[Requirement, ...]:
+    """What is documented for the selected site, or for any site at all. Raises what `deploy` raises."""
+    catalogue, settings, groups = _read(source)
+    site = everything(catalogue, settings.site) if whole else settings.site
+    return requirements(catalogue, groups, source.narrowing.applied(site, catalogue, groups))
+
+
+def _read(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...]]:
+    catalogue = shipped.load()
+    settings = config.load(source.config_file, catalogue)
+    return catalogue, settings, (*catalogue.groups, *settings.groups)
+
+
+def network_of(settings: Settings) -> Network:
+    """What the probes of these settings share. Reads the trust store, which takes a moment."""
+    return Network(tls_context(settings.tls), settings.proxies)
+
+
+class Exporter:
+    """The exporter as a service: probes on a timer, keeps the latest results, and reloads as a whole or not at all."""
+
+    def __init__(self, source: Source, deployment: Deployment, network: Network) -> None:
+        self._source = source
+        self._deployment = deployment
+        self._network = network
+        self._reloading = anyio.Lock()
+        self._schedule: Schedule | None = None
+        self.board = Board(deployment.plan)
+        self.registry: CollectorRegistry = registry_for(self.board.snapshot)
+        self._events = Events(self.registry)
+        self._events.adopt(deployment.plan)
+        self._reload_status = ReloadStatus(self.registry)
+        self._reload_status.tell(successful=True)
+
+    def start(self, group: TaskGroup) -> None:
+        """Begin to probe, in tasks of `group`."""
+        self._schedule = Schedule(group, self.probe, self)
+        self._reschedule()
+
+    async def probe(self, key: CheckKey, timeout: float | None = None) -> Result:  # noqa: ASYNC109 - an attempt's
+        """Probe once by the settings in force, each attempt within `timeout` if it is given. Records nothing."""
+        probing = self._deployment.settings.probing
+        if timeout is not None:
+            probing = replace(probing, timeout=min(probing.timeout, timeout / probing.attempts))
+        with self._events.in_flight.track_inprogress():
+            return await run_check(key, self._network, probing)
+
+    async def reload(self) -> None:
+        """Read the files again and swap the whole plan. Raises one of UNUSABLE, and then the old plan runs on."""
+        async with self._reloading:
+            try:
+                deployment = await anyio.to_thread.run_sync(deploy, self._source)
+                network = await anyio.to_thread.run_sync(network_of, deployment.settings)
+            except UNUSABLE as error:
+                self._reload_status.tell(successful=False)
+                for mistake in str(error).splitlines():
+                    log.error("configuration not reloaded", mistake=mistake)  # noqa: TRY400 - a person's mistake
+                raise
+            self._adopt(deployment, network)
+
+    def _adopt(self, deployment: Deployment, network: Network) -> None:
+        """Swap everything at once; nothing in here waits."""
+        self._deployment, self._network = deployment, network
+        self.board.adopt(deployment.plan)
+        self._events.adopt(deployment.plan)
+        self._reschedule()
+        self._reload_status.tell(successful=True)
+        log.info("configuration reloaded", checks=len(deployment.plan.checks), unprobed=len(deployment.plan.unprobed))
+
+    def _reschedule(self) -> None:
+        if self._schedule is not None:
+            probing = self._deployment.settings.probing
+            self._schedule.adopt(self.board.known(), Pace(probing.interval, probing.concurrency))
+
+    # ------------------------------------------------------------ the schedule's observer
+
+    def started(self, lag: float) -> None:
+        """Note how late a probe starts."""
+        self._events.lag.observe(lag)
+
+    def missed(self, slots: int) -> None:
+        """Count the slots that passed by."""
+        self._events.missed.inc(slots)
+
+    def finished(self, result: Result) -> None:
+        """Pin, count and tell a result, if its check is still in the plan."""
+        self._events.physical.inc()
+        recorded = self.board.record(result)
+        if recorded is not None:
+            self._events.count(recorded.check, result)
+            _tell(recorded)
+
+
+def _tell(recorded: Recorded) -> None:
+    """One line for each change of state or reason; a first result that is well is no news."""
+    result = recorded.result
+    fields = {
+        "target": result.key.target.url,
+        "path": result.key.path,
+        "features": sorted({consumer.feature for consumer in recorded.check.consumers}),
+    }
+    if not recorded.changed or (recorded.before is None and result.up):
+        log.debug("probed", up=result.up, seconds=round(result.duration, 4), **fields)
+    elif result.failure is None:
+        log.info("target is up", **fields)
+    else:
+        failure = result.failure
+        log.warning("target is down", reason=failure.reason, phase=failure.phase, message=failure.message, **fields)
+
+
+class _Round:
+    """The observer of a single round."""
+
+    def __init__(self, board: Board, progress: Callable[[], None]) -> None:
+        self._board = board
+        self._progress = progress
+
+    def started(self, lag: float) -> None:
+        pass
+
+    def missed(self, slots: int) -> None:
+        pass
+
+    def finished(self, result: Result) -> None:
+        self._board.record(result)
+        self._progress()
+
+
+async def check_once(deployment: Deployment, progress: Callable[[], None]) -> Snapshot:
+    """One round now; `progress` is called after each probe."""
+    board = Board(deployment.plan)
+    network = network_of(deployment.settings)
+    probing = deployment.settings.probing
+
+    async def probe(key: CheckKey) -> Result:
+        return await run_check(key, network, probing)
+
+    await probe_once(board.known(), probing.concurrency, probe, _Round(board, progress))
+    return board.snapshot()

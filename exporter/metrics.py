@@ -1,0 +1,334 @@
+"""Every series' name, help and labels: events are counted as they happen, state is read from a Snapshot."""
+
+from __future__ import annotations
+
+import gzip
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from exporter import __version__
+from exporter.model import Check, Consumer, EndpointState, Latest, Phase, Plan, Reason, Result, Snapshot, Use
+
+CONSUMER: Final = ("feature", "role", "cloud")
+USE: Final = (*CONSUMER, "pattern")
+TARGET: Final = (*USE, "target")
+
+# Seconds. A healthy probe takes 20 ms to 1 s; a lost packet adds 1 s or 3 s; the time-out is at 10 s.
+DURATION_BUCKETS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+PHASE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0)
+
+_ON_A_TIMER: Final = "Probed on the exporter's own timer, not on the scrape."
+_SHARED: Final = "A probe that serves several label sets is counted under each: sums over them count it more than once."
+
+COMPRESSION: Final = 1  # level 1 takes a sixth of the time of the default and the network is local
+
+
+class Events:
+    """Counters and histograms. They start at 0 with the plan and go with it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.probes = Counter("configmgr_probes", f"Finished probes. {_SHARED}", CONSUMER, registry=registry)
+        self.failures = Counter(
+            "configmgr_probe_failures", f"Failed probes by reason. {_SHARED}", (*CONSUMER, "reason"), registry=registry
+        )
+        self.duration = Histogram(
+            "configmgr_probe_duration_seconds",
+            f"Duration of successful probes, all phases together. {_ON_A_TIMER} {_SHARED}",
+            CONSUMER,
+            buckets=DURATION_BUCKETS,
+            registry=registry,
+        )
+        self.phases = Histogram(
+            "configmgr_probe_phase_duration_seconds",
+            f"Duration of each phase that completed: resolve, connect, proxy, tls, processing. {_SHARED}",
+            (*CONSUMER, "phase"),
+            buckets=PHASE_BUCKETS,
+            registry=registry,
+        )
+        self.physical = Counter(
+            "configmgr_exporter_probes", "Probes really made, each counted once.", registry=registry
+        )
+        self.missed = Counter(
+            "configmgr_exporter_missed_slots",
+            "Places in the interval that passed while the check before was still under way or waiting for its turn.",
+            registry=registry,
+        )
+        self.lag = Histogram(
+            "configmgr_exporter_probe_lag_seconds",
+            "How late probes started, against their place in the interval.",
+            buckets=LAG_BUCKETS,
+            registry=registry,
+        )
+        self.in_flight = Gauge("configmgr_exporter_probes_in_flight", "Probes under way.", registry=registry)
+        self._consumers: frozenset[Consumer] = frozenset()
+
+    def adopt(self, plan: Plan) -> None:
+        """Begin the series of consumers that are new, and end those of consumers that have gone."""
+        phases: dict[Consumer, set[Phase]] = {}
+        for check in plan.checks:
+            for consumer in check.consumers:
+                phases.setdefault(consumer, set()).update(_phases_of(check))
+        for consumer in self._consumers - phases.keys():
+            labels = dict(zip(CONSUMER, _labels(consumer), strict=True))
+            for metric in (self.probes, self.failures, self.duration, self.phases):
+                metric.remove_by_labels(labels)
+        for consumer, gone_through in phases.items():
+            self._begin(consumer, gone_through)
+        self._consumers = frozenset(phases)
+
+    def _begin(self, consumer: Consumer, phases: Iterable[Phase]) -> None:
+        """Expose 0 before anything has happened, so that the first event is seen as an increase."""
+        labels = _labels(consumer)
+        self.probes.labels(*labels)
+        self.duration.labels(*labels)
+        for reason in Reason:
+            self.failures.labels(*labels, reason)
+        for phase in phases:
+            self.phases.labels(*labels, phase)
+
+    def count(self, check: Check, result: Result) -> None:
+        """Count a finished probe once for each consumer."""
+        failed = result.failure
+        completed = {phase: took for phase, took in result.phases.items() if not failed or phase != failed.phase}
+        for consumer in check.consumers:
+            labels = _labels(consumer)
+            self.probes.labels(*labels).inc()
+            if failed:
+                self.failures.labels(*labels, failed.reason).inc()
+            else:
+                self.duration.labels(*labels).observe(result.duration)
+            for phase, took in completed.items():
+                self.phases.labels(*labels, phase).observe(took)
+
+
+def _labels(consumer: Consumer) -> tuple[str, str, str]:
+    return (consumer.feature, consumer.role, consumer.cloud)
+
+
+def _phases_of(check: Check) -> Iterator[Phase]:
+    """The phases that a check goes through when all is well."""
+    yield from (Phase.RESOLVE, Phase.CONNECT)
+    if check.key.target.scheme == "https":
+        if check.key.proxy is not None:
+            yield Phase.PROXY
+        yield Phase.TLS
+    yield Phase.PROCESSING
+
+
+# ---------------------------------------------------------------- state
+
+
+class StateCollector(Collector):
+    """Gauges, made anew from the Snapshot at each scrape, so that what left the plan is gone."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def describe(self) -> Iterable[Metric]:
+        """Names without samples, so that registering does not need a plan."""
+        return families(Snapshot(Plan(), {}, (), {}))
+
+    def collect(self) -> Iterable[Metric]:
+        """All state of this moment."""
+        return families(self._snapshot())
+
+
+def families(snapshot: Snapshot) -> Iterator[Metric]:
+    """The gauges of a snapshot."""
+    yield from _endpoint_families(snapshot)
+    yield from _feature_families(snapshot)
+    path = GaugeMetricFamily(
+        "configmgr_path_up",
+        "0: what fails on this path (dns, direct, proxy:NAME) is explained by the path, not by the endpoints.",
+        labels=("path",),
+    )
+    for name, up in snapshot.paths.items():
+        path.add_metric((name,), up)
+    yield path
+
+
+# Gauges that are one number of the last finished probe; None where the probe did not come so far.
+_OF_TARGET: Final[tuple[tuple[str, str, Callable[[Latest], float | None]], ...]] = (
+    (
+        "up",
+        f"1: the target is usable from here, by Configuration Manager's own rule; 0: not. {_ON_A_TIMER}",
+        lambda latest: latest.result.up,
+    ),
+    (
+        "http_status_code",
+        "Status of the last answer.",
+        lambda latest: latest.result.evidence.status,
+    ),
+    (
+        "last_probe_timestamp_seconds",
+        "End of the last probe, Unix time.",
+        lambda latest: latest.result.finished,
+    ),
+    (
+        "last_success_timestamp_seconds",
+        "End of the last successful probe, Unix time.",
+        lambda latest: latest.last_success,
+    ),
+    (
+        "tls_certificate_expiry_timestamp_seconds",
+        "Earliest not-after in the chain that the server sent, Unix time.",
+        lambda latest: tls.not_after if (tls := latest.result.evidence.tls) else None,
+    ),
+    (
+        "tls_intercepted",
+        "1: the chain ends in a CA that is not public; 0: in a public one.",
+        lambda latest: tls.intercepted if (tls := latest.result.evidence.tls) else None,
+    ),
+)
+
+
+def _endpoint_families(snapshot: Snapshot) -> Iterator[Metric]:
+    seen = [
+        ((*_use(use), check.key.target.url), latest)
+        for check in snapshot.plan.checks
+        if (latest := snapshot.latest.get(check.key))
+        for use in check.uses
+    ]
+    for name, text, value_of in _OF_TARGET:
+        family = GaugeMetricFamily(f"configmgr_endpoint_{name}", text, labels=TARGET)
+        for labels, latest in seen:
+            if (value := value_of(latest)) is not None:
+                family.add_metric(labels, value)
+        yield family
+    failure = GaugeMetricFamily(
+        "configmgr_endpoint_failure",
+        "1 on the one reason of the last failure; absent while up.",
+        labels=(*TARGET, "reason"),
+    )
+    phases = GaugeMetricFamily(
+        "configmgr_endpoint_phase_duration_seconds",
+        "Last duration of each phase that was reached.",
+        labels=(*TARGET, "phase"),
+    )
+    for labels, latest in seen:
+        if latest.result.failure is not None:
+            failure.add_metric((*labels, latest.result.failure.reason), 1)
+        for phase, took in latest.result.phases.items():
+            phases.add_metric((*labels, phase), took)
+    yield from (failure, phases)
+
+
+def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
+    unprobed = GaugeMetricFamily(
+        "configmgr_endpoint_unprobed",
+        "1 for each documented endpoint of the selection that has no target, and why.",
+        labels=(*USE, "reason"),
+    )
+    for requirement in snapshot.plan.unprobed:
+        if requirement.why_unprobed is not None:
+            unprobed.add_metric((*_use(requirement.use), requirement.why_unprobed), 1)
+    ready = GaugeMetricFamily(
+        "configmgr_feature_ready",
+        "1: all that the feature needs is usable; 0: not; absent while a first result is pending or nothing is probed.",
+        labels=CONSUMER,
+    )
+    endpoints = GaugeMetricFamily(
+        "configmgr_feature_endpoints",
+        "Documented endpoints of the feature by state: up, down, unprobed, pending.",
+        labels=(*CONSUMER, "state"),
+    )
+    for feature in snapshot.features:
+        labels = _labels(feature.consumer)
+        if feature.ready is not None:
+            ready.add_metric(labels, feature.ready)
+        states = [endpoint.state for endpoint in feature.endpoints]
+        for state in EndpointState:
+            endpoints.add_metric((*labels, state), states.count(state))
+    yield from (unprobed, ready, endpoints)
+
+
+def _use(use: Use) -> tuple[str, str, str, str]:
+    return (*_labels(use.consumer), use.pattern)
+
+
+class _Once(Collector):
+    """The state of probes made on demand."""
+
+    def __init__(self, results: Mapping[Check, Latest]) -> None:
+        self._results = results
+
+    def collect(self) -> Iterable[Metric]:
+        results = [latest.result for latest in self._results.values()]
+        yield GaugeMetricFamily(
+            "probe_success",
+            "1: the target is usable by every path that is asked.",
+            all(result.up for result in results),
+        )
+        yield GaugeMetricFamily(
+            "probe_duration_seconds", "The longest of them.", max(result.duration for result in results)
+        )
+        latest = {check.key: found for check, found in self._results.items()}
+        yield from _endpoint_families(Snapshot(Plan(tuple(self._results)), latest, (), {}))
+
+
+def probe_registry(results: Mapping[Check, Latest]) -> CollectorRegistry:
+    """What an on-demand probe exposes: the ecosystem's two names, and the endpoint's gauges."""
+    registry = CollectorRegistry()
+    registry.register(_Once(results))
+    return registry
+
+
+# ---------------------------------------------------------------- the exporter itself
+
+
+class ReloadStatus:
+    """What the last reload of the configuration came to."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._successful = Gauge(
+            "configmgr_exporter_config_last_reload_successful",
+            "Whether the last attempt to load the configuration succeeded.",
+            registry=registry,
+        )
+        self._when = Gauge(
+            "configmgr_exporter_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last loaded successfully, Unix time.",
+            registry=registry,
+        )
+
+    def tell(self, *, successful: bool) -> None:
+        """Note how a reload ended, now."""
+        self._successful.set(successful)
+        if successful:
+            self._when.set(time.time())
+
+
+def registry_for(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:
+    """A registry with state, process and Python metrics; events are added by who makes them."""
+    registry = CollectorRegistry()
+    registry.register(StateCollector(snapshot))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    Gauge(
+        "configmgr_exporter_build_info",
+        "1, with the version of the exporter and of Python.",
+        ("version", "python_version"),
+        registry=registry,
+    ).labels(__version__, platform.python_version()).set(1)
+    return registry
+
+
+def render(registry: CollectorRegistry, accept: str, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
+    """A scrape's body and headers, as text or OpenMetrics, compressed if the scraper can take it. Slow: in a thread."""
+    encode, content_type = choose_encoder(accept)
+    body = encode(registry)
+    headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+    if gzip_accepted(accept_encoding):
+        body = gzip.compress(body, compresslevel=COMPRESSION)
+        headers["Content-Encoding"] = "gzip"
+    return body, headers

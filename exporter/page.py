@@ -1,0 +1,108 @@
+"""What people look at: a Snapshot -> the landing page, and the same facts as data. Pure."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from exporter import __version__
+from exporter.model import Check, EndpointState, Latest, Requirement, Snapshot, Use
+
+_LINKS = {
+    "/metrics": "metrics, for Prometheus",
+    "/api/v1/status": "status as JSON",
+    "/-/healthy": "health",
+    "/-/ready": "readiness: every target has had its first result",
+}
+
+
+def status(snapshot: Snapshot) -> dict[str, Any]:
+    """All that is known, as JSON values. Times are Unix seconds, durations seconds."""
+    return {
+        "version": __version__,
+        "paths": dict(snapshot.paths),
+        "features": [
+            {
+                **_consumer(feature.endpoints[0].use),
+                "ready": feature.ready,
+                "endpoints": [
+                    {
+                        "pattern": endpoint.use.pattern,
+                        "state": endpoint.state,
+                        "targets": [{"target": key.target.url, "path": key.path} for key in endpoint.checks],
+                    }
+                    for endpoint in feature.endpoints
+                ],
+            }
+            for feature in snapshot.features
+        ],
+        "targets": [_target(check, snapshot.latest.get(check.key)) for check in snapshot.plan.checks],
+        "unprobed": [_unprobed(requirement) for requirement in snapshot.plan.unprobed],
+    }
+
+
+def landing(snapshot: Snapshot) -> str:
+    """A plain page with the counts that matter and where to go from here."""
+    results = [latest.result for latest in snapshot.latest.values()]
+    ready = [feature.ready for feature in snapshot.features]
+    down = sorted({result.key.target.url for result in results if not result.up})
+    items = "".join(f'<li><a href="{path}">{path}</a> {html.escape(text)}</li>' for path, text in _LINKS.items())
+    broken = "".join(f"<li>{html.escape(url)}</li>" for url in down)
+    return (
+        "<!doctype html>\n"
+        '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        "<title>Configuration Manager endpoint exporter</title></head><body>"
+        f"<h1>Configuration Manager endpoint exporter {html.escape(__version__)}</h1>"
+        f"<p>Features ready: {ready.count(True)} of {len(ready)} (not ready: {ready.count(False)}). "
+        f"Targets up: {sum(result.up for result in results)} of {len(snapshot.plan.checks)}.</p>"
+        f"{f'<h2>Down</h2><ul>{broken}</ul>' if broken else ''}"
+        f"<h2>Where to go</h2><ul>{items}</ul>"
+        "</body></html>\n"
+    )
+
+
+def _consumer(use: Use) -> dict[str, str]:
+    consumer = use.consumer
+    return {"feature": consumer.feature, "role": consumer.role, "cloud": consumer.cloud}
+
+
+def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "target": check.key.target.url,
+        "path": check.key.path,
+        "state": EndpointState.PENDING,
+        "needed_by": [{**_consumer(use), "pattern": use.pattern} for use in check.uses],
+    }
+    if latest is None:
+        return facts
+    result, tls = latest.result, latest.result.evidence.tls
+    return facts | {
+        "state": EndpointState.UP if result.up else EndpointState.DOWN,
+        "reason": result.failure.reason if result.failure else None,
+        "message": result.failure.message if result.failure else None,
+        "since": latest.since,
+        "last_probe": result.finished,
+        "last_success": latest.last_success,
+        "attempts": result.attempts,
+        "address": result.evidence.address,
+        "status": result.evidence.status,
+        "tls": None
+        if tls is None
+        else {
+            "protocol": tls.protocol,
+            "subject": tls.subject,
+            "issuer": tls.issuer,
+            "not_after": tls.not_after,
+            "intercepted": tls.intercepted,
+        },
+        "phases": dict(result.phases),
+    }
+
+
+def _unprobed(requirement: Requirement) -> dict[str, Any]:
+    return {
+        **_consumer(requirement.use),
+        "pattern": requirement.use.pattern,
+        "reason": requirement.why_unprobed,
+        "detail": requirement.detail,
+    }

@@ -1,0 +1,86 @@
+"""Run the exporter until a signal ends it: sockets to listen on, the HTTP server, the schedule, the signals."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import anyio
+import structlog
+import uvicorn
+
+from exporter.app import Deployment, Exporter, Source, network_of
+from exporter.narrow import UNUSABLE
+from exporter.web import create_app
+
+log = structlog.get_logger("exporter")
+
+GRACE: Final = 2  # seconds that answers under way have to finish
+
+
+class ListenError(Exception):
+    """An address that cannot be listened on."""
+
+
+def listen(address: str) -> socket.socket:
+    """A listening socket for `HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for all addresses. Raises ListenError."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest port there is
+        raise ListenError(f"{address!r} is not HOST:PORT, for example :10965 or 127.0.0.1:10965")
+    try:
+        if not host and socket.has_dualstack_ipv6():
+            return socket.create_server(("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, int(port)), family=family)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+
+
+def run(source: Source, deployment: Deployment, sockets: Sequence[socket.socket]) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    with suppress(KeyboardInterrupt):  # Windows, where no signal can be received in the loop
+        anyio.run(_serve, source, deployment, sockets)
+
+
+async def _serve(source: Source, deployment: Deployment, sockets: Sequence[socket.socket]) -> None:
+    exporter = Exporter(source, deployment, network_of(deployment.settings))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(exporter),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=GRACE,
+        )
+    )
+    async with anyio.create_task_group() as group:
+        if sys.platform != "win32":
+            await group.start(_obey_signals, exporter, server)
+        exporter.start(group)
+        addresses = ["{}:{}".format(*bound.getsockname()[:2]) for bound in sockets]
+        log.info("listening", addresses=addresses, checks=len(deployment.plan.checks))
+        await server.serve(sockets=list(sockets))
+        group.cancel_scope.cancel()
+
+
+async def _obey_signals(
+    exporter: Exporter, server: uvicorn.Server, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """SIGHUP reloads. The others end, and are received here because the server raises them again when it is done.
+
+    The server takes SIGTERM and SIGINT over while it runs, and without this receiver the second one would kill us.
+    """
+    with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for received in signals:
+            if received == signal.SIGHUP:
+                with suppress(*UNUSABLE):  # told in log and metrics
+                    await exporter.reload()
+            else:
+                server.should_exit = True

@@ -1,0 +1,136 @@
+"""The HTTP side: metrics, health, reload, status and on-demand probes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final, Protocol, cast
+
+import anyio
+import anyio.to_thread
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from exporter.metrics import probe_registry, render
+from exporter.model import Check, CheckKey, Latest, Result
+from exporter.narrow import UNUSABLE
+from exporter.page import landing, status
+from exporter.requirements import canonical
+from exporter.state import Board
+
+# What Prometheus leaves between our answer and its own time-out; the ecosystem's black-box prober keeps as much.
+SCRAPE_MARGIN: Final = 0.5
+
+
+class Service(Protocol):
+    """What the HTTP side asks of the exporter."""
+
+    board: Board
+    registry: CollectorRegistry
+
+    async def probe(self, key: CheckKey, timeout: float | None = None) -> Result:  # noqa: ASYNC109
+        """Probe once, now."""
+
+    async def reload(self) -> None:
+        """Read the configuration again; raises one of UNUSABLE."""
+
+
+def create_app(service: Service) -> Starlette:
+    """The routes of one exporter."""
+    app = Starlette(
+        routes=[
+            Route("/", _index),
+            Route("/metrics", _metrics),
+            Route("/-/healthy", _healthy),
+            Route("/-/ready", _ready),
+            Route("/-/reload", _reload, methods=["POST"]),
+            Route("/api/v1/status", _status),
+            Route("/probe", _probe),
+        ]
+    )
+    app.state.service = service
+    return app
+
+
+def _service(request: Request) -> Service:
+    return cast(Service, request.app.state.service)
+
+
+async def _index(request: Request) -> Response:
+    return HTMLResponse(landing(_service(request).board.snapshot()))
+
+
+async def _metrics(request: Request) -> Response:
+    return await _rendered(request, _service(request).registry)
+
+
+async def _healthy(_: Request) -> Response:
+    return PlainTextResponse("healthy\n")
+
+
+async def _ready(request: Request) -> Response:
+    if _service(request).board.complete:
+        return PlainTextResponse("ready\n")
+    return PlainTextResponse("first results are pending\n", HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+async def _reload(request: Request) -> Response:
+    try:
+        await _service(request).reload()
+    except UNUSABLE as error:
+        return PlainTextResponse(f"not reloaded:\n{error}\n", HTTPStatus.INTERNAL_SERVER_ERROR)
+    return PlainTextResponse("reloaded\n")
+
+
+async def _status(request: Request) -> Response:
+    return JSONResponse(status(_service(request).board.snapshot()))
+
+
+async def _probe(request: Request) -> Response:
+    service = _service(request)
+    try:
+        budget = _budget(request.headers)
+        checks = service.board.find(canonical(request.query_params.get("target", "")))
+    except ValueError as error:
+        return PlainTextResponse(f"{error}\n", HTTPStatus.BAD_REQUEST)
+    if not checks:
+        return PlainTextResponse("no such target in the plan; /api/v1/status lists them all\n", HTTPStatus.NOT_FOUND)
+    return await _rendered(request, probe_registry(await _probe_all(service, checks, budget)))
+
+
+async def _rendered(request: Request, registry: CollectorRegistry) -> Response:
+    """Metrics, rendered in a thread so that a scrape does not lengthen anybody's probe."""
+    accept, encoding = request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
+    body, headers = await anyio.to_thread.run_sync(render, registry, accept, encoding)
+    return Response(body, headers=headers)
+
+
+def _budget(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the scraper waits for an on-demand probe, less a margin; None if it does not say."""
+    text = headers.get("x-prometheus-scrape-timeout-seconds")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"X-Prometheus-Scrape-Timeout-Seconds: {text!r} is not a number of seconds")
+    return max(seconds - SCRAPE_MARGIN, seconds / 2)
+
+
+async def _probe_all(service: Service, checks: tuple[Check, ...], budget: float | None) -> dict[Check, Latest]:
+    """Probe a target by all its paths at once."""
+    results: dict[Check, Latest] = {}
+
+    async def one(check: Check) -> None:
+        result = await service.probe(check.key, budget)
+        results[check] = Latest(result, result.finished, result.finished if result.up else None)
+
+    async with anyio.create_task_group() as group:
+        for check in checks:
+            group.start_soon(one, check)
+    return results

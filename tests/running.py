@@ -1,0 +1,146 @@
+"""Programs of the product and of its users, run inside the laboratory."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.lab import Lab
+
+T = TypeVar("T")
+COMMAND: Final = [sys.executable, "-m", "exporter"]
+ADDRESS: Final = "127.0.0.1:10965"
+ROOT: Final = Path(__file__).parents[1]
+
+
+def command(lab: Lab, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the exporter's command line to its end."""
+    return lab.run([*COMMAND, *arguments], cwd=ROOT, **options)
+
+
+@dataclass
+class Answer:
+    """What an HTTP server answered."""
+
+    status: int
+    body: str
+
+
+def http(lab: Lab, url: str, *options: str) -> Answer:
+    """Ask by curl."""
+    done = lab.run(
+        ["curl", "--silent", "--show-error", "--max-time", "20", "--write-out", "\n%{http_code}", *options, url]
+    )
+    body, _, status = done.stdout.rpartition("\n")
+    return Answer(int(status), body)
+
+
+def eventually(what: str, found: Callable[[], T | None], *, within: float = 10.0) -> T:
+    """The first value that is neither None nor false."""
+    deadline = time.monotonic() + within
+    while True:
+        value = found()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {within} s: {what}"
+        time.sleep(0.05)
+
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@dataclass
+class Exporter:
+    """A running exporter, and how to ask it."""
+
+    lab: Lab
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def get(self, path: str, *options: str) -> Answer:
+        return http(self.lab, f"http://{ADDRESS}{path}", *options)
+
+    def series(self) -> Series:
+        """All that is exposed now."""
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(self.get("/metrics").body)
+            for sample in family.samples
+        }
+
+    def values(self, name: str, **labels: str) -> dict[frozenset[tuple[str, str]], float]:
+        """The series of one name whose labels include these."""
+        wanted = labels.items()
+        return {have: value for (found, have), value in self.series().items() if found == name and wanted <= have}
+
+    def ready(self) -> bool:
+        return self.get("/-/ready").status == 200
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
+        """Exit status, and the seconds it took to end."""
+        begun = time.monotonic()
+        self.process.send_signal(how)
+        return self.process.wait(30), time.monotonic() - begun
+
+
+@contextmanager
+def running(lab: Lab, directory: Path, *arguments: str | Path) -> Iterator[Exporter]:
+    """Serve until the block ends; returns when it answers."""
+    log = directory / "exporter.log"
+    with log.open("wb") as output:
+        process = lab.popen(
+            [*COMMAND, "serve", "--web.listen-address", ADDRESS, *arguments], cwd=ROOT, stdout=output, stderr=output
+        )
+    exporter = Exporter(lab, process, log)
+    try:
+        eventually("the exporter answers", lambda: _answers(exporter))
+        yield exporter
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(exporter: Exporter) -> bool:
+    assert exporter.process.poll() is None, exporter.log.read_text()
+    return exporter.get("/-/healthy").status == 200
+
+
+@contextmanager
+def prometheus(lab: Lab, directory: Path, config: str) -> Iterator[Callable[[str], list[dict[str, Any]]]]:
+    """A real Prometheus with this configuration; gives what asks it a query."""
+    (directory / "prometheus.yml").write_text(config)
+    with (directory / "prometheus.log").open("wb") as output:
+        process = lab.popen(
+            [
+                "prometheus",
+                f"--config.file={directory / 'prometheus.yml'}",
+                f"--storage.tsdb.path={directory / 'tsdb'}",
+                "--web.listen-address=127.0.0.1:9090",
+            ],
+            stdout=output,
+            stderr=output,
+        )
+
+    def query(expression: str) -> list[dict[str, Any]]:
+        answer = http(lab, "http://127.0.0.1:9090/api/v1/query", "--get", "--data-urlencode", f"query={expression}")
+        found = json.loads(answer.body)
+        assert found["status"] == "success", found
+        result: list[dict[str, Any]] = found["data"]["result"]
+        return result
+
+    try:
+        eventually("Prometheus is ready", lambda: http(lab, "http://127.0.0.1:9090/-/ready").status == 200, within=20)
+        yield query
+    finally:
+        process.terminate()
+        process.wait()
