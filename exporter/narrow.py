@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.documents import DocumentError, unknown
 from exporter.model import Catalogue, Group, Site
+from exporter.reading.documents import DocumentError
+from exporter.reading.fields import unknown
 
 
 class NarrowingError(Exception):

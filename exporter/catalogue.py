@@ -1,0 +1,231 @@
+"""The catalogue: a folder of YAML files, one for each feature and a vocabulary -> Catalogue, or every mistake in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Final, cast
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from exporter.model import Catalogue, Cloud, Group, Parameter, Representative, Role, Support, Wildcard
+from exporter.patterns import has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
+from exporter.reading.documents import Document, read_all, settle
+from exporter.reading.fields import ParameterName, Section, Slug, Text, distinct, expected, found, is_host, unknown
+from exporter.reading.groups import Located, Names, Scheme, Sources, SupportWord, blame_contradictions, read_groups
+
+VOCABULARY: Final = ("clouds", "roles", "parameters", "wildcards", "sources")
+
+
+def load(directory: Path | None = None) -> Catalogue:
+    """The catalogue in a folder, or the shipped one. Raises DocumentError with all mistakes.
+
+    What a feature's first group tells of the feature (title, docs, logs, ...) holds for all its groups.
+    """
+    directory = directory or shipped()
+    vocabulary, unread = read_all(directory / "vocabulary" / f"{name}.yaml" for name in VOCABULARY)
+    settle(vocabulary, unread)
+    clouds, roles, parameters, wildcards, sources = vocabulary
+    names = Names(_keys(roles), _keys(clouds), _keys(sources), _keys(parameters))
+    known_parameters = _parameters(parameters, names)
+    names = replace(names, values={p.name: p.values for p in known_parameters.values() if p.values})
+    features, unread = read_all(sorted(directory.glob("*.yaml")))
+    located = [here for document in features for here in read_groups(document, (), names)]
+    blame_contradictions(located)
+    _blame_headings(located)
+    catalogue = Catalogue(
+        groups=_told_alike(here.group for here in located),
+        roles=_roles(roles, names),
+        clouds=_clouds(clouds),
+        parameters=known_parameters,
+        wildcards=_wildcards(wildcards, names),
+        sources=sources.validate(dict[str, Text]) or {},
+    )
+    settle((*vocabulary, *features), unread)
+    return catalogue
+
+
+def shipped() -> Path:
+    """The folder of the shipped catalogue: within the package where it is installed, else beside it."""
+    package = Path(str(resources.files("exporter")))
+    installed = package / "data" / "catalogue"
+    return installed if installed.is_dir() else package.parent / "config" / "catalogue"
+
+
+def _keys(document: Document) -> list[str]:
+    return list(document.value) if isinstance(document.value, dict) else []
+
+
+# ---------------------------------------------------------------- features
+
+
+def _told_alike(groups: Iterable[Group]) -> tuple[Group, ...]:
+    """Groups that all tell of their feature what its first one does."""
+    first: dict[str, Group] = {}
+    return tuple(_told(group, first.setdefault(group.feature, group)) for group in groups)
+
+
+def _told(group: Group, first: Group) -> Group:
+    return replace(
+        group,
+        title=group.title or first.title,
+        docs=group.docs or first.docs,
+        logs=group.logs or first.logs,
+        messages=group.messages or first.messages,
+        troubleshooting=group.troubleshooting or first.troubleshooting,
+    )
+
+
+def _blame_headings(located: Iterable[Located]) -> None:
+    """Blame groups in another feature's file, and features without a title."""
+    for here in located:
+        feature = Path(here.document.file).stem
+        if here.group.feature != feature:
+            message = f"{found(here.group.feature)} stands in the file of {feature}; name the file after the feature"
+            here.document.blame((*here.place, "feature"), message)
+        if here.place == (0,) and not here.group.title:
+            here.document.blame(here.place, "the first group of a feature has no `title`; give one")
+
+
+# ---------------------------------------------------------------- vocabulary
+
+
+def _regex(expression: str) -> str:
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return expression
+
+
+def _default(default: str, info: ValidationInfo) -> str:
+    """A value that the parameter may have, or a template of other parameters."""
+    known = cast("Names", info.context).parameters or ()
+    if has_stray_braces(default):
+        raise ValueError("braces enclose the name of a parameter, as in {cloud_service_name}")
+    for name in parameters_of(default):
+        if name not in known:
+            raise ValueError(f"{{{name}}}: {unknown('parameter', known, name)}")
+    regex, values = info.data.get("regex"), info.data.get("values")
+    if not parameters_of(default) and regex and not re.fullmatch(regex, default):
+        raise ValueError(expected(f"a text that matches {regex}", default))
+    if values and default not in values:
+        raise ValueError(f"{found(default)}: {unknown('value', values, default)}")
+    return default
+
+
+def _host(host: str) -> str:
+    if not is_host(host) or host != host.lower():
+        raise ValueError(expected("a host name in lower case", host))
+    return host
+
+
+def _wildcard_host(pattern: str) -> str:
+    if host_of(pattern) != pattern or not is_wildcard(pattern):
+        raise ValueError(expected("the host of a wildcard in lower case, without a scheme or a port", pattern))
+    return pattern
+
+
+def _hosts_or_why(none_found: str | None, info: ValidationInfo) -> str | None:
+    representatives = info.data.get("representatives")
+    if representatives == [] and none_found is None:
+        raise ValueError("give `representatives`, or say in `none_found` why there are none")
+    if representatives and none_found:
+        raise ValueError("there are `representatives`; remove this key")
+    return none_found
+
+
+WildcardHost = Annotated[str, AfterValidator(_wildcard_host)]
+
+
+class CloudSection(Section):
+    """An Azure environment."""
+
+    title: Text
+
+
+class RoleSection(Section):
+    """A site system role, or another place that speaks to the internet."""
+
+    title: Text
+    authenticated_proxy: SupportWord = Support.UNSPECIFIED
+    proxy_note: Text | None = None
+    source: Sources = Field(default=[])
+
+
+class ParameterSection(Section):
+    """A name that the operator gives. The default is checked against the fields above it."""
+
+    meaning: Text
+    regex: Annotated[Text, AfterValidator(_regex)] | None = None
+    values: Annotated[list[Text], distinct()] = Field(default=[])
+    default: Annotated[Text, AfterValidator(_default)] | None = None
+    source: Sources = Field(default=[])
+
+
+class RepresentativeSection(Section):
+    """A real host that stands for a wildcard."""
+
+    host: Annotated[str, AfterValidator(_host)]
+    schemes: Annotated[list[Scheme], distinct()] = Field(default=[])
+    source: Sources = Field(default=[])
+    note: Text | None = None
+
+
+class WildcardSection(Section):
+    """Which hosts a wildcard has, or why none is named. The last field is checked against the first."""
+
+    representatives: list[RepresentativeSection] = Field(default=[])
+    stand_ins: list[Annotated[str, AfterValidator(_host)]] = Field(default=[])
+    none_found: Annotated[Text | None, AfterValidator(_hosts_or_why)] = Field(default=None, validate_default=True)
+
+    def wildcard(self) -> Wildcard:
+        """The same as a value of the vocabulary."""
+        return Wildcard(
+            tuple(Representative(r.host, tuple(r.schemes), tuple(r.source), r.note) for r in self.representatives),
+            tuple(self.stand_ins),
+            self.none_found,
+        )
+
+
+def _clouds(document: Document) -> dict[str, Cloud]:
+    sections = document.validate(dict[Slug, CloudSection]) or {}
+    return {slug: Cloud(slug, section.title) for slug, section in sections.items()}
+
+
+def _roles(document: Document, names: Names) -> dict[str, Role]:
+    sections = document.validate(dict[Slug, RoleSection], context=names) or {}
+    return {slug: Role(slug, s.title, s.authenticated_proxy, s.proxy_note) for slug, s in sections.items()}
+
+
+def _parameters(document: Document, names: Names) -> dict[str, Parameter]:
+    sections = document.validate(dict[ParameterName, ParameterSection], context=names) or {}
+    for name in sections:
+        if name in _needed(name, sections):
+            document.blame((name, "default"), "the default leads back to itself; end the circle")
+    return {name: Parameter(name, s.meaning, s.regex, s.default, tuple(s.values)) for name, s in sections.items()}
+
+
+def _needed(name: str, sections: Mapping[str, ParameterSection]) -> set[str]:
+    """The parameters that a default is made of, and theirs."""
+    needed: set[str] = set()
+    todo = [name]
+    while todo:
+        section = sections.get(todo.pop())
+        new = set(parameters_of((section and section.default) or "")) - needed
+        needed |= new
+        todo += new
+    return needed
+
+
+def _wildcards(document: Document, names: Names) -> dict[str, Wildcard]:
+    sections = document.validate(dict[WildcardHost, WildcardSection], context=names) or {}
+    for pattern, section in sections.items():
+        for i, representative in enumerate(section.representatives):
+            if not matches_wildcard(pattern, representative.host):
+                message = f"{representative.host} does not lie under {pattern}; list it under `stand_ins`"
+                document.blame((pattern, "representatives", i, "host"), message)
+    return {pattern: section.wildcard() for pattern, section in sections.items()}

@@ -1,0 +1,392 @@
+"""The operator's configuration: exporter.yaml -> Settings, or every mistake in it and in its group files."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Final, cast
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+
+from exporter.model import Catalogue, Group, Parameter, Probing, Proxy, Settings, Site, TlsSettings
+from exporter.patterns import fill, parameters_of
+from exporter.reading.documents import (
+    Document,
+    DocumentError,
+    Mistake,
+    TooLarge,
+    Unreadable,
+    peek,
+    read,
+    read_bytes,
+    reason,
+    settle,
+)
+from exporter.reading.durations import seconds, spelled
+from exporter.reading.fields import (
+    NOT_EMPTY,
+    CloudName,
+    Faults,
+    Place,
+    RoleName,
+    Section,
+    Slug,
+    Text,
+    Version,
+    distinct,
+    expected,
+    found,
+    is_host,
+    named_in_context,
+    unknown,
+    url_fault,
+    within,
+)
+from exporter.reading.groups import Names, StatusWord, blame_contradictions
+from exporter.reading.groups import read_groups as groups_at
+
+
+def load(path: Path | None, catalogue: Catalogue) -> Settings:
+    """The settings of a configuration file, or the embedded default. Raises DocumentError with all mistakes.
+
+    Paths in the file are relative to it. Passwords are read now.
+    """
+    if path is None:
+        return Settings()
+    main = read(path)
+    files, mistakes = _group_files(main, path.parent)
+    known = _names(catalogue, main, files, path.parent)
+    section = main.validate(MainSection, context=known)
+    located = [*groups_at(main, ("groups",), known), *chain.from_iterable(groups_at(file, (), known) for file in files)]
+    blame_contradictions(located)
+    groups = tuple(here.group for here in located)
+    _blame_bad_fillings(main, known, (*groups, *catalogue.groups))
+    settle((main, *files), mistakes)
+    if section is None:
+        raise AssertionError("what is not valid is blamed")
+    return section.settings(groups)
+
+
+def read_groups(path: Path, catalogue: Catalogue) -> tuple[Group, ...]:
+    """The groups of a group file. Raises DocumentError with all mistakes."""
+    document = read(path)
+    located = groups_at(document, (), Names(catalogue.roles, catalogue.clouds, values=_closed(catalogue)))
+    blame_contradictions(located)
+    settle([document])
+    return tuple(here.group for here in located)
+
+
+@dataclass(frozen=True)
+class Known(Names):
+    """What the configuration may refer to, its own definitions included, also those that hold a mistake."""
+
+    features: Collection[str] = ()
+    parameters: Mapping[str, Parameter | None] = field(default_factory=dict)  # None: only the operator's groups use it
+    proxies: Collection[str] = ()
+    directory: Path = Path()
+
+
+def _names(catalogue: Catalogue, main: Document, files: Iterable[Document], directory: Path) -> Known:
+    groups = [*peek(main.value, "groups", ...), *(group for file in files for group in peek(file.value, ...))]
+    features = _texts(feature for group in groups for feature in peek(group, "feature"))
+    probes = _texts(url for group in groups for url in peek(group, "endpoints", ..., "probe", ...))
+    paths = _texts(path for group in groups for path in peek(group, "endpoints", ..., "path"))
+    limits = (only for group in groups for only in peek(group, "endpoints", ..., "only_for"))
+    used = chain(chain.from_iterable(map(parameters_of, (*probes, *paths))), *map(_keys, limits))
+    return Known(
+        roles=catalogue.roles.keys(),
+        clouds=catalogue.clouds.keys(),
+        features={*features, *(group.feature for group in catalogue.groups)},
+        parameters={**dict.fromkeys(used), **catalogue.parameters},
+        values=_closed(catalogue),
+        proxies=_keys(main.at(("proxies",))),
+        directory=directory,
+    )
+
+
+def _closed(catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
+    return {name: parameter.values for name, parameter in catalogue.parameters.items() if parameter.values}
+
+
+def _group_files(main: Document, directory: Path) -> tuple[list[Document], list[Mistake]]:
+    """The group files that can be read, each once, and the mistakes of the others."""
+    files: dict[str, Document] = {}
+    mistakes: list[Mistake] = []
+    for i, name in enumerate(peek(main.value, "group_files", ...)):
+        if not isinstance(name, str) or name in files:
+            continue
+        try:
+            files[name] = read(directory / name)
+        except Unreadable as error:
+            main.blame(("group_files", i), f"{found(name)} {error.mistakes[0].message}")
+        except DocumentError as error:
+            mistakes += error.mistakes
+    return list(files.values()), mistakes
+
+
+def _texts(values: Iterable[object]) -> list[str]:
+    return [value for value in values if isinstance(value, str)]
+
+
+def _keys(value: object) -> list[str]:
+    return list(value) if isinstance(value, dict) else []
+
+
+def _blame_bad_fillings(main: Document, known: Known, groups: Iterable[Group]) -> None:
+    """Blame parameters that make of a template something that is no URL."""
+    given = main.at(("site", "parameters"))
+    values = {
+        name: text
+        for name, text in (given.items() if isinstance(given, dict) else ())
+        if not _parameter_fault(name, text, known)
+    }
+    endpoints = chain.from_iterable(group.endpoints for group in groups)
+    for template in dict.fromkeys(chain.from_iterable(endpoint.probe for endpoint in endpoints)):
+        url, _ = fill(template, values)
+        if url and url != template and (fault := url_fault(url)):
+            name = parameters_of(template)[0]
+            main.blame(("site", "parameters", name), f"does not fit into the probe {template}: {fault}")
+
+
+# ---------------------------------------------------------------- checks of one field
+
+
+def _positive(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(expected("a duration such as 60s", value))  # noqa: TRY004 - pydantic collects ValueError only
+    if not isinstance(value, str) and value > 0:
+        raise ValueError(f"expected a duration, found {found(value)}; write {spelled(value)}")
+    length = seconds(value) if isinstance(value, str) else 0
+    if not length:
+        raise ValueError("must be longer than 0")
+    return length
+
+
+def _holds_all_attempts(interval: float, info: ValidationInfo) -> float:
+    """An interval that leaves time for every attempt of a round."""
+    timeout, attempts = info.data.get("timeout"), info.data.get("attempts")
+    if timeout and attempts and round(timeout * 1000) * attempts > round(interval * 1000):
+        raise ValueError(
+            f"{attempts} attempts of {spelled(timeout)} take up to {spelled(timeout * attempts)}, longer than the "
+            f"interval of {spelled(interval)}; lower probe.timeout or probe.attempts, or raise probe.interval"
+        )
+    return interval
+
+
+def _known(info: ValidationInfo) -> Known:
+    return cast("Known", info.context)
+
+
+def _parameters(values: dict[str, object], info: ValidationInfo) -> dict[str, str]:
+    """The operator's parameters; one without a value counts as left out."""
+    given = {name: value for name, value in values.items() if value is not None}
+    faults = {(name,): _parameter_fault(name, value, _known(info)) for name, value in given.items()}
+    if any(faults.values()):
+        raise Faults((place, fault) for place, fault in faults.items() if fault)
+    return {name: str(value) for name, value in given.items()}
+
+
+def _parameter_fault(name: str, value: object, known: Known) -> str | None:
+    if name not in known.parameters:
+        return unknown("parameter", known.parameters, name)
+    if not isinstance(value, str):
+        return expected("text", value)
+    parameter = known.parameters[name]
+    if parameter and parameter.values and value not in parameter.values:
+        return f"{found(value)}: {unknown('value', parameter.values, value)}"
+    if parameter and parameter.regex and not re.fullmatch(parameter.regex, value):
+        return f"{expected(f'a text that matches {parameter.regex}', value)} ({parameter.meaning})"
+    if not re.fullmatch(r"[!-~]+", value):
+        return expected("text without blanks, in ASCII", value)
+    return None
+
+
+def _via(proxy_of: dict[str, object], info: ValidationInfo) -> dict[str, str]:
+    known = _known(info)
+    faults: list[tuple[Place, str]] = []
+    for role, proxy in proxy_of.items():
+        if role not in known.roles:
+            faults.append(((role,), unknown("role", known.roles, role)))
+        if not isinstance(proxy, str):
+            faults.append(((role,), expected("the name of a proxy", proxy)))
+        elif proxy not in known.proxies:
+            faults.append(((role,), f"{found(proxy)}: {unknown('proxy', known.proxies, proxy)}"))
+    if faults:
+        raise Faults(faults)
+    return {role: str(proxy) for role, proxy in proxy_of.items()}
+
+
+def _proxy_url(url: str) -> str:
+    if "@" in url:
+        raise ValueError("credentials do not belong into the URL; remove them, give `username` and `password_file`")
+    if not url.lower().startswith("http://"):
+        raise ValueError("only http:// proxies are supported; write http://host:port")
+    if fault := url_fault(url):
+        raise ValueError(f"{fault}; write http://host:port")
+    parts = urlsplit(url)
+    if parts.port is None:
+        raise ValueError(f"the port is missing; write {url.removesuffix('/')}:3128, with the port of your proxy")
+    if parts.path or parts.query:
+        raise ValueError("a proxy has no path; remove what follows the port")
+    return url
+
+
+def _username(name: str) -> str:
+    if ":" in name or not name.isprintable():
+        raise ValueError("a user name holds no colon and no control character; give the password in `password_file`")
+    return name
+
+
+def _password(file: str | None, info: ValidationInfo) -> str | None:
+    """What the password file holds, without its last line end."""
+    username = info.data.get("username")
+    if file is None:
+        if username is not None:
+            raise ValueError("`username` is given without `password_file`; give both or neither")
+        return None
+    if username is None and "username" in info.data:
+        raise ValueError("given without `username`; give both or neither")
+    text = _read_secret(_known(info).directory / file).removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise ValueError("the file is empty; write the password into it")
+    if not text.isprintable():
+        raise ValueError("the file holds more than one line, or control characters; write the password alone into it")
+    return text
+
+
+def _read_secret(path: Path) -> str:
+    """The text of a file. The messages show neither its text nor its path: some give the password for the path."""
+    try:
+        return read_bytes(path, _LONGEST_SECRET).decode()
+    except (OSError, TooLarge) as error:
+        raise ValueError(f"the file cannot be read: {reason(error)}") from None
+    except UnicodeDecodeError:
+        raise ValueError("the file is not UTF-8; save it in UTF-8") from None
+
+
+def _exception(entry: str) -> str:
+    """One entry of `no_proxy`."""
+    if entry.startswith("*."):
+        raise ValueError(f"a suffix begins with a dot; write {entry[1:]}")
+    network, slash, _ = entry.partition("/")
+    if not slash and is_host(entry.removeprefix(".")):
+        return entry
+    try:
+        meant = ip_network(entry, strict=False) if slash else None
+    except ValueError:
+        meant = None
+    if meant is None:
+        raise ValueError(expected("a host name, a .suffix, an address or a network such as 10.0.0.0/8", entry))
+    if network != str(meant.network_address):
+        raise ValueError(f"the network of {entry} begins at {meant.network_address}; write {meant}")
+    return entry
+
+
+def _ca_file(file: str, info: ValidationInfo) -> str:
+    """The path of a PEM file that holds a certificate at least."""
+    path = _known(info).directory / file
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        trust.load_verify_locations(path)
+    except ssl.SSLError:
+        raise ValueError(f"{found(file)} holds no certificate in PEM; convert it to PEM") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{found(file)} cannot be read: {reason(error)}") from None
+    if not trust.cert_store_stats()["x509"]:
+        raise ValueError(f"{found(file)} holds no certificate; add one in PEM")
+    return str(path)
+
+
+# ---------------------------------------------------------------- the schema
+
+_LONGEST_SECRET: Final = 1 << 12  # bytes
+_DEFAULT: Final = Settings()
+
+Duration = Annotated[float, BeforeValidator(_positive)]
+
+
+class SiteSection(Section):
+    """Which part of the catalogue this site needs."""
+
+    clouds: Annotated[list[CloudName], NOT_EMPTY, distinct()] = Field(default=list(_DEFAULT.site.clouds))
+    roles: Annotated[list[RoleName], distinct()] = Field(default=[])
+    features: Annotated[list[Annotated[str, named_in_context("feature")]], distinct()] = Field(default=[])
+    statuses: Annotated[list[StatusWord], NOT_EMPTY, distinct()] = Field(default=list(_DEFAULT.site.statuses))
+    version: Version | None = None
+    parameters: Annotated[dict[str, Any], AfterValidator(_parameters)] = Field(default={})
+
+    def site(self) -> Site:
+        """The same as a value of the vocabulary."""
+        return Site(
+            clouds=tuple(self.clouds),
+            roles=tuple(self.roles),
+            features=tuple(self.features),
+            statuses=tuple(self.statuses),
+            version=self.version,
+            parameters=self.parameters,
+        )
+
+
+class ProbeSection(Section):
+    """How probes are made. The interval stands last: it is checked against the fields above it."""
+
+    timeout: Duration = _DEFAULT.probing.timeout
+    attempts: Annotated[int, within(1, 10)] = _DEFAULT.probing.attempts
+    concurrency: Annotated[int, within(1, 10_000)] = _DEFAULT.probing.concurrency
+    interval: Annotated[Duration, AfterValidator(_holds_all_attempts)] = Field(
+        default=spelled(_DEFAULT.probing.interval), validate_default=True
+    )
+
+    def probing(self) -> Probing:
+        """The same as a value of the vocabulary."""
+        return Probing(self.interval, self.timeout, self.attempts, self.concurrency)
+
+
+class TlsSection(Section):
+    """Trust beyond the system's."""
+
+    ca_file: Annotated[Text, AfterValidator(_ca_file)] | None = None
+
+
+class ProxySection(Section):
+    """A web proxy. `secret` is the password that `password_file` holds; it goes with `username`."""
+
+    url: Annotated[Text, AfterValidator(_proxy_url)]
+    username: Annotated[Text, AfterValidator(_username)] | None = None
+    secret: Annotated[str | None, AfterValidator(_password)] = Field(
+        default=None, alias="password_file", validate_default=True, repr=False
+    )
+    no_proxy: Annotated[list[Annotated[Text, AfterValidator(_exception)]], distinct()] = Field(default=[])
+
+    def proxy(self, name: str) -> Proxy:
+        """The same as a value of the vocabulary."""
+        return Proxy(name, self.url, self.username, self.secret, tuple(self.no_proxy))
+
+
+class MainSection(Section):
+    """The configuration file. Groups are checked one by one, so that a mistake in one hides none between others."""
+
+    site: SiteSection = SiteSection()
+    probe: ProbeSection = ProbeSection()
+    tls: TlsSection = TlsSection()
+    proxies: dict[Slug, ProxySection] = Field(default={})
+    via: Annotated[dict[str, Any], AfterValidator(_via)] = Field(default={})
+    group_files: Annotated[list[Text], distinct()] = Field(default=[])
+    groups: list[Any] = Field(default=[])
+
+    def settings(self, groups: tuple[Group, ...]) -> Settings:
+        """The same as values of the vocabulary, with the groups that were read."""
+        return Settings(
+            site=self.site.site(),
+            probing=self.probe.probing(),
+            tls=TlsSettings(self.tls.ca_file),
+            proxies={name: proxy.proxy(name) for name, proxy in self.proxies.items()},
+            via=self.via,
+            groups=groups,
+        )

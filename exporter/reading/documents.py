@@ -1,0 +1,234 @@
+"""Read YAML that people write: file -> checked values, or every mistake in it at once, each with its line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import EllipsisType
+from typing import Annotated, Final, TypeVar, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from exporter.reading.fields import Faults, Place, Section, expected, found, shown, unknown
+from exporter.reading.tree import NotYaml, Tree
+
+T = TypeVar("T")
+
+MAX_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that is wrong in a file, in words for the person who wrote it."""
+
+    file: str
+    line: int
+    place: str  # groups[0].endpoints[2].pattern; empty: the file as a whole
+    message: str
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (f"{self.file}:{self.line}", self.place, self.message)))
+
+
+class DocumentError(Exception):
+    """Files with mistakes: all of them, file by file, in the order of the lines."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+class Unreadable(DocumentError):
+    """A file that cannot even be opened and read."""
+
+
+class Document:
+    """One YAML file as plain values, and the mistakes found in it so far."""
+
+    def __init__(self, text: str, file: str) -> None:
+        """Read a text; raises DocumentError where it is no YAML, or more than anybody writes."""
+        self.file = file
+        self.mistakes: list[Mistake] = []
+        self._lines = max(1, len(text.splitlines()))
+        try:
+            self._tree = Tree(text)
+        except NotYaml as error:
+            self._add(error.flaw.line, error.flaw.place, error.flaw.message)
+            raise DocumentError(self.mistakes) from None
+        for flaw in self._tree.flaws:
+            self._add(flaw.line, flaw.place, flaw.message)
+
+    @property
+    def value(self) -> object:
+        """What the file says, in plain values; None where it says nothing."""
+        return self._tree.value
+
+    def validate(self, kind: type[T], place: Place = (), *, context: object = None) -> T | None:
+        """The value at a place as a `kind`, or None; what is wrong with it joins the mistakes."""
+        try:
+            checked: T = TypeAdapter(kind).validate_python(self.at(place), context=context)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                self._explain(kind, place, detail)
+            return None
+        return checked
+
+    def at(self, place: Place) -> object:
+        """The plain value at a place; None where there is none."""
+        return next(peek(self.value, *place), None)
+
+    def line(self, place: Place) -> int:
+        """The line of what stands at a place, or of the nearest thing around it."""
+        return self._tree.locate(place).line
+
+    def blame(self, place: Place, message: str) -> None:
+        """Add a mistake about what stands at a place, or about the nearest thing around it."""
+        if any(_SECRET.search(str(step)) for step in place):
+            message = message.replace(found(self.at(place)), "a value (not shown)")
+        spot = self._tree.locate(place)
+        self._add(spot.line, spot.place, message)
+
+    def _add(self, line: int, place: Place, message: str) -> None:
+        self.mistakes.append(Mistake(self.file, min(max(line, 1), self._lines), _spelled(place), message))
+
+    def _explain(self, kind: object, place: Place, detail: ErrorDetails) -> None:
+        """Say in our words what pydantic found."""
+        below: Place = detail["loc"]
+        where = (*place, *below)
+        error = detail.get("ctx", {}).get("error")
+        match detail["type"]:
+            case "extra_forbidden":
+                section = _section_at(kind, below[:-1])
+                known = section.keys() if section else ()
+                spot = self._tree.locate(where)
+                self._add(spot.key_line, spot.place, unknown("key", known, str(below[-1])))
+            case "missing":
+                self._add(self.line(where), where, "is missing; it must be given")
+            case "value_error" if isinstance(error, Faults):
+                for deeper, message in error.faults:
+                    self.blame((*where, *deeper), message)
+            case "value_error":
+                self.blame(where, str(error))
+            case other:
+                section = _section_at(kind, below)
+                keys = f"a mapping with the keys {', '.join(section.keys())}" if section else None
+                self.blame(where, expected(keys or _EXPECTED.get(other, other), detail["input"]))
+
+
+# ---------------------------------------------------------------- reading files
+
+
+def read(path: Path) -> Document:
+    """The YAML file at a path. Raises Unreadable, or DocumentError where it holds something else."""
+    file = str(path)
+    try:
+        data = read_bytes(path, MAX_BYTES)
+        return Document(data.decode("utf-8-sig"), file)
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        message = f"the byte 0x{error.object[error.start]:02x} is not UTF-8; save the file in UTF-8"
+        raise DocumentError([Mistake(file, line, "", message)]) from None
+    except (OSError, ValueError, TooLarge) as error:
+        raise Unreadable([Mistake(file, 1, "", f"cannot be read: {reason(error)}")]) from None
+
+
+def read_all(paths: Iterable[Path]) -> tuple[list[Document], list[Mistake]]:
+    """The files that can be read, and the mistakes of those that cannot."""
+    documents: list[Document] = []
+    mistakes: list[Mistake] = []
+    for path in paths:
+        try:
+            documents.append(read(path))
+        except DocumentError as error:
+            mistakes.extend(error.mistakes)
+    return documents, mistakes
+
+
+class TooLarge(Exception):
+    """A file is larger than anything that belongs there."""
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """What a file holds. Raises OSError, or TooLarge beyond `limit` bytes."""
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise TooLarge(f"it holds more than {limit} bytes")
+    return data
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be read, without naming the file again."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def settle(documents: Iterable[Document], mistakes: Iterable[Mistake] = ()) -> None:
+    """Raise DocumentError if there is any mistake in what was read."""
+    found_there = (mistake for document in documents for mistake in document.mistakes)
+    files: dict[str, list[Mistake]] = {}
+    for mistake in dict.fromkeys((*found_there, *mistakes)):
+        files.setdefault(mistake.file, []).append(mistake)
+    if files:
+        raise DocumentError(m for of_file in files.values() for m in sorted(of_file, key=lambda m: m.line))
+
+
+def peek(value: object, *steps: str | int | EllipsisType) -> Iterator[object]:
+    """What lies at a place of plain values, `...` standing for every item; nothing where the shape is another."""
+    if not steps:
+        yield value
+        return
+    match steps[0], value:
+        case EllipsisType(), list():
+            below = value
+        case str() as key, dict() if key in value:
+            below = [value[key]]
+        case int() as i, list() if i < len(value):
+            below = [value[i]]
+        case _:
+            return
+    for item in below:
+        yield from peek(item, *steps[1:])
+
+
+# ---------------------------------------------------------------- schema
+
+_SECRET: Final = re.compile(r"passw|secret|token|credential|api_?key", re.IGNORECASE)
+_EXPECTED: Final = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+}
+
+
+def _section_at(kind: object, place: Place) -> type[Section] | None:
+    """Which section stands at a place of a schema."""
+    for step in place:
+        section = _section(kind)
+        kind = section.keys().get(str(step)) if section else next(reversed(get_args(_bare(kind))), None)
+    return _section(kind)
+
+
+def _section(kind: object) -> type[Section] | None:
+    kind = _bare(kind)
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def _bare(kind: object) -> object:
+    return _bare(get_args(kind)[0]) if get_origin(kind) is Annotated else kind
+
+
+def _spelled(place: Place) -> str:
+    """`groups[0].endpoints[2].pattern`."""
+    text = ""
+    for step in place:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif re.fullmatch(r"[\w.*<>/-]{1,80}", step):
+            text += f".{step}" if text else step
+        else:
+            text += f"[{shown(step)!r}]"
+    return text

@@ -1,0 +1,230 @@
+"""What a field of a YAML file may hold, and the words for what it may not. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable
+from difflib import get_close_matches
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, model_validator
+
+Place = tuple[str | int, ...]  # keys and list positions, from the top of a file down
+
+
+class Faults(ValueError):
+    """What a validator says about parts of its value: messages, each with the place below the value."""
+
+    def __init__(self, faults: Iterable[tuple[Place, str]]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(message for _, message in self.faults))
+
+
+class Section(BaseModel):
+    """A mapping with known keys: any other key is a mistake; a key without a value counts as left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_what_is_empty(cls, value: object) -> object:
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            return value
+        known = cls.keys()
+        return {key: item for key, item in value.items() if item is not None or key not in known}
+
+    @classmethod
+    def keys(cls) -> dict[str, object]:
+        """The keys as they are written, and what each holds."""
+        return {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
+
+
+# ---------------------------------------------------------------- words
+
+_WIDTH: Final = 60  # of a value within a message
+_CLOSE: Final = 0.65  # `user` is close to `username`, `azure-germany` is not to `azure-us-government`
+
+
+def shown(text: str) -> str:
+    """A text as a message may show it: short, and without what stands before an `@`, which may be a password."""
+    before, at, after = text.rpartition("@")
+    if before and at:
+        text = f"***@{after}"
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
+
+
+def found(value: object) -> str:
+    """A value in words."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return repr(shown(value)) if value else "an empty text"
+        case _:
+            return "a list" if isinstance(value, list) else "a mapping"
+
+
+def expected(what: str, value: object) -> str:
+    """What was expected and what was found, with the remedy where it is plain."""
+    remedy = ""
+    if what == "text" and isinstance(value, int | float):
+        remedy = "; quote it"
+    elif what == "a whole number" and isinstance(value, str) and value.isdecimal():
+        remedy = "; remove the quotes"
+    elif what == "a list" and isinstance(value, str):
+        remedy = "; write it in [brackets]"
+    return f"expected {what}, found {found(value)}{remedy}"
+
+
+def unknown(what: str, known: Iterable[str], word: str) -> str:
+    """That a word is unknown, and which one may be meant or else which are known."""
+    words = {one.lower(): one for one in sorted(known)}
+    longest = max(map(len, words), default=0)
+    close = get_close_matches(word.lower(), words, n=1, cutoff=_CLOSE) if len(word) <= 2 * longest else []
+    if close:
+        return f"unknown {what}, did you mean {words[close[0]]}?"
+    return f"unknown {what}; " + (f"known: {', '.join(words.values())}" if words else "none is defined")
+
+
+# ---------------------------------------------------------------- validators
+
+
+def one_of(what: str, words: Iterable[str]) -> AfterValidator:
+    """A word of a closed set."""
+    known = frozenset(words)
+
+    def check(value: str) -> str:
+        if value not in known:
+            raise ValueError(f"{found(value)}: {unknown(what, known, value)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def member_of(what: str, members: type[StrEnum]) -> BeforeValidator:
+    """A word that names a member of an enumeration."""
+
+    def check(value: object) -> StrEnum:
+        if not isinstance(value, str):
+            raise ValueError(expected("text", value))  # noqa: TRY004 - pydantic collects ValueError only
+        if value not in set(members):
+            raise ValueError(f"{found(value)}: {unknown(what, set(members), value)}")
+        return members(value)
+
+    return BeforeValidator(check)
+
+
+def named_in_context(what: str) -> AfterValidator:
+    """A word among those that the context knows as `whats`; any word, where the context says None."""
+
+    def check(value: str, info: ValidationInfo) -> str:
+        known = getattr(info.context, f"{what}s")
+        if known is not None and value not in known:
+            raise ValueError(f"{found(value)}: {unknown(what, known, value)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def within(first: int, last: int) -> AfterValidator:
+    """A number of a range; both ends belong to it."""
+
+    def check(value: int) -> int:
+        if not first <= value <= last:
+            raise ValueError(f"expected a number from {first} to {last}, found {value}")
+        return value
+
+    return AfterValidator(check)
+
+
+def written(expression: str, what: str) -> AfterValidator:
+    """A text of a certain form."""
+    form = re.compile(expression)
+
+    def check(value: str) -> str:
+        if not form.fullmatch(value):
+            raise ValueError(expected(what, value))
+        return value
+
+    return AfterValidator(check)
+
+
+def distinct(identity: Callable[[Any], Hashable] = lambda item: item) -> AfterValidator:
+    """A list without two items alike."""
+
+    def check(items: list[Any]) -> list[Any]:
+        first: dict[Hashable, int] = {}
+        twice = [i for i, item in enumerate(items) if first.setdefault(identity(item), i) != i]
+        if twice:
+            raise Faults(((i,), f"{found(items[i])} stands in this list already; remove one") for i in twice)
+        return items
+
+    return AfterValidator(check)
+
+
+def _not_empty(items: list[Any]) -> list[Any]:
+    if not items:
+        raise ValueError("the list is empty; name at least one")
+    return items
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError(expected("some text", text))
+    return text
+
+
+NOT_EMPTY: Final = AfterValidator(_not_empty)
+Text = Annotated[str, AfterValidator(_not_blank)]
+Slug = Annotated[str, written(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case words joined by hyphens")]
+Link = Annotated[str, written(r"https?://[!-~]+", "a URL that begins with http:// or https://")]
+ParameterName = Annotated[str, written(r"[a-z][a-z0-9_]*", "a name of lower-case letters, digits and _")]
+RoleName = Annotated[str, named_in_context("role")]
+CloudName = Annotated[str, named_in_context("cloud")]
+Version = Annotated[str, written(r"[0-9]{2}(0[1-9]|1[0-2])", 'a version as "YYMM", such as "2403"')]
+
+
+# ---------------------------------------------------------------- hosts and URLs
+
+_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
+_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.IGNORECASE)
+_LONGEST_NAME: Final = 254  # RFC 1035, with the root's dot
+PORTS: Final = range(1, 65536)
+
+
+def is_host(text: str) -> bool:
+    """Whether a text can be a host name or an address (IPv6 without brackets)."""
+    try:
+        ip_address(text)
+    except ValueError:
+        last = text.removesuffix(".").rpartition(".")[2]
+        return len(text) <= _LONGEST_NAME and not last.isdecimal() and _NAME.fullmatch(text) is not None
+    return True
+
+
+def url_fault(url: str) -> str | None:
+    """Why a URL cannot be probed, with the remedy, or None. Never shows the URL, which may hold a password."""
+    if re.search(r"[^!-~]", url):
+        return "a URL holds no blank and nothing beyond ASCII; percent-encode it"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "not a URL: the host or the port is malformed"
+    faults = (
+        (parts.scheme not in {"http", "https"}, "expected a URL that begins with http:// or https://"),
+        ("@" in parts.netloc, "a URL holds no user name or password; remove what stands before the @"),
+        (not is_host(parts.hostname or ""), "names no valid host"),
+        (port is not None and port not in PORTS, "expected a port from 1 to 65535"),
+        ("#" in url, "a fragment is never sent; remove # and what follows"),
+    )
+    return next((message for wrong, message in faults if wrong), None)

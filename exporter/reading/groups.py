@@ -1,0 +1,321 @@
+"""The schema of a group of endpoints, the same in the catalogue, in a group file and inline: document -> Groups."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, cast
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+
+from exporter.model import (
+    DEFAULT_PORTS,
+    Endpoint,
+    ExtraPorts,
+    Group,
+    Status,
+    Support,
+    Trust,
+    VersionRange,
+)
+from exporter.patterns import fill, has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
+from exporter.reading.documents import Document
+from exporter.reading.fields import (
+    NOT_EMPTY,
+    PORTS,
+    CloudName,
+    Faults,
+    Link,
+    ParameterName,
+    Place,
+    RoleName,
+    Section,
+    Slug,
+    Text,
+    Version,
+    distinct,
+    expected,
+    found,
+    member_of,
+    named_in_context,
+    one_of,
+    unknown,
+    url_fault,
+    within,
+    written,
+)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a group may refer to."""
+
+    roles: Collection[str]
+    clouds: Collection[str]
+    sources: Collection[str] | None = None  # None: any citation, as the operator's own groups may give
+    parameters: Collection[str] | None = None  # None: any name, as the operator may invent them
+    values: Mapping[str, Collection[str]] = field(default_factory=dict)  # of parameters with a closed set of them
+
+
+@dataclass(frozen=True)
+class Located:
+    """A group, and where it was written."""
+
+    group: Group
+    document: Document
+    place: Place
+
+
+def read_groups(document: Document, place: Place, names: Names) -> list[Located]:
+    """The groups listed at a place that are without mistakes; what is wrong with the others is blamed."""
+    if document.at(place) is None:
+        return []
+    places: list[Place] = [(*place, i) for i, _ in enumerate(document.validate(list[Any], place) or ())]
+    sections = (document.validate(GroupSection, where, context=names) for where in places)
+    return [Located(section.group(), document, here) for here, section in zip(places, sections, strict=True) if section]
+
+
+def blame_contradictions(located: Iterable[Located]) -> None:
+    """Blame endpoints that ask one URL in two ways for the same feature and pattern: one series cannot show both."""
+    first: dict[tuple[object, ...], tuple[Endpoint, str]] = {}
+    for here in located:
+        for i, endpoint in enumerate(here.group.endpoints):
+            place: Place = (*here.place, "endpoints", i)
+            where = f"{here.document.file}:{here.document.line(place)}"
+            keys = [(here.group.feature, endpoint.pattern, *asked) for asked in _asked(endpoint)]
+            earlier = [first.setdefault(key, (endpoint, where)) for key in keys]
+            for other, there in earlier:
+                if (other.method, other.accept) != (endpoint.method, endpoint.accept):
+                    message = "another `method` or `accept` for what this feature and pattern probe already"
+                    here.document.blame(place, f"{message}; give the same as in {there}")
+                    break
+
+
+def _asked(endpoint: Endpoint) -> Iterator[tuple[object, ...]]:
+    """What an endpoint probes, in terms that can be compared."""
+    if not endpoint.probe:
+        yield (endpoint.schemes, endpoint.ports, endpoint.path)
+    for url in endpoint.probe:
+        yield _identity(url)
+
+
+def _identity(url: str) -> tuple[str, ...]:
+    """What makes two URLs one target; the port may still be a template."""
+    parts = urlsplit(url)
+    usual = f":{DEFAULT_PORTS.get(parts.scheme)}"
+    return (parts.scheme, parts.netloc.lower().removesuffix(usual), parts.path or "/", parts.query)
+
+
+# ---------------------------------------------------------------- checks of one field
+
+
+def _pattern(pattern: str) -> str:
+    """A documented pattern that is a bare host (with or without a path) or a URL."""
+    concrete = re.sub(r"<[^<>]*>|\*", "x", pattern)
+    if re.search(r"[<>]", concrete):
+        raise ValueError("a placeholder lacks its < or >")
+    if re.search(r"[{}]", concrete):
+        raise ValueError("braces belong in `probe`; write <name> in a pattern")
+    if re.search(r"[^!-~]", concrete):
+        raise ValueError("a pattern holds no blank outside <placeholders>, and nothing beyond ASCII")
+    is_url = "://" in concrete
+    url = concrete if is_url else f"https://{concrete}"
+    if fault := url_fault(url):
+        raise ValueError(fault)
+    if not is_url and urlsplit(url).port is not None:
+        raise ValueError("a bare host carries no port; give it in `ports`, or write a URL")
+    return pattern
+
+
+def _probe_url(url: str, info: ValidationInfo) -> str:
+    """A URL or a template of one, whose host lies under the pattern if that is a wildcard."""
+    if has_stray_braces(url):
+        raise ValueError("braces enclose the name of a parameter, as in {cloud_service_name}")
+    if re.search(r"[*<>]", url):
+        raise ValueError("a probe is a real URL: name a host for *, and write {name} for <name>")
+    if fault := url_fault(_sample(url)):
+        raise ValueError(fault)
+    known = _names(info).parameters
+    for name in parameters_of(url):
+        if known is not None and name not in known:
+            raise ValueError(f"{{{name}}}: {unknown('parameter', known, name)}")
+    pattern, host = info.data.get("pattern", ""), host_of(url)
+    if is_wildcard(pattern) and not parameters_of(host) and not matches_wildcard(host_of(pattern), host):
+        raise ValueError(f"{host} does not lie under {pattern}; name a host below it, or give it an entry of its own")
+    return url
+
+
+def _sample(template: str) -> str:
+    """A template with something in the place of each parameter: a port after a colon, else a letter."""
+    with_ports = re.sub(r":\{[a-z0-9_]+\}", ":1", template)
+    return fill(with_ports, dict.fromkeys(parameters_of(with_ports), "x"))[0] or ""
+
+
+def _beside_no_url(schemes: list[str], info: ValidationInfo) -> list[str]:
+    if "://" in info.data.get("pattern", ""):
+        raise ValueError("the pattern is a URL and names its scheme; remove this key")
+    return schemes
+
+
+def _one_per_scheme(ports: list[int], info: ValidationInfo) -> list[int]:
+    schemes = info.data.get("schemes", ())
+    if ports and len(schemes) > 1 and len(ports) != len(schemes):
+        raise ValueError(f"{len(ports)} for the schemes {', '.join(schemes)}; give one for each, in the same order")
+    return ports
+
+
+def _only_for(values: dict[str, list[str]], info: ValidationInfo) -> dict[str, list[str]]:
+    known = _names(info)
+    faults: list[tuple[Place, str]] = []
+    for name, wanted in values.items():
+        if known.parameters is not None and name not in known.parameters:
+            faults.append(((name,), unknown("parameter", known.parameters, name)))
+        closed = known.values.get(name, wanted)
+        strays = [(i, value) for i, value in enumerate(wanted) if value not in closed]
+        faults += (((name, i), f"{found(value)}: {unknown('value', closed, value)}") for i, value in strays)
+    if faults:
+        raise Faults(faults)
+    return values
+
+
+def _names(info: ValidationInfo) -> Names:
+    return cast("Names", info.context)
+
+
+def _path(path: str) -> str:
+    if has_stray_braces(path):
+        raise ValueError("braces enclose the name of a parameter, as in {cloud_service_name}")
+    return path
+
+
+def _port_range(ports: str) -> str:
+    first, _, last = ports.partition("-")
+    if not PORTS.start <= int(first) <= int(last or first) < PORTS.stop:
+        raise ValueError(expected(_PORT_RANGES, ports))
+    return ports
+
+
+def _not_before_first(last: str, info: ValidationInfo) -> str:
+    first = info.data.get("first")
+    if first and int(last) < int(first):
+        raise ValueError(f"version {last} comes before {first}, where the range begins; exchange them")
+    return last
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+# ---------------------------------------------------------------- the schema
+
+_PORT_RANGES: Final = 'ports such as "443" or "10124-10139"'
+_SCHEMES: Final = (*DEFAULT_PORTS, "udp")  # udp: documented, and a firewall rule, but never probed
+
+Source = Annotated[Text, named_in_context("source")]
+Sources = Annotated[list[Source], BeforeValidator(_as_list)]
+StatusWord = Annotated[Status, member_of("status", Status)]
+SupportWord = Annotated[Support, member_of("value", Support)]
+TrustWord = Annotated[Trust, member_of("trust", Trust)]
+Port = Annotated[int, within(PORTS.start, PORTS.stop - 1)]
+Scheme = Annotated[str, one_of("scheme", _SCHEMES)]
+
+
+class VersionSection(Section):
+    """Which versions need an endpoint."""
+
+    first: Version | None = Field(default=None, alias="from")
+    last: Annotated[Version, AfterValidator(_not_before_first)] | None = Field(default=None, alias="until")
+
+
+class ExtraPortsSection(Section):
+    """Ports that are open for a firewall's sake."""
+
+    ports: Annotated[str, written(r"[0-9]{1,5}(-[0-9]{1,5})?", _PORT_RANGES), AfterValidator(_port_range)]
+    protocol: Text
+    when: Text
+    source: Source | None = None
+
+
+class EndpointSection(Section):
+    """One documented line. The order matters: a field is checked against those above it."""
+
+    pattern: Annotated[Text, AfterValidator(_pattern)]
+    schemes: Annotated[list[Scheme], NOT_EMPTY, distinct(), AfterValidator(_beside_no_url)] = Field(default=[])
+    ports: Annotated[list[Port], distinct(), AfterValidator(_one_per_scheme)] = Field(default=[])
+    path: Annotated[str, written(r'/[!"$-~]*', "a path that begins with /"), AfterValidator(_path)] = "/"
+    probe: Annotated[list[Annotated[str, AfterValidator(_probe_url)]], distinct(_identity)] = Field(default=[])
+    method: Annotated[str, one_of("method", ("GET", "HEAD"))] = "GET"
+    accept: Annotated[list[Annotated[int, within(100, 599)]], NOT_EMPTY, distinct()] = Field(default=[])
+    status: StatusWord | None = None
+    since: Text | None = None
+    why: Text | None = None
+    version: VersionSection = VersionSection()
+    condition: Text | None = None
+    only_for: Annotated[
+        dict[ParameterName, Annotated[list[Text], NOT_EMPTY, distinct()]], AfterValidator(_only_for)
+    ] = Field(default={})
+    tls_inspection: SupportWord = Support.UNSPECIFIED
+    authenticated_proxy: SupportWord | None = None
+    trust: TrustWord = Trust.PUBLIC
+    extra_ports: list[ExtraPortsSection] = Field(default=[])
+    docs: Link | None = None
+    source: Sources = Field(default=[])
+    note: Text | None = None
+
+    def endpoint(self, status: Status) -> Endpoint:
+        """The endpoint, with the group's status where it does not say its own."""
+        scheme, is_url, _ = self.pattern.partition("://")
+        return Endpoint(
+            pattern=self.pattern,
+            schemes=tuple(self.schemes) or (scheme.lower() if is_url else "https",),
+            ports=tuple(self.ports),
+            path=self.path,
+            probe=tuple(self.probe),
+            method=self.method,
+            accept=frozenset(self.accept) or None,
+            status=self.status or status,
+            since=self.since,
+            why=self.why,
+            versions=VersionRange(self.version.first, self.version.last),
+            condition=self.condition,
+            only_for={name: tuple(values) for name, values in self.only_for.items()},
+            tls_inspection=self.tls_inspection,
+            authenticated_proxy=self.authenticated_proxy,
+            trust=self.trust,
+            extra_ports=tuple(ExtraPorts(p.ports, p.protocol, p.when, p.source) for p in self.extra_ports),
+            docs=self.docs,
+            source=tuple(self.source),
+            note=self.note,
+        )
+
+
+class GroupSection(Section):
+    """A group as it is written."""
+
+    feature: Slug
+    title: Text | None = None
+    docs: Link | None = None
+    status: StatusWord = Status.ACTIVE
+    roles: Annotated[list[RoleName], distinct()] = Field(default=[])
+    clouds: Annotated[list[CloudName], distinct()] = Field(default=[])
+    endpoints: Annotated[list[EndpointSection], NOT_EMPTY]
+    logs: list[Text] = Field(default=[])
+    messages: list[Text] = Field(default=[])
+    troubleshooting: Text | None = None
+
+    def group(self) -> Group:
+        """The same as a value of the vocabulary."""
+        return Group(
+            feature=self.feature,
+            title=self.title,
+            docs=self.docs,
+            status=self.status,
+            roles=tuple(self.roles),
+            clouds=tuple(self.clouds),
+            endpoints=tuple(endpoint.endpoint(self.status) for endpoint in self.endpoints),
+            logs=tuple(self.logs),
+            messages=tuple(self.messages),
+            troubleshooting=self.troubleshooting,
+        )

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from exporter.catalogue import load, shipped
+from exporter.model import Cloud, ExtraPorts, Parameter, Representative, Role, Status, Support, VersionRange, Wildcard
+from exporter.reading.documents import DocumentError
+
+DATA = Path(__file__).parent / "data"
+SMALL = DATA / "good_config" / "catalogue"
+BAD = DATA / "bad_config" / "catalogue"
+
+
+def test_every_part_of_the_vocabulary_arrives() -> None:
+    catalogue = load(SMALL)
+
+    assert catalogue.clouds["azure-public"] == Cloud("azure-public", "Azure public cloud")
+    assert catalogue.roles["service-connection-point"] == Role(
+        "service-connection-point", "Service connection point", Support.SUPPORTED, "One proxy for each server"
+    )
+    assert catalogue.parameters["sup_http_port"] == Parameter(
+        "sup_http_port", "HTTP port of the software update point", "^[0-9]{1,5}$", "8530"
+    )
+    assert catalogue.parameters["intune_region"].values == ("europe", "north-america")
+    assert catalogue.wildcards == {
+        "*.manage.microsoft.com": Wildcard(
+            (Representative("gateway.configmgr.manage.microsoft.com", ("https",), ("SEED",), "answers 401"),),
+            ("manage.microsoft.com",),
+        ),
+        "*.akamaiedge.net": Wildcard(none_found="No document names a host"),
+    }
+    assert catalogue.sources == {"SEED": "The article", "PORTS": "Another article"}
+
+
+def test_every_group_arrives_in_the_order_of_the_files() -> None:
+    updates, attach, government = load(SMALL).groups
+    template = government.endpoints[1]
+
+    assert (updates.feature, attach.feature, government.feature) == ("software-updates", *["tenant-attach"] * 2)
+    assert government.clouds == ("azure-us-government",)
+    assert [endpoint.status for endpoint in government.endpoints] == [Status.DEPRECATED, Status.ACTIVE]
+    assert template.probe == ("https://{cmg_host}/",)
+    assert template.versions == VersionRange("2107", None)
+    assert template.extra_ports == (ExtraPorts("10124-10139", "https", "two or more machines", "PORTS"),)
+
+
+def test_what_the_first_group_tells_of_a_feature_holds_for_all() -> None:
+    _, first, second = load(SMALL).groups
+
+    assert second.title == first.title == "Tenant attach"
+    assert second.docs == first.docs == "https://docs.example/tenant-attach"
+    assert second.logs == first.logs
+    assert second.messages == first.messages
+    assert second.troubleshooting == first.troubleshooting
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the small catalogue, as a path that is short in messages."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SMALL, "catalogue")
+    return Path("catalogue")
+
+
+@pytest.mark.parametrize("case", sorted(path.name for path in BAD.iterdir()))
+def test_every_mistake_is_told_with_its_line_and_its_remedy(case: str, small: Path) -> None:
+    shutil.copytree(BAD / case, small, dirs_exist_ok=True)
+
+    with pytest.raises(DocumentError) as caught:
+        load(small)
+    assert str(caught.value) == (BAD / case / "expected.txt").read_text().rstrip()
+
+
+def test_a_catalogue_has_all_its_vocabulary(small: Path) -> None:
+    shutil.rmtree(small / "vocabulary")
+
+    with pytest.raises(DocumentError) as caught:
+        load(small)
+    assert [mistake.file for mistake in caught.value.mistakes] == [
+        f"catalogue/vocabulary/{name}.yaml" for name in ("clouds", "roles", "parameters", "wildcards", "sources")
+    ]
+
+
+# ---------------------------------------------------------------- what is shipped
+
+
+def test_the_shipped_catalogue_has_no_mistake() -> None:
+    catalogue = load()
+
+    assert {"azure-public", "azure-us-government"} <= catalogue.clouds.keys()
+    assert "service-connection-point" in catalogue.roles
+    assert sum(len(group.endpoints) for group in catalogue.groups) > 150
+
+
+def test_the_shipped_catalogue_is_read_at_once() -> None:
+    def elapsed() -> float:
+        started = time.perf_counter()
+        load()
+        return time.perf_counter() - started
+
+    assert min(elapsed() for _ in range(3)) < 0.3
+
+
+def test_an_installed_package_holds_its_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.catalogue.resources.files", lambda package: tmp_path / package)
+    in_source = shipped()
+    (tmp_path / "exporter" / "data" / "catalogue").mkdir(parents=True)
+
+    assert in_source == tmp_path / "config" / "catalogue"
+    assert shipped() == tmp_path / "exporter" / "data" / "catalogue"
