@@ -1,0 +1,45 @@
+#!/bin/sh
+# Install the Debian packages of packages.txt that are missing, and start none of their services.
+# Where it cannot (not root, no apt) it says so and succeeds: the laboratory's tests are then skipped, with the reason.
+set -eu
+
+wanted=$(sed 's/#.*//' "$(dirname "$0")/packages.txt")
+policy=/usr/sbin/policy-rc.d
+
+missing=
+for package in $wanted; do
+    state=$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$state" = installed ] || missing="$missing $package"
+done
+
+if [ -z "$missing" ]; then
+    echo "laboratory: every Debian package is installed"
+    exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "laboratory: not installed, for there is no apt-get here:$missing"
+    exit 0
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    echo "laboratory: not installed, for that needs root:$missing"
+    exit 0
+fi
+
+# Debian starts a service when it installs it, unless this file forbids that. One that is there already is the machine's own.
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+apt() {
+    apt-get --quiet --yes -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@" </dev/null
+}
+
+apt update
+# --no-remove: rather fail than take a package from the machine (squid gives way to squid-openssl, for one).
+# shellcheck disable=SC2086 # one word a package
+apt install --no-install-recommends --no-remove $missing
+echo "laboratory: installed$missing"

@@ -1,0 +1,193 @@
+"""A network of one machine and without a way out: a Linux network namespace, the programs in it, and its firewall."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+# Addresses that stand for no one (RFC 2544, RFC 4193). All of them are this machine's own, whichever is asked for.
+NETWORKS: Final = ("198.18.0.0/15", "fd00:1ab::/64")
+CLIENT: Final = ("198.19.0.1", "fd00:1ab::1")
+NAME_SERVER: Final = "198.19.0.2"
+PROXY: Final = ("198.19.0.3", "fd00:1ab::3")
+FAILING_NAME_SERVER: Final = "198.19.0.4"
+
+PROGRAMS: Final = ("curl", "dnsmasq", "ip", "ip6tables", "iptables", "nginx", "openssl", "squid", "unshare")
+PATH: Final = os.pathsep.join((str(Path(sys.executable).parent), "/usr/sbin", "/usr/bin", "/sbin", "/bin"))
+
+# A client has another address than the hosts it speaks to (`src`). Without that, a reset or an ICMP error would go
+# from the host to itself and be caught by the very rule that sends it.
+_LINKS: Final = f"""
+link set lo up
+address add {CLIENT[0]}/32 dev lo
+address add {CLIENT[1]}/128 dev lo nodad
+address add {PROXY[1]}/128 dev lo nodad
+route add local {NETWORKS[0]} dev lo src {CLIENT[0]}
+route add local {NETWORKS[1]} dev lo src {CLIENT[1]}
+"""
+
+# What `ip netns exec` lays over /etc: the machine's own resolver, hosts and name services must not answer in here.
+_ETC: Final = MappingProxyType(
+    {
+        "resolv.conf": f"search .\nnameserver {NAME_SERVER}\n",
+        "hosts": "127.0.0.1 localhost\n::1 localhost ip6-localhost\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
+    }
+)
+
+
+def unavailable() -> str | None:
+    """Why the laboratory cannot be built on this machine, in words; None: it can."""
+    if sys.platform != "linux":
+        return "the laboratory needs Linux"
+    if os.geteuid() != 0:
+        return "the laboratory needs root"
+    if missing := [program for program in PROGRAMS if shutil.which(program, path=PATH) is None]:
+        return f"the laboratory lacks {', '.join(missing)}: run tests/lab/install.sh"
+    if not Path("/proc/net/if_inet6").exists():
+        return "the laboratory needs IPv6, which this kernel has switched off"
+    if subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, check=False).returncode != 0:
+        return "the laboratory may not make a network namespace here"
+    return None
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server under way, and where it writes what it has to say."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait_until(self, what: str, holds: Callable[[], bool], timeout: float = 10.0) -> None:
+        """Return as soon as it holds; RuntimeError with the end of the log when the server ended or time is up."""
+        deadline = time.monotonic() + timeout
+        while not holds():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                name, tail = self.log.stem, self.said()[-2000:]
+                raise RuntimeError(f"{name}: not {what} after {timeout:g} s or before it ended; its log ends:\n{tail}")
+            time.sleep(0.003)
+
+    def said(self) -> str:
+        """Its log so far."""
+        return self.log.read_text(errors="replace")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A namespace and a directory of the same name. Both, and all that runs inside, go with `remove` or with us."""
+
+    directory: Path
+    _keeper: subprocess.Popen[bytes]
+    _servers: list[Server] = field(default_factory=list)
+
+    @classmethod
+    def build(cls) -> Network:
+        """Make the namespace, with every address of NETWORKS in it."""
+        directory = Path(tempfile.gettempdir(), f"lab{secrets.token_hex(4)}")
+        directory.mkdir()
+        directory.chmod(0o755)  # Squid, which is not root, has a directory of its own in there
+        keeper = subprocess.Popen(
+            ["sh", Path(__file__).with_name("keeper.sh"), directory.name, directory],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        network = cls(directory, keeper)
+        try:
+            network._build()
+        except BaseException:
+            network.remove()
+            raise
+        return network
+
+    @property
+    def name(self) -> str:
+        """What `ip netns` calls it."""
+        return self.directory.name
+
+    @property
+    def ca_file(self) -> Path:
+        """Where the root that programs inside trust belongs."""
+        return self.directory / "root.pem"
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """What programs inside find in their environment: nothing of ours, such as a proxy or a .curlrc."""
+        return {"PATH": PATH, "HOME": str(self.directory), "LANG": "C.UTF-8", "SSL_CERT_FILE": str(self.ca_file)}
+
+    def _build(self) -> None:
+        etc = Path("/etc/netns", self.name)
+        etc.mkdir(parents=True)
+        for name, text in _ETC.items():
+            (etc / name).write_text(text)
+        subprocess.run(["ip", "netns", "add", self.name], check=True)
+        subprocess.run(["ip", "-netns", self.name, "-batch", "-"], input=_LINKS, text=True, check=True)
+
+    def remove(self) -> None:
+        """End all that runs in it and leave nothing of it; not an error when it is gone."""
+        if self._keeper.stdin is not None:
+            self._keeper.stdin.close()
+        self._keeper.wait()
+        for server in self._servers:
+            server.process.wait()
+
+    def popen(
+        self, argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, **options: Any
+    ) -> subprocess.Popen[Any]:
+        """Start a program inside; its process is the program's own."""
+        return subprocess.Popen(self._inside(argv), env=env or self.env, **options)
+
+    def run(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        check: bool = False,
+        timeout: float = 60.0,
+        **options: Any,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program inside to its end; its output is kept as text."""
+        return subprocess.run(
+            self._inside(argv),
+            env=env or self.env,
+            check=check,
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            **options,
+        )
+
+    def _inside(self, argv: Sequence[str | Path]) -> list[str | Path]:
+        return ["ip", "netns", "exec", self.name, *argv]
+
+    def serve(self, name: str, argv: Sequence[str | Path]) -> Server:
+        """Start a server that stays in the foreground, in the network's directory; it logs to NAME.log there."""
+        log = self.directory / f"{name}.log"
+        with log.open("ab") as output:
+            process = self.popen(argv, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        self._servers.append(Server(process, log))
+        return self._servers[-1]
+
+    @contextmanager
+    def rule(self, address: str, *match_and_target: str) -> Iterator[None]:
+        """Have the firewall treat what arrives for `address` so.
+
+        On arrival, not on departure: a packet dropped in OUTPUT fails the sender's call at once, with EPERM.
+        """
+        rule = ["INPUT", "--destination", address, *match_and_target]
+        command = "ip6tables" if ":" in address else "iptables"
+        self.run([command, "--wait", "--insert", *rule], check=True)
+        try:
+            yield
+        finally:
+            self.run([command, "--wait", "--delete", *rule], check=True)

@@ -1,0 +1,349 @@
+"""The laboratory is what it says: every other test that uses it rests on these."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.lab import EXTRA_HOSTS, Flaw, Lab, catalogue_hosts
+from tests.lab.network import Network
+
+pytestmark = pytest.mark.lab
+
+HOST = "portal.corp.example"
+OTHER = "sup1.corp.example"
+SIX = "six.corp.example"
+ROOT = Path(__file__).parents[1]
+
+# What a client sees of one attempt to connect: "connected", "timeout", or the name of the error.
+REACH = """
+import errno, socket, sys
+host, port, patience = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+names = {value: name for name, value in vars(socket).items() if name.startswith("EAI_")}
+try:
+    socket.create_connection((host, port), timeout=patience).close()
+except TimeoutError:
+    print("timeout")
+except socket.gaierror as error:
+    print(names[error.errno])
+except OSError as error:
+    print(errno.errorcode[error.errno])
+else:
+    print("connected")
+"""
+
+
+def reach(lab: Lab, host: str, port: int = 443, patience: float = 0.4) -> str:
+    return lab.run([sys.executable, "-I", "-S", "-c", REACH, host, str(port), str(patience)]).stdout.strip()
+
+
+def curl(lab: Lab, url: str, *options: str) -> tuple[int, str]:
+    """Give curl's exit status (0: all well; 60: the certificate does not verify) and the status of the last answer."""
+    told = "%{stderr}%{response_code}"
+    done = lab.run(["curl", "--silent", "--max-time", "5", "--write-out", told, "--output", "/dev/null", *options, url])
+    return done.returncode, done.stderr
+
+
+def lookup(lab: Lab, host: str) -> list[str]:
+    return lab.run(["getent", "ahosts", host]).stdout.split()[:1]
+
+
+def eventually(holds: Callable[[], bool], patience: float = 5.0) -> bool:
+    deadline = time.monotonic() + patience
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return holds()
+
+
+# ---------------------------------------------------------------- the world as it should be
+
+
+@pytest.mark.parametrize("url", ["http://{}/", "https://{}/", "http://{}:8530/", "https://{}:8531/"])
+def test_every_host_answers_on_the_real_ports_with_a_certificate_that_verifies(lab: Lab, url: str) -> None:
+    hosts = sorted(catalogue_hosts() | EXTRA_HOSTS)
+    config = "".join(f'url = "{url.format(host)}"\noutput = "/dev/null"\n' for host in hosts)
+    done = lab.run(
+        ["curl", "--silent", "--parallel", "--write-out", "%{response_code}\n", "--config", "-"], input=config
+    )
+    assert done.stdout.split() == ["200"] * len(hosts)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("context", ["ssl.create_default_context()", "truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)"])
+def test_python_trusts_the_laboratory_by_its_environment(lab: Lab, context: str) -> None:
+    fetch = (
+        f"import ssl, truststore, urllib.request; print(urllib.request.urlopen('https://{HOST}/', context={context}))"
+    )
+    assert lab.run([sys.executable, "-c", fetch]).returncode == 0
+
+
+def test_hosts_have_addresses_of_their_own(lab: Lab) -> None:
+    addresses = [address for found in lab.addresses_of.values() for address in found]
+    assert len(addresses) == len(set(addresses)) > len(catalogue_hosts())
+    assert lookup(lab, HOST) == [lab.address_of[HOST]]
+
+
+def test_a_host_can_have_ipv6_only_or_both(lab: Lab) -> None:
+    both = lab.run(["getent", "ahosts", "dual.corp.example"]).stdout
+    assert all(address in both for address in lab.addresses_of["dual.corp.example"])
+    assert ":" in lab.address_of[SIX]
+    assert lookup(lab, SIX) == [lab.address_of[SIX]]
+    assert curl(lab, f"https://{SIX}/") == (0, "200")
+
+
+def test_unknown_names_do_not_exist(lab: Lab) -> None:
+    assert reach(lab, "unknown.corp.example") == "EAI_NONAME"
+
+
+def test_unknown_names_are_not_served_at_known_addresses(lab: Lab) -> None:
+    here = ["--connect-to", f"::{lab.address_of[HOST]}:"]
+    assert curl(lab, "http://unknown.corp.example/", *here) == (0, "421")
+    assert curl(lab, "https://unknown.corp.example/", *here) == (35, "000")
+
+
+@pytest.mark.parametrize("address", ["203.0.113.1", "2001:db8::1"])
+def test_nothing_outside_is_reachable(lab: Lab, address: str) -> None:
+    assert reach(lab, address) == "ENETUNREACH"
+
+
+def test_programs_inside_find_nothing_of_ours(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://192.0.2.1:3128")
+    assert curl(lab, f"https://{HOST}/") == (0, "200")
+    assert "HTTPS_PROXY" not in lab.run(["env"]).stdout
+
+
+# ---------------------------------------------------------------- the proxy
+
+
+@pytest.mark.parametrize("url", [f"http://{HOST}/", f"https://{HOST}/", f"https://{OTHER}:8531/", f"https://{SIX}/"])
+def test_the_proxy_leads_on(lab: Lab, url: str) -> None:
+    lab.clear_requests()
+    assert curl(lab, url, "--proxy", lab.proxy_url) == (0, "200")
+    assert [request.via_proxy for request in lab.requests()] == [True]
+
+
+def test_the_proxy_opens_tunnels_to_tls_ports_only(lab: Lab) -> None:
+    status, _ = curl(lab, f"http://{HOST}/", "--proxytunnel", "--proxy", lab.proxy_url)
+    assert status == 56
+    assert lab.proxy_log()[-1].status == 403
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_authenticating_proxy_wants_its_password(lab: Lab, scheme: str) -> None:
+    proxy = ["--proxy", lab.auth_proxy_url]
+    username, password = lab.proxy_credentials
+    told = "%{stderr}%{http_connect}%{response_code}"
+    without = curl(lab, f"{scheme}://{HOST}/", *proxy, "--write-out", told)
+    wrong = curl(lab, f"{scheme}://{HOST}/", *proxy, "--proxy-user", f"{username}:wrong", "--write-out", told)
+    right = curl(lab, f"{scheme}://{HOST}/", *proxy, "--proxy-user", f"{username}:{password}")
+    assert without == wrong == ((0, "000407") if scheme == "http" else (56, "407000"))
+    assert right == (0, "200")
+
+
+def test_the_proxy_tells_what_it_did_and_for_whom(lab: Lab) -> None:
+    user = lab.proxy_credentials
+    curl(lab, f"https://{HOST}/", "--proxy", lab.auth_proxy_url, "--proxy-user", f"{user.username}:{user.password}")
+    told = (user.username, "CONNECT", f"{HOST}:443", 200)
+    assert eventually(lambda: told in [(seen.user, seen.method, seen.uri, seen.status) for seen in lab.proxy_log()])
+
+
+# ---------------------------------------------------------------- faults
+
+
+@pytest.mark.parametrize("host", [HOST, SIX])
+def test_drop_is_silence(lab: Lab, host: str) -> None:
+    with lab.drop(host):
+        assert reach(lab, host) == "timeout"
+        assert reach(lab, OTHER) == "connected"
+    assert reach(lab, host) == "connected"
+
+
+@pytest.mark.parametrize("host", [HOST, SIX])
+def test_reset_is_a_refusal(lab: Lab, host: str) -> None:
+    with lab.reset(host):
+        assert reach(lab, host) == "ECONNREFUSED"
+        assert reach(lab, OTHER) == "connected"
+    assert reach(lab, host) == "connected"
+
+
+@pytest.mark.parametrize(("host", "seen"), [(HOST, "EHOSTUNREACH"), (SIX, "EACCES")])
+def test_prohibit_is_told_by_icmp(lab: Lab, host: str, seen: str) -> None:
+    with lab.prohibit(host):
+        assert reach(lab, host, patience=3) == seen
+        assert reach(lab, OTHER) == "connected"
+    assert reach(lab, host) == "connected"
+
+
+def test_a_fault_can_hold_for_one_port(lab: Lab) -> None:
+    with lab.drop(HOST, 443), lab.reset(HOST, 8531):
+        seen = [reach(lab, HOST, port) for port in (80, 443, 8530, 8531)]
+    assert seen == ["connected", "timeout", "connected", "ECONNREFUSED"]
+
+
+def test_a_fault_holds_for_every_address_of_a_host(lab: Lab) -> None:
+    with lab.reset("dual.corp.example"):
+        assert [reach(lab, address) for address in lab.addresses_of["dual.corp.example"]] == ["ECONNREFUSED"] * 2
+
+
+def test_the_proxy_can_fail_like_any_host(lab: Lab) -> None:
+    with lab.reset("proxy.corp.example", 3128):
+        assert curl(lab, f"https://{HOST}/", "--proxy", lab.proxy_url) == (7, "000")
+    assert curl(lab, f"https://{HOST}/", "--proxy", lab.proxy_url) == (0, "200")
+
+
+def test_a_missing_name_does_not_exist(lab: Lab) -> None:
+    with lab.dns_missing(HOST):
+        assert reach(lab, HOST) == "EAI_NONAME"
+        assert reach(lab, OTHER) == "connected"
+    assert reach(lab, HOST) == "connected"
+
+
+def test_servfail_is_a_temporary_failure_of_that_name_only(lab: Lab) -> None:
+    with lab.dns_servfail("manage.microsoft.com"):
+        assert reach(lab, "manage.microsoft.com") == "EAI_AGAIN"
+        assert reach(lab, "gateway.configmgr.manage.microsoft.com") == "connected"
+    assert reach(lab, "manage.microsoft.com") == "connected"
+
+
+def test_faults_of_names_can_overlap(lab: Lab) -> None:
+    with lab.dns_missing(HOST), lab.dns_servfail(OTHER), lab.dns_missing(SIX):
+        assert [reach(lab, host) for host in (HOST, OTHER, SIX)] == ["EAI_NONAME", "EAI_AGAIN", "EAI_NONAME"]
+    assert [reach(lab, host) for host in (HOST, OTHER, SIX)] == ["connected"] * 3
+
+
+def test_the_proxy_sees_faults_of_names_within_two_seconds(lab: Lab) -> None:
+    def status() -> int:
+        return curl(lab, f"https://{HOST}/", "--proxy", lab.proxy_url)[0]
+
+    assert status() == 0
+    with lab.dns_missing(HOST):
+        assert eventually(lambda: status() == 56, 2.5)
+    assert eventually(lambda: status() == 0, 2.5)
+
+
+def test_silent_dns_answers_nobody(lab: Lab) -> None:
+    with lab.dns_silent():
+        asked = lab.popen(["getent", "ahosts", HOST], stdout=subprocess.DEVNULL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            asked.wait(0.5)
+        asked.kill()
+        asked.wait()
+    assert reach(lab, HOST) == "connected"
+
+
+@pytest.mark.parametrize(
+    ("flaw", "words"),
+    [
+        (Flaw.EXPIRED, "certificate has expired"),
+        (Flaw.WRONG_NAME, "no alternative certificate subject name matches"),
+        (Flaw.UNKNOWN_ROOT, "unable to get local issuer certificate"),
+        (Flaw.SELF_SIGNED, "self-signed certificate"),
+    ],
+)
+def test_a_flawed_certificate_has_that_flaw(lab: Lab, flaw: Flaw, words: str) -> None:
+    with lab.certificate(HOST, flaw):
+        status, error = curl(lab, f"https://{HOST}/", "--show-error")
+        assert curl(lab, f"https://{OTHER}/") == (0, "200")
+    assert (status, words in error) == (60, True), error
+    assert curl(lab, f"https://{HOST}/") == (0, "200")
+
+
+def test_a_host_can_have_a_server_of_its_own(lab: Lab) -> None:
+    with lab.serve(HOST, "location /down { return 503; } location / { return 302 https://block.corp.example/; }"):
+        seen = [curl(lab, url)[1] for url in (f"https://{HOST}/down", f"http://{HOST}/", f"https://{OTHER}/")]
+    assert seen == ["503", "302", "200"]
+    assert curl(lab, f"https://{HOST}/down") == (0, "200")
+
+
+def test_a_snippet_that_nginx_does_not_take_changes_nothing(lab: Lab) -> None:
+    with pytest.raises(ValueError, match="unknown directive"), lab.serve(HOST, "no_such_directive on;"):
+        pass
+    with lab.serve(OTHER, "return 503;"):
+        assert curl(lab, f"https://{HOST}/") == (0, "200")
+
+
+def test_a_host_that_the_lab_does_not_have_is_an_error(lab: Lab) -> None:
+    faults = [lab.drop, lab.dns_missing, lab.dns_servfail]
+    faults += [lambda host: lab.serve(host, "return 503;"), lambda host: lab.certificate(host, "expired")]
+    for fault in faults:
+        with pytest.raises(KeyError, match="unknown"), fault("unknown.corp.example"):
+            pass
+
+
+# ---------------------------------------------------------------- what was seen
+
+
+def test_requests_are_counted_exactly(lab: Lab) -> None:
+    lab.clear_requests()
+    for number in range(1, 16):
+        curl(lab, f"https://{HOST}/?{number}")
+        assert len(lab.requests(HOST)) == number
+    assert lab.requests(OTHER) == []
+    lab.clear_requests()
+    assert lab.requests() == []
+
+
+def test_a_request_tells_what_was_asked(lab: Lab) -> None:
+    before = time.time()
+    lab.clear_requests()
+    curl(lab, f"https://{HOST}:8531/a%20b?c=d", "--request", "POST", "--data", "x")
+    [seen] = lab.requests()
+    assert (seen.host, seen.scheme, seen.port, seen.method) == (HOST, "https", 8531, "POST")
+    assert (seen.uri, seen.status, seen.via_proxy) == ("/a%20b?c=d", 200, False)
+    assert before - 1 < seen.time < time.time() + 1
+
+
+# ---------------------------------------------------------------- the end
+
+
+def traces(name: str) -> list[Path]:
+    """Where a laboratory of this name can still be seen."""
+    places = (Path("/run/netns"), Path("/etc/netns"), Path("/dev/shm"), Path(tempfile.gettempdir()))  # noqa: S108 - read only
+    files = [path for place in places for path in place.glob(f"{name}*")]
+    return files + [path for path in Path("/proc").glob("[0-9]*/cmdline") if name in read(path)]
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # the process has ended meanwhile
+        return ""
+
+
+def test_nothing_is_left_of_a_stopped_lab() -> None:
+    with Lab.start([HOST]) as lab:
+        sleeper = lab.popen(["sleep", "60"])
+        pids = subprocess.run(["ip", "netns", "pids", lab.name], capture_output=True, check=True).stdout.split()
+        before = traces(lab.name)
+    lab.stop()
+    assert sleeper.wait() == -signal.SIGKILL
+    assert len(pids) >= 6
+    assert eventually(lambda: not any(Path("/proc", pid.decode()).exists() for pid in pids))
+    assert (len(before) > 6, traces(lab.name)) == (True, [])
+
+
+def test_nothing_is_left_of_a_lab_that_did_not_come_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network.build()
+    monkeypatch.setattr(Network, "build", lambda: network)
+    with pytest.raises(ValueError, match="64"):
+        Lab.start([HOST, f"{'too-long-' * 8}.example"])  # longer than the name in a certificate can be
+    assert traces(network.name) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_its_owner_is_killed(number: signal.Signals) -> None:
+    owner = f"import signal; from tests.lab import Lab; print(Lab.start([{HOST!r}]).name, flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", owner], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().strip()
+        before = traces(name)
+        process.send_signal(number)
+    assert (name[:3], len(before) > 6) == ("lab", True)
+    assert eventually(lambda: traces(name) == [])
