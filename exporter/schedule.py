@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -14,7 +15,10 @@ from anyio.abc import TaskGroup
 from exporter.model import CheckKey, Result
 from exporter.plan import order
 
-FIRST_ROUND = 5.0  # seconds over which first probes are spread
+FIRST_ROUND: Final = 5.0  # seconds over which first probes are spread
+PATIENCE: Final = (
+    1.0  # seconds that a probe counts against the limit; what it waits for after that costs nobody anything
+)
 
 
 def offset(key: CheckKey, interval: float) -> float:
@@ -59,7 +63,7 @@ Probe: TypeAlias = Callable[[CheckKey], Awaitable[Result]]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often each check is due, in seconds, and how many run at once."""
+    """How often each check is due, in seconds, and how many run at once, not counting those that hang."""
 
     interval: float
     concurrency: int
@@ -93,13 +97,39 @@ async def probe_forever(
         due = min(due, begun + share(key) * min(FIRST_ROUND, interval))
     while True:
         await anyio.sleep_until(due)
-        async with limiter:
+        async with _turn(limiter):
             observer.started(anyio.current_time() - due)
             observer.finished(await probe(key))
         following = next_slot(due, place, interval)
         upcoming = next_slot(max(anyio.current_time(), due), place, interval)
         observer.missed(upcoming - following)
         due = starts_at(upcoming, place, interval)
+
+
+@asynccontextmanager
+async def _turn(limiter: anyio.Semaphore) -> AsyncIterator[None]:
+    """A place among those that run at once, for PATIENCE at most: who hangs longer gives it to the next.
+
+    So a hundred targets that accept and stay silent hold up none of the others.
+    """
+    await limiter.acquire()
+    places = [limiter]
+
+    def give_back() -> None:
+        while places:
+            places.pop().release()
+
+    async def lose_patience() -> None:
+        await anyio.sleep(PATIENCE)
+        give_back()
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(lose_patience)
+            yield
+            group.cancel_scope.cancel()
+    finally:
+        give_back()
 
 
 class Schedule:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from exporter.model import CheckKey, Failure, Phase, Reason, Result, Target
-from exporter.schedule import FIRST_ROUND, Pace, Schedule, next_slot, offset, probe_once, starts_at
+from exporter.schedule import FIRST_ROUND, PATIENCE, Pace, Schedule, next_slot, offset, probe_once, starts_at
 
 DAY = 86_400.0
 KEYS = [CheckKey(Target(f"https://host{number}.example/")) for number in range(50)]
@@ -127,9 +127,17 @@ def test_a_check_with_a_result_waits_for_its_place() -> None:
 
 
 def test_no_more_probes_run_at_once_than_allowed() -> None:
-    world = World(takes=lambda _: 7.0)
+    world = World(takes=lambda _: 0.9)
     run_for(world, 600.0, Pace(10.0, 4), dict.fromkeys(KEYS, False))
     assert world.most_under_way == 4
+
+
+def test_many_that_hang_delay_no_other() -> None:
+    hanging = [CheckKey(Target(f"https://hangs{number}.example/")) for number in range(200)]
+    world = World(takes=lambda key: 20.0 if key in hanging else 0.1)
+    run_for(world, 600.0, Pace(60.0, 64), dict.fromkeys([*hanging, *KEYS], False))
+    assert max(world.lags) < PATIENCE
+    assert all(len(world.starts[key]) == 11 for key in KEYS)
 
 
 def test_slots_that_pass_during_a_probe_are_counted_and_not_made_up_for() -> None:
