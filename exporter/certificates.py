@@ -11,12 +11,13 @@ from typing import Final
 
 import certifi
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.utils import CryptographyDeprecationWarning
 
 from exporter.model import TlsFacts
 
 _PEM: Final = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_NOT_ISSUED: Final = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm)  # another name, key or signature
 
 
 @lru_cache(maxsize=4096)
@@ -38,26 +39,25 @@ def facts(chain: tuple[bytes, ...], protocol: str | None) -> TlsFacts:
 
 
 def ends_in(chain: Sequence[x509.Certificate], roots: Iterable[x509.Certificate]) -> bool:
-    """Whether the path up from the first certificate leads to one of `roots`."""
+    """Whether a path up from the first certificate leads to one of `roots`; a cross-signed issuer opens several."""
     by_name: dict[x509.Name, list[x509.Certificate]] = {}
     for root in roots:
         by_name.setdefault(root.subject, []).append(root)
-    remaining = list(chain)
-    current = remaining.pop(0)
-    while True:
+    above, remaining = [chain[0]], list(chain[1:])
+    while above:
+        current = above.pop()
         if any(current == root or _issued(current, root) for root in by_name.get(current.issuer, ())):
             return True
-        above = next((candidate for candidate in remaining if _issued(current, candidate)), None)
-        if above is None:
-            return False
-        remaining.remove(above)
-        current = above
+        issuers = [candidate for candidate in remaining if _issued(current, candidate)]
+        remaining = [candidate for candidate in remaining if candidate not in issuers]
+        above += issuers
+    return False
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):  # another name, another kind of key, another signature
+    except _NOT_ISSUED:
         return False
     return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
@@ -85,21 +85,18 @@ def classify(phase: Phase, error: BaseException, *, via_proxy: bool) -> Failure:
 
 def judge(target: Target, status: int, *, via_proxy: bool) -> Failure | None:
     """What an answer means: None where the target is usable."""
-    if target.accept is not None:
-        if status in target.accept:
-            return None
-        expected = ", ".join(str(accepted) for accepted in sorted(target.accept))
-        return Failure(Phase.PROCESSING, Reason.HTTP_STATUS, f"status {status}, expected {expected}")
-    if status not in REFUSED:
+    usable = status not in REFUSED if target.accept is None else status in target.accept
+    if usable:
         return None
+    if target.accept is None:
+        message = f"status {status}, {REFUSED[status]}"
+    else:
+        message = f"status {status}, expected {', '.join(str(accepted) for accepted in sorted(target.accept))}"
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and via_proxy:
         reason = Reason.PROXY_AUTH_REQUIRED
     else:
         reason = Reason.HTTP_BLOCKED if status in _BLOCKED else Reason.HTTP_STATUS
-    return Failure(Phase.PROCESSING, reason, f"status {status}, {REFUSED[status]}")
-
-
-REFUSED_BY_PROXY: Final = 407
+    return Failure(Phase.PROCESSING, reason, message)
 
 
 def unknown_root(error: BaseException) -> bool:
@@ -110,18 +107,23 @@ def unknown_root(error: BaseException) -> bool:
 
 def specific(error: BaseException) -> BaseException:
     """The first exception from the outside in that says something; wrappers and groups do not."""
-    return next((found for found in _unwrapped(error) if _telling(found)), error)
+    found = _unwrapped(error)
+    return next(filter(_telling, found), found[0])
 
 
-def _unwrapped(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _unwrapped(inner)
-        return
-    yield error
-    deeper = error.__cause__ or error.__context__
-    if deeper is not None:
-        yield from _unwrapped(deeper)
+def _unwrapped(error: BaseException) -> list[BaseException]:
+    """All that stands behind an exception, from the outside in, less the groups. A chain can be long, or a circle."""
+    found: dict[int, BaseException] = {}
+    pending = [error]
+    while pending:
+        outer = pending.pop()
+        if isinstance(outer, BaseExceptionGroup):
+            pending += reversed(outer.exceptions)
+        elif id(outer) not in found:
+            found[id(outer)] = outer
+            deeper = outer.__cause__ or outer.__context__
+            pending += [deeper] if deeper is not None else []
+    return list(found.values())
 
 
 def _telling(error: BaseException) -> bool:

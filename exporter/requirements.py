@@ -12,6 +12,7 @@ from exporter.model import (
     Consumer,
     Endpoint,
     Group,
+    Representative,
     Requirement,
     Site,
     Status,
@@ -115,21 +116,31 @@ def _urls_of(catalogue: Catalogue, endpoint: Endpoint) -> Iterator[str]:
     if "<" in pattern:
         return
     if is_wildcard(pattern):
-        known = catalogue.wildcards.get(host_of(pattern).lower())
-        scheme = urlsplit(pattern).scheme if "://" in pattern else ""
+        known = catalogue.wildcards.get(host_of(pattern))
         for representative in known.representatives if known else ():
-            wanted = (scheme,) if scheme else endpoint.schemes
-            usable = tuple(s for s in wanted if s in (representative.schemes or wanted))
-            yield from _spelled(representative.host, usable, endpoint)
+            yield from _standing_for(endpoint, representative)
     elif "://" in pattern:
         yield pattern
     else:
         yield from _spelled(host_of(pattern), endpoint.schemes, endpoint)
 
 
+def _standing_for(endpoint: Endpoint, representative: Representative) -> Iterator[str]:
+    """URLs of a host that stands for a wildcard: where the pattern is a URL, that one with another host."""
+    tied = representative.schemes or tuple(DEFAULT_PORTS)
+    if "://" in endpoint.pattern:
+        parts = urlsplit(endpoint.pattern)
+        netloc = parts.netloc.lower().replace(host_of(endpoint.pattern), representative.host)
+        if parts.scheme in tied:
+            yield urlunsplit(parts._replace(netloc=netloc))
+    else:
+        usable = tuple(scheme for scheme in endpoint.schemes if scheme in tied)
+        yield from _spelled(representative.host, usable, endpoint)
+
+
 def _spelled(host: str, schemes: tuple[str, ...], endpoint: Endpoint) -> Iterator[str]:
     for scheme in schemes:
-        for port in _ports(scheme, endpoint):
+        for port in _ports(scheme, endpoint) if scheme in DEFAULT_PORTS else ():
             yield f"{scheme}://{host}:{port}{endpoint.path}"
 
 
@@ -143,7 +154,7 @@ def _ports(scheme: str, endpoint: Endpoint) -> tuple[int, ...]:
 
 
 def _why_no_host(catalogue: Catalogue, endpoint: Endpoint) -> str:
-    known = catalogue.wildcards.get(host_of(endpoint.pattern).lower())
+    known = catalogue.wildcards.get(host_of(endpoint.pattern))
     if known and known.none_found:
         return known.none_found
     return "no host is known that stands for it: give `probe` URLs in a group of your own"

@@ -21,7 +21,7 @@ from exporter.patterns import is_wildcard
 _DNS = frozenset({Reason.DNS_TIMEOUT, Reason.DNS_ERROR, Reason.DNS_NOT_FOUND})
 _DIRECT = frozenset({Reason.CONNECT_TIMEOUT, Reason.CONNECT_REFUSED, Reason.CONNECT_UNREACHABLE})
 _PROXY = frozenset({Reason.PROXY_UNREACHABLE, Reason.PROXY_AUTH_REQUIRED})
-_SHARED_BY_AT_LEAST = {"dns": 2, "direct": 2}  # one dead endpoint is itself the likelier cause; a proxy names itself
+_HOSTS_AT_LEAST = {"dns": 2, "direct": 2}  # one dead host is itself the likelier cause; a proxy names itself
 
 
 def features(plan: Plan, results: Mapping[CheckKey, Result]) -> tuple[FeatureReadiness, ...]:
@@ -47,19 +47,22 @@ def paths(results: Collection[Result]) -> dict[str, bool]:
     """Whether each shared dependency works: `dns`, `direct`, `proxy:NAME`; absent where nothing used it yet.
 
     A path is down only if nothing through it works and every failure points at it; without a proxy in the way, the
-    failures of two targets at least.
+    failures of two hosts at least.
     """
-    used: dict[str, list[bool]] = {}
+    used: dict[str, set[tuple[str, bool]]] = {}  # the hosts asked by a path, and whether what came of it points at it
     for result in results:
+        host = result.key.target.host
         if result.key.proxy is None:
-            used.setdefault("dns", []).append(_points_at(result, _DNS))
+            used.setdefault("dns", set()).add((host, _points_at(result, _DNS)))
             if Phase.CONNECT in result.phases:
-                used.setdefault("direct", []).append(_points_at(result, _DIRECT))
+                used.setdefault("direct", set()).add((host, _points_at(result, _DIRECT)))
         else:
-            used.setdefault(result.key.path, []).append(_points_at(result, _PROXY))
-    return {
-        path: not (all(blames) and len(blames) >= _SHARED_BY_AT_LEAST.get(path, 1)) for path, blames in used.items()
-    }
+            used.setdefault(result.key.path, set()).add((host, _points_at(result, _PROXY)))
+    return {path: not _is_down(path, seen) for path, seen in used.items()}
+
+
+def _is_down(path: str, seen: Collection[tuple[str, bool]]) -> bool:
+    return all(blames for _, blames in seen) and len(seen) >= _HOSTS_AT_LEAST.get(path, 1)
 
 
 def _points_at(result: Result, reasons: Collection[Reason]) -> bool:

@@ -1,0 +1,174 @@
+"""What a chain tells of itself, and whether it leads to a public root."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import certifi
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from exporter.certificates import ends_in, facts
+from exporter.model import TlsFacts
+
+ENDS = datetime(2040, 1, 1, tzinfo=UTC)
+PRIME256V1, PRIME192V2 = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030102")
+
+
+def name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A name and a key that sign."""
+
+    title: str
+    key: ec.EllipticCurvePrivateKey
+
+    def signs(self, other: Authority, ends: datetime = ENDS) -> x509.Certificate:
+        """A certificate for another one, or for itself."""
+        return (
+            x509.CertificateBuilder()
+            .issuer_name(name(self.title))
+            .subject_name(name(other.title))
+            .public_key(other.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+            .not_valid_after(ends)
+            .sign(self.key, hashes.SHA256())
+        )
+
+
+@cache
+def authority(title: str) -> Authority:
+    """One for each title; a title that ends in ' again' bears the same name with another key."""
+    return Authority(title.removesuffix(" again"), ec.generate_private_key(ec.SECP256R1()))
+
+
+ROOT, OTHER, MIDDLE, ISSUING, SERVER = map(authority, ("root", "other root", "middle", "issuing", "server.example"))
+PUBLIC = ROOT.signs(ROOT)
+PRIVATE = OTHER.signs(OTHER)
+LEAF = ISSUING.signs(SERVER)
+CHAIN = (LEAF, MIDDLE.signs(ISSUING), ROOT.signs(MIDDLE))
+
+
+def der(*chain: x509.Certificate) -> tuple[bytes, ...]:
+    return tuple(certificate.public_bytes(Encoding.DER) for certificate in chain)
+
+
+# ---------------------------------------------------------------- where the path leads
+
+
+@pytest.mark.parametrize("above", list(itertools.permutations(CHAIN[1:])))
+def test_a_chain_leads_to_its_root_in_whatever_order_it_comes(above: tuple[x509.Certificate, ...]) -> None:
+    assert ends_in((LEAF, *above), [PRIVATE, PUBLIC])
+    assert not ends_in((LEAF, *above), [PRIVATE])
+
+
+@pytest.mark.parametrize("surplus", [PRIVATE, OTHER.signs(SERVER), OTHER.signs(MIDDLE), LEAF, PUBLIC])
+def test_certificates_that_do_not_belong_to_the_path_change_nothing(surplus: x509.Certificate) -> None:
+    for place in range(1, len(CHAIN) + 1):
+        chain = (*CHAIN[:place], surplus, *CHAIN[place:])
+        assert ends_in(chain, [PUBLIC])
+        assert not ends_in(chain, [authority("stranger").signs(authority("stranger"))])
+
+
+def test_a_missing_link_leads_nowhere() -> None:
+    assert not ends_in((CHAIN[0], CHAIN[2]), [PUBLIC])
+    assert not ends_in((CHAIN[0],), [PUBLIC])
+
+
+def test_the_root_may_come_along() -> None:
+    assert ends_in((*CHAIN, PUBLIC), [PUBLIC])
+    assert not ends_in((*CHAIN, PUBLIC), [PRIVATE])
+
+
+def test_a_root_that_serves_itself_is_its_own_path() -> None:
+    assert ends_in((PUBLIC,), [PUBLIC])
+    assert not ends_in((PRIVATE,), [PUBLIC])
+
+
+def test_a_root_that_was_issued_anew_with_its_key_is_the_same_root() -> None:
+    assert ends_in((*CHAIN, ROOT.signs(ROOT, ENDS + timedelta(days=1))), [PUBLIC])
+
+
+def test_a_root_that_only_bears_the_name_of_a_public_one_is_not_it() -> None:
+    impostor = authority("root again")
+    chain = (impostor.signs(SERVER), impostor.signs(impostor))
+    assert chain[1].subject == PUBLIC.subject
+    assert not ends_in(chain, [PUBLIC])
+
+
+@pytest.mark.parametrize("public_first", [False, True])
+def test_a_cross_signed_issuer_leads_to_the_public_root_of_the_two(public_first: bool) -> None:
+    crossed = [OTHER.signs(ISSUING), ROOT.signs(ISSUING)]
+    chain = (LEAF, *(reversed(crossed) if public_first else crossed))
+    assert ends_in(chain, [PUBLIC])
+    assert ends_in(chain, [PRIVATE])
+    assert not ends_in(chain, [authority("stranger").signs(authority("stranger"))])
+
+
+def test_a_public_root_that_an_unknown_one_has_signed_too_is_still_public() -> None:
+    assert ends_in((*CHAIN, OTHER.signs(ROOT)), [PUBLIC])
+
+
+def test_issuers_that_signed_each_other_are_not_walked_for_ever() -> None:
+    one, two = authority("one"), authority("two")
+    chain = (one.signs(SERVER), two.signs(one), one.signs(two), one.signs(one))
+    assert not ends_in(chain, [PUBLIC])
+
+
+# ---------------------------------------------------------------- the facts
+
+
+def test_a_public_root_decides_that_nobody_intercepts() -> None:
+    pem, end, _ = certifi.contents().partition("-----END CERTIFICATE-----\n")
+    mozillas = x509.load_pem_x509_certificate((pem + end).encode())
+    found = facts(der(mozillas), "TLSv1.3")
+    assert found.intercepted is False
+    assert found.subject == mozillas.subject.rfc4514_string()
+    assert found.not_after == mozillas.not_valid_after_utc.timestamp()
+
+
+def test_a_chain_to_an_unknown_root_is_intercepted() -> None:
+    inspection = trustme.CA()
+    leaf = x509.load_pem_x509_certificate(inspection.issue_cert("go.microsoft.com").cert_chain_pems[0].bytes())
+    root = x509.load_pem_x509_certificate(inspection.cert_pem.bytes())
+    for chain in (der(leaf), der(leaf, root)):
+        found = facts(chain, "TLSv1.3")
+        assert found.intercepted is True
+        assert found.issuer == root.subject.rfc4514_string()
+        assert found.protocol == "TLSv1.3"
+
+
+@pytest.mark.parametrize("soonest", range(3))
+def test_the_earliest_end_of_the_chain_counts(soonest: int) -> None:
+    early = datetime(2031, 5, 5, tzinfo=UTC)
+    signers = [(ISSUING, SERVER), (MIDDLE, ISSUING), (ROOT, MIDDLE)]
+    chain = (signer.signs(signed, early if i == soonest else ENDS) for i, (signer, signed) in enumerate(signers))
+    assert facts(der(*chain), None).not_after == early.timestamp()
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [(), (b"",), (b"no DER",), (der(LEAF)[0][:-1],), (der(LEAF)[0] + b"x",), (*der(LEAF), b"no DER")],
+    ids=["none", "empty", "nonsense", "cut short", "too long", "a bad one above"],
+)
+def test_of_a_chain_that_cannot_be_read_only_the_protocol_is_known(chain: tuple[bytes, ...]) -> None:
+    assert facts(chain, "TLSv1.2") == TlsFacts("TLSv1.2")
+
+
+def test_a_key_that_cannot_be_read_is_no_issuer() -> None:
+    (readable,) = der(ISSUING.signs(ISSUING))
+    odd = readable.replace(PRIME256V1, PRIME192V2)
+    assert odd != readable
+    assert facts((*der(LEAF), odd), "TLSv1.3").intercepted is True

@@ -1,0 +1,327 @@
+"""Naming failures: every exception in every phase has a reason, however it is wrapped; every status a verdict."""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import inspect
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import httpcore
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.failure import REFUSED, PeerClosed, ProxyRefused, classify, judge, specific, unknown_root
+from exporter.model import Phase, Reason, Target
+from tests.strategies import PREFIX
+
+Make = Callable[[], BaseException]
+
+
+def not_verified(code: int) -> ssl.SSLCertVerificationError:
+    """What OpenSSL, or truststore on Windows, raises for a chain that does not verify."""
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:1000)")
+    error.verify_code = code
+    error.verify_message = "in words"
+    return error
+
+
+# Made anew each time, for raising leaves its traces on an exception.
+TELLING: dict[str, Make] = {
+    "time-out": TimeoutError,
+    "refused": lambda: OSError(errno.ECONNREFUSED, "Connection refused"),
+    "no route": lambda: OSError(errno.EHOSTUNREACH, "No route to host"),
+    "reset": lambda: ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+    "closed": lambda: PeerClosed("the connection was closed before the answer"),
+    "no such name": lambda: socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+    "resolver in trouble": lambda: socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+    "no name at all": lambda: UnicodeError("label too long"),
+    "untrusted": lambda: not_verified(20),
+    "expired": lambda: not_verified(10),
+    "no TLS": lambda: ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"),
+    "proxy says no": lambda: ProxyRefused(403),
+    "no HTTP": lambda: httpcore.RemoteProtocolError("illegal status line"),
+    "no socket left": lambda: OSError(errno.EMFILE, "Too many open files"),
+}
+
+
+def _caused(wrapper: Exception) -> Callable[[BaseException], BaseException]:
+    def wrap(error: BaseException) -> BaseException:
+        wrapper.__cause__ = error
+        return wrapper
+
+    return wrap
+
+
+def _while_handling(wrapper: Exception) -> Callable[[BaseException], BaseException]:
+    def wrap(error: BaseException) -> BaseException:
+        wrapper.__context__ = error
+        wrapper.__suppress_context__ = True  # as `raise ... from None` leaves it
+        return wrapper
+
+    return wrap
+
+
+# How the libraries beneath hand an exception on.
+WRAPPERS: dict[str, Callable[[], Callable[[BaseException], BaseException]]] = {
+    "httpcore": lambda: _caused(httpcore.ConnectError("all connection attempts failed")),
+    "httpx": lambda: _caused(httpx.ConnectError("")),
+    "from None": lambda: _while_handling(httpcore.ReadError("read")),
+    "bare OSError": lambda: _caused(OSError("all connection attempts failed")),
+    "group": lambda: lambda error: BaseExceptionGroup("unhandled errors in a TaskGroup", [error]),
+    "group after another": lambda: lambda error: BaseExceptionGroup("two", [ValueError("side effect"), error]),
+}
+wrappings = st.lists(st.sampled_from(sorted(WRAPPERS)), max_size=4)
+phases = st.sampled_from(Phase)
+
+
+def wrapped(error: BaseException, names: list[str]) -> BaseException:
+    for name in names:
+        error = WRAPPERS[name]()(error)
+    return error
+
+
+# ---------------------------------------------------------------- every exception has a reason
+
+
+def exceptions() -> list[BaseException]:
+    """One of every kind that Python and the libraries beneath can raise, as far as a text is enough to make it."""
+    kinds = {
+        kind
+        for module in (builtins, socket, ssl, httpcore, httpx)
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and issubclass(kind, BaseException)
+    }
+    made: list[BaseException] = [make() for make in TELLING.values()]
+    for kind in sorted(kinds, key=lambda kind: kind.__qualname__):
+        for arguments in ((), ("in words",), (errno.EPERM, "in words")):
+            try:
+                made.append(kind(*arguments))
+            except TypeError:
+                continue
+    return made
+
+
+def fits(reason: Reason, phase: Phase, *, via_proxy: bool) -> bool:
+    """Whether a reason may stand for a failure of a phase."""
+    on_the_way_to_the_proxy = via_proxy and phase in {Phase.RESOLVE, Phase.CONNECT}
+    prefix = "proxy_" if on_the_way_to_the_proxy else PREFIX[phase]
+    return reason is Reason.INTERNAL_ERROR or reason.startswith(prefix)
+
+
+@pytest.mark.parametrize("via_proxy", [False, True])
+@pytest.mark.parametrize("phase", Phase)
+def test_every_exception_in_every_phase_has_a_reason_that_fits_the_phase(phase: Phase, via_proxy: bool) -> None:
+    found = exceptions()
+    assert len(found) > 200
+    for error in found:
+        failure = classify(phase, error, via_proxy=via_proxy)
+        assert failure.phase == phase
+        assert fits(failure.reason, phase, via_proxy=via_proxy), repr(error)
+        assert failure.message
+
+
+@given(st.sampled_from(sorted(TELLING)), wrappings, phases, st.booleans())
+def test_a_wrapped_exception_means_what_the_bare_one_does(
+    name: str, names: list[str], phase: Phase, via_proxy: bool
+) -> None:
+    bare = classify(phase, TELLING[name](), via_proxy=via_proxy)
+    assert classify(phase, wrapped(TELLING[name](), names), via_proxy=via_proxy) == bare
+
+
+def test_an_exception_that_says_nothing_is_told_without_its_group() -> None:
+    bare = classify(Phase.TLS, ZeroDivisionError("division by zero"), via_proxy=False)
+    grouped = classify(Phase.TLS, ExceptionGroup("group", [ZeroDivisionError("division by zero")]), via_proxy=False)
+    assert bare.reason is Reason.INTERNAL_ERROR
+    assert bare.message == "division by zero"
+    assert grouped == bare
+
+
+def test_the_outermost_exception_that_says_something_counts() -> None:
+    late = TimeoutError()
+    late.__context__ = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+    assert specific(_caused(httpx.ConnectError(""))(late)) is late
+
+
+def test_an_exception_that_is_its_own_cause_has_a_reason_too() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert classify(Phase.CONNECT, one, via_proxy=False).reason is Reason.INTERNAL_ERROR
+
+
+def test_a_long_chain_has_a_reason_too() -> None:
+    error: BaseException = TimeoutError()
+    for _ in range(3000):
+        error = _caused(ValueError("retried"))(error)
+    assert classify(Phase.CONNECT, error, via_proxy=False).reason is Reason.CONNECT_TIMEOUT
+
+
+def test_a_real_try_and_except_is_seen_through() -> None:
+    def fail() -> None:
+        try:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        except OSError:
+            raise httpcore.ConnectError("no") from None
+
+    with pytest.raises(httpcore.ConnectError) as caught:
+        fail()
+    assert classify(Phase.CONNECT, caught.value, via_proxy=False).reason is Reason.CONNECT_REFUSED
+
+
+# ---------------------------------------------------------------- which reason
+
+MEANINGS: list[tuple[Phase, Make, Reason]] = [
+    (Phase.RESOLVE, TELLING["no such name"], Reason.DNS_NOT_FOUND),
+    (Phase.RESOLVE, lambda: socket.gaierror(11001, "Windows: host not found"), Reason.DNS_NOT_FOUND),
+    (Phase.RESOLVE, lambda: socket.gaierror(11004, "Windows: no data"), Reason.DNS_NOT_FOUND),
+    (Phase.RESOLVE, TELLING["no name at all"], Reason.DNS_NOT_FOUND),
+    (Phase.RESOLVE, TELLING["resolver in trouble"], Reason.DNS_ERROR),
+    (Phase.RESOLVE, TimeoutError, Reason.DNS_TIMEOUT),
+    (Phase.CONNECT, TimeoutError, Reason.CONNECT_TIMEOUT),
+    (Phase.CONNECT, lambda: OSError(errno.ETIMEDOUT, "Connection timed out"), Reason.CONNECT_TIMEOUT),
+    (Phase.CONNECT, TELLING["refused"], Reason.CONNECT_REFUSED),
+    (Phase.CONNECT, TELLING["reset"], Reason.CONNECT_REFUSED),
+    (Phase.CONNECT, TELLING["no route"], Reason.CONNECT_UNREACHABLE),
+    (Phase.CONNECT, lambda: OSError(errno.ENETUNREACH, "Network is unreachable"), Reason.CONNECT_UNREACHABLE),
+    (Phase.CONNECT, lambda: OSError(errno.EPERM, "Operation not permitted"), Reason.CONNECT_UNREACHABLE),
+    (Phase.PROXY, lambda: ProxyRefused(407), Reason.PROXY_AUTH_REQUIRED),
+    (Phase.PROXY, lambda: ProxyRefused(403), Reason.PROXY_DENIED),
+    (Phase.PROXY, lambda: ProxyRefused(400), Reason.PROXY_DENIED),
+    (Phase.PROXY, lambda: ProxyRefused(502), Reason.PROXY_ERROR),
+    (Phase.PROXY, lambda: ProxyRefused(302), Reason.PROXY_ERROR),
+    (Phase.PROXY, TimeoutError, Reason.PROXY_ERROR),
+    (Phase.PROXY, TELLING["no HTTP"], Reason.PROXY_ERROR),
+    (Phase.TLS, TimeoutError, Reason.TLS_TIMEOUT),
+    (Phase.TLS, TELLING["no TLS"], Reason.TLS_HANDSHAKE),
+    (Phase.TLS, TELLING["reset"], Reason.TLS_HANDSHAKE),
+    (Phase.TLS, TELLING["closed"], Reason.TLS_HANDSHAKE),
+    (Phase.PROCESSING, TimeoutError, Reason.HTTP_TIMEOUT),
+    (Phase.PROCESSING, TELLING["reset"], Reason.HTTP_RESET),
+    (Phase.PROCESSING, TELLING["closed"], Reason.HTTP_RESET),
+    (Phase.PROCESSING, TELLING["no HTTP"], Reason.HTTP_PROTOCOL),
+    *((phase, TELLING["no socket left"], Reason.INTERNAL_ERROR) for phase in Phase),
+]
+
+
+@pytest.mark.parametrize(("phase", "make", "reason"), MEANINGS)
+def test_an_exception_means(phase: Phase, make: Make, reason: Reason) -> None:
+    assert classify(phase, make(), via_proxy=phase is Phase.PROXY).reason == reason
+
+
+def test_every_reason_but_those_of_an_answer_stands_for_some_exception() -> None:
+    found = {reason for _, _, reason in MEANINGS}
+    verified = {Reason.TLS_UNTRUSTED, Reason.TLS_EXPIRED, Reason.TLS_HOSTNAME_MISMATCH}
+    answered = {Reason.HTTP_STATUS, Reason.HTTP_BLOCKED}
+    assert found == set(Reason) - verified - answered - {Reason.PROXY_UNREACHABLE}
+
+
+@pytest.mark.parametrize("phase", [Phase.RESOLVE, Phase.CONNECT])
+@pytest.mark.parametrize("name", ["no such name", "no name at all", "refused", "no route", "time-out"])
+def test_what_fails_on_the_way_to_the_proxy_is_the_proxys_fault(phase: Phase, name: str) -> None:
+    failure = classify(phase, TELLING[name](), via_proxy=True)
+    assert failure.reason is Reason.PROXY_UNREACHABLE
+    assert failure.message.startswith("no connection to the proxy: ")
+
+
+# Codes of OpenSSL (x509_vfy.h) and of Windows (winerror.h), which come with and without a sign.
+VERIFY_CODES = [
+    (9, Reason.TLS_EXPIRED, False),
+    (10, Reason.TLS_EXPIRED, False),
+    (0x800B0101, Reason.TLS_EXPIRED, False),
+    (62, Reason.TLS_HOSTNAME_MISMATCH, False),
+    (64, Reason.TLS_HOSTNAME_MISMATCH, False),
+    (0x800B010F, Reason.TLS_HOSTNAME_MISMATCH, False),
+    (18, Reason.TLS_UNTRUSTED, True),
+    (19, Reason.TLS_UNTRUSTED, True),
+    (20, Reason.TLS_UNTRUSTED, True),
+    (21, Reason.TLS_UNTRUSTED, True),
+    (0x800B0109, Reason.TLS_UNTRUSTED, True),
+    (0x800B010A, Reason.TLS_UNTRUSTED, True),
+    (23, Reason.TLS_UNTRUSTED, False),  # revoked
+    (0x800B010C, Reason.TLS_UNTRUSTED, False),  # revoked
+]
+
+
+@pytest.mark.parametrize(("code", "reason", "intercepted"), VERIFY_CODES)
+def test_a_verify_code_means(code: int, reason: Reason, intercepted: bool) -> None:
+    signed = code - (1 << 32) if code >> 31 else code
+    for error in (not_verified(code), not_verified(signed), wrapped(not_verified(signed), ["group", "httpx"])):
+        assert classify(Phase.TLS, error, via_proxy=False).reason is reason
+        assert unknown_root(error) == intercepted
+
+
+def test_only_a_verification_tells_of_an_unknown_root() -> None:
+    assert not [name for name, make in TELLING.items() if unknown_root(make()) and name != "untrusted"]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (not_verified(20), "in words"),
+        (TimeoutError(), "no answer within the time-out"),
+        (OSError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),
+        (ProxyRefused(403), "the proxy answered CONNECT with 403"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_the_words_are_for_a_person(error: BaseException, message: str) -> None:
+    assert classify(Phase.PROXY, error, via_proxy=True).message == message
+
+
+# ---------------------------------------------------------------- what an answer means
+
+PUBLISHED = {407, 408, 426, 451, 502, 511, 598, 599}
+ALL = range(100, 600)
+
+
+def reasons(target: Target, *, via_proxy: bool = False) -> dict[int, Reason]:
+    """The statuses that are not usable, and why."""
+    verdicts = {status: judge(target, status, via_proxy=via_proxy) for status in ALL}
+    return {status: failure.reason for status, failure in verdicts.items() if failure}
+
+
+def test_an_answer_is_judged_by_the_published_table() -> None:
+    found = reasons(Target("https://host.example/"))
+    assert found == {
+        status: Reason.HTTP_BLOCKED if status in {451, 511} else Reason.HTTP_STATUS for status in PUBLISHED
+    }
+    assert set(REFUSED) == PUBLISHED
+
+
+def test_behind_a_proxy_407_is_the_proxys() -> None:
+    plain = reasons(Target("http://host.example/"))
+    assert reasons(Target("http://host.example/"), via_proxy=True) == {**plain, 407: Reason.PROXY_AUTH_REQUIRED}
+
+
+@given(st.frozensets(st.integers(100, 599), min_size=1), st.booleans())
+def test_an_endpoint_may_name_the_statuses_that_count(accept: frozenset[int], via_proxy: bool) -> None:
+    found = reasons(Target("http://host.example/", accept=accept), via_proxy=via_proxy)
+    assert found.keys() == set(ALL) - accept
+
+
+def test_a_refused_status_keeps_its_cause_where_the_endpoint_names_its_own() -> None:
+    found = reasons(Target("http://host.example/", accept=frozenset({200})), via_proxy=True)
+    assert (found[407], found[451], found[511], found[404]) == (
+        Reason.PROXY_AUTH_REQUIRED,
+        Reason.HTTP_BLOCKED,
+        Reason.HTTP_BLOCKED,
+        Reason.HTTP_STATUS,
+    )
+
+
+@pytest.mark.parametrize(
+    ("accept", "status", "message"),
+    [
+        (None, 502, "status 502, bad gateway"),
+        (frozenset({204, 200}), 404, "status 404, expected 200, 204"),
+    ],
+)
+def test_a_verdict_says_what_came_and_what_was_wanted(accept: Any, status: int, message: str) -> None:
+    failure = judge(Target("https://host.example/", accept=accept), status, via_proxy=False)
+    assert failure
+    assert (failure.phase, failure.message) == (Phase.PROCESSING, message)

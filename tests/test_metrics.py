@@ -1,0 +1,518 @@
+"""Every name that is exposed, what its values say, and when a series comes and goes."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import ssl
+import subprocess
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter import __version__
+from exporter import catalogue as shipped
+from exporter.app import Deployment, Exporter, Source
+from exporter.metrics import Events, ReloadStatus, StateCollector, probe_registry, registry_for, render
+from exporter.model import (
+    Check,
+    CheckKey,
+    Consumer,
+    Endpoint,
+    EndpointState,
+    Evidence,
+    Failure,
+    Latest,
+    Phase,
+    Plan,
+    Reason,
+    Requirement,
+    Result,
+    Settings,
+    Site,
+    Snapshot,
+    Target,
+    TlsFacts,
+    Use,
+    WhyUnprobed,
+)
+from exporter.plan import plan
+from exporter.probes import Network
+from exporter.requirements import everything, requirements
+from exporter.state import Board
+from tests.strategies import phases_of, plans, plans_with_results, results_for
+
+Drawn = tuple[Plan, dict[CheckKey, Result]]
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+CONSUMER = ("feature", "role", "cloud")
+USE = (*CONSUMER, "pattern")
+TARGET = (*USE, "target")
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+# The contract with everybody who builds on these names; the last block is what it leaves to the exporter to name.
+CONTRACT = """
+configmgr_endpoint_up                                            gauge      feature role cloud pattern target
+configmgr_endpoint_failure                                       gauge      feature role cloud pattern target reason
+configmgr_endpoint_phase_duration_seconds                        gauge      feature role cloud pattern target phase
+configmgr_endpoint_http_status_code                              gauge      feature role cloud pattern target
+configmgr_endpoint_last_probe_timestamp_seconds                  gauge      feature role cloud pattern target
+configmgr_endpoint_last_success_timestamp_seconds                gauge      feature role cloud pattern target
+configmgr_endpoint_tls_certificate_expiry_timestamp_seconds      gauge      feature role cloud pattern target
+configmgr_endpoint_tls_intercepted                               gauge      feature role cloud pattern target
+configmgr_endpoint_unprobed                                      gauge      feature role cloud pattern reason
+configmgr_feature_ready                                          gauge      feature role cloud
+configmgr_feature_endpoints                                      gauge      feature role cloud state
+configmgr_probe_duration_seconds                                 histogram  feature role cloud
+configmgr_probe_phase_duration_seconds                           histogram  feature role cloud phase
+configmgr_probes_total                                           counter    feature role cloud
+configmgr_probe_failures_total                                   counter    feature role cloud reason
+configmgr_path_up                                                gauge      path
+configmgr_exporter_probes_total                                  counter
+configmgr_exporter_build_info                                    gauge      python_version version
+configmgr_exporter_config_last_reload_successful                 gauge
+configmgr_exporter_config_last_reload_success_timestamp_seconds  gauge
+configmgr_exporter_probe_lag_seconds                             histogram
+configmgr_exporter_probes_in_flight                              gauge
+
+configmgr_exporter_missed_slots_total                            counter
+"""
+
+
+class Exposed:
+    """A Board and its metrics, wired as the exporter wires them."""
+
+    def __init__(self, work: Plan, results: Iterable[Result] = ()) -> None:
+        self.board = Board(work)
+        self.registry = CollectorRegistry()
+        self.registry.register(StateCollector(self.board.snapshot))
+        self.events = Events(self.registry)
+        self.events.adopt(work)
+        for result in results:
+            self.finish(result)
+
+    def finish(self, result: Result) -> None:
+        recorded = self.board.record(result)
+        assert recorded
+        self.events.count(recorded.check, result)
+
+    def adopt(self, work: Plan) -> None:
+        self.board.adopt(work)
+        self.events.adopt(work)
+
+    def series(self) -> Series:
+        return series(self.registry)
+
+
+def exposed(registry: CollectorRegistry) -> list[Metric]:
+    body, _ = render(registry, "", "")
+    return list(parse_text(body.decode()))
+
+
+def series(registry: CollectorRegistry) -> Series:
+    """All that is exposed, no series twice."""
+    found = [
+        ((sample.name, frozenset(sample.labels.items())), sample.value)
+        for family in registry.collect()
+        for sample in family.samples
+    ]
+    assert [key for key, times in Counter(key for key, _ in found).items() if times > 1] == []
+    return dict(found)
+
+
+def values(found: Series, name: str, labels: tuple[str, ...]) -> dict[tuple[str, ...], float]:
+    """The series of one name, by the values of exactly these labels."""
+    of_name = {key[1]: value for key, value in found.items() if key[0] == name}
+    assert all({label for label, _ in have} == set(labels) for have in of_name)
+    return {tuple(dict(have)[label] for label in labels): value for have, value in of_name.items()}
+
+
+def labels_of(consumer: Consumer) -> tuple[str, str, str]:
+    return (consumer.feature, consumer.role, consumer.cloud)
+
+
+def told(drawn: Drawn) -> Iterator[tuple[tuple[str, ...], Result]]:
+    """Each result under each label set that it is shown with."""
+    work, results = drawn
+    for check in work.checks:
+        for use in check.uses:
+            if check.key in results:
+                yield (*labels_of(use.consumer), use.pattern, check.key.target.url), results[check.key]
+
+
+# ---------------------------------------------------------------- a plan to begin with
+
+CLIENT, CONSOLE = (Consumer("updates", role, "azure-public") for role in ("client", "console"))
+KEY = CheckKey(Target("https://host.example/"), "corporate")
+CHECK = Check(KEY, (Use(CLIENT, "*.example"), Use(CLIENT, "host.example"), Use(CONSOLE, "host.example")))
+LAPS = dict.fromkeys(Phase, 0.25)
+FACTS = TlsFacts("TLSv1.3", "CN=host", "CN=issuer", 2e9, intercepted=False)
+UP = Result(KEY, 1.7e9, LAPS, Evidence("192.0.2.1", 404, FACTS))
+DOWN = replace(UP, failure=Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, "in words"))
+
+
+# ---------------------------------------------------------------- the names
+
+
+def test_the_names_types_and_labels_are_the_contracts() -> None:
+    other = Check(CheckKey(Target("https://other.example/")), (Use(CLIENT, "other.example"),))
+    why = Requirement(Use(CLIENT, "*.akamai.example"), Endpoint(""), None, (), WhyUnprobed.NO_REPRESENTATIVE, "")
+    board = Board(Plan((CHECK, other), (why,)))
+    registry = registry_for(board.snapshot)
+    events = Events(registry)
+    events.adopt(board.plan)
+    ReloadStatus(registry)
+    for result in (UP, replace(DOWN, key=other.key)):
+        board.record(result)
+    found = set()
+    for family in exposed(registry):
+        labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert family.samples, f"nothing of {name} to see the labels of"
+        if not name.startswith(("process_", "python_")):
+            found.add((name, family.type, *labels))
+    promised = [line.split() for line in CONTRACT.splitlines() if line]
+    assert found == {(name, kind, *sorted(labels)) for name, kind, *labels in promised}
+
+
+def test_help_tells_what_a_sum_would_count_twice_and_who_keeps_the_time() -> None:
+    text = {family.name: family.documentation for family in exposed(Exposed(Plan((CHECK,)), [UP]).registry)}
+    assert all(text.values())
+    for name in ("probes", "probe_failures", "probe_duration_seconds", "probe_phase_duration_seconds"):
+        assert "more than once" in text[f"configmgr_{name}"]
+    assert "each counted once" in text["configmgr_exporter_probes"]
+    assert "not on the scrape" in text["configmgr_endpoint_up"]
+
+
+def test_build_info_names_the_version() -> None:
+    found = series(registry_for(Board().snapshot))
+    ((key, value),) = ((key, value) for key, value in found.items() if key[0] == "configmgr_exporter_build_info")
+    assert dict(key[1])["version"] == __version__
+    assert value == 1
+
+
+# ---------------------------------------------------------------- state
+
+
+@given(plans_with_results())
+def test_each_target_shows_its_last_result_under_each_label_set(drawn: Drawn) -> None:
+    work, results = drawn
+    found = Exposed(work, results.values()).series()
+
+    def shown(name: str, value_of: Callable[[Result], float | None]) -> bool:
+        expected = {labels: value for labels, result in told(drawn) if (value := value_of(result)) is not None}
+        return values(found, f"configmgr_endpoint_{name}", TARGET) == expected
+
+    def tls(result: Result) -> TlsFacts:
+        return result.evidence.tls or TlsFacts()
+
+    assert shown("up", lambda result: result.up)
+    assert shown("http_status_code", lambda result: result.evidence.status)
+    assert shown("last_probe_timestamp_seconds", lambda result: result.finished)
+    assert shown("last_success_timestamp_seconds", lambda result: result.finished if result.up else None)
+    assert shown("tls_certificate_expiry_timestamp_seconds", lambda result: tls(result).not_after)
+    assert shown("tls_intercepted", lambda result: tls(result).intercepted)
+
+
+@given(plans_with_results())
+def test_the_phases_that_were_reached_are_shown(drawn: Drawn) -> None:
+    work, results = drawn
+    found = Exposed(work, results.values()).series()
+    assert values(found, "configmgr_endpoint_phase_duration_seconds", (*TARGET, "phase")) == {
+        (*labels, phase): took for labels, result in told(drawn) for phase, took in result.phases.items()
+    }
+
+
+@given(plans_with_results())
+def test_a_failure_is_shown_exactly_while_down_with_its_one_reason(drawn: Drawn) -> None:
+    work, results = drawn
+    found = Exposed(work, results.values()).series()
+    assert values(found, "configmgr_endpoint_failure", (*TARGET, "reason")) == {
+        (*labels, result.failure.reason): 1 for labels, result in told(drawn) if result.failure
+    }
+
+
+def test_a_failure_goes_when_its_target_is_up_again() -> None:
+    world = Exposed(Plan((CHECK,)), [DOWN])
+    before = values(world.series(), "configmgr_endpoint_failure", (*TARGET, "reason"))
+    world.finish(replace(UP, started=2e9))
+    after = world.series()
+    assert {labels[-1] for labels in before} == {"http_blocked"}
+    assert not values(after, "configmgr_endpoint_failure", (*TARGET, "reason"))
+    assert set(values(after, "configmgr_endpoint_last_success_timestamp_seconds", TARGET).values()) == {2e9 + 1.25}
+
+
+@given(plans_with_results())
+def test_a_feature_shows_whether_it_is_ready_and_how_many_endpoints_are_how(drawn: Drawn) -> None:
+    world = Exposed(drawn[0], drawn[1].values())
+    found, features = world.series(), world.board.snapshot().features
+    assert values(found, "configmgr_feature_ready", CONSUMER) == {
+        labels_of(feature.consumer): feature.ready for feature in features if feature.ready is not None
+    }
+    assert values(found, "configmgr_feature_endpoints", (*CONSUMER, "state")) == {
+        (*labels_of(feature.consumer), state): sum(endpoint.state is state for endpoint in feature.endpoints)
+        for feature in features
+        for state in EndpointState
+    }
+
+
+@given(plans_with_results())
+def test_what_is_not_probed_says_why_and_paths_are_shown(drawn: Drawn) -> None:
+    world = Exposed(drawn[0], drawn[1].values())
+    found = world.series()
+    assert values(found, "configmgr_endpoint_unprobed", (*USE, "reason")) == {
+        (*labels_of(need.use.consumer), need.use.pattern, str(need.why_unprobed)): 1 for need in drawn[0].unprobed
+    }
+    assert values(found, "configmgr_path_up", ("path",)) == {
+        (path,): up for path, up in world.board.snapshot().paths.items()
+    }
+
+
+def test_nothing_is_shown_of_a_target_before_its_first_probe() -> None:
+    found = Exposed(Plan((CHECK,))).series()
+    assert not [key for key in found if key[0].startswith("configmgr_endpoint")]
+    assert not values(found, "configmgr_feature_ready", CONSUMER)
+
+
+# ---------------------------------------------------------------- events
+
+
+@given(plans)
+def test_what_can_happen_is_0_before_it_has(work: Plan) -> None:
+    found = Exposed(work).series()
+    phases: dict[tuple[str, ...], set[Phase]] = defaultdict(set)
+    for check in work.checks:
+        for consumer in check.consumers:
+            phases[labels_of(consumer)].update(phases_of(check.key))
+    assert values(found, "configmgr_probes_total", CONSUMER) == dict.fromkeys(phases, 0)
+    assert values(found, "configmgr_probe_duration_seconds_count", CONSUMER) == dict.fromkeys(phases, 0)
+    assert values(found, "configmgr_probe_failures_total", (*CONSUMER, "reason")) == {
+        (*labels, reason): 0 for labels in phases for reason in Reason
+    }
+    assert values(found, "configmgr_probe_phase_duration_seconds_count", (*CONSUMER, "phase")) == {
+        (*labels, phase): 0 for labels, reached in phases.items() for phase in reached
+    }
+    assert found["configmgr_exporter_probes_total", frozenset()] == 0
+
+
+@given(plans_with_results())
+def test_a_probe_is_counted_once_under_each_consumer(drawn: Drawn) -> None:
+    """However many patterns of one consumer it serves; a failed phase has not completed."""
+    work, results = drawn
+    probes: Counter[tuple[str, ...]] = Counter()
+    failures: Counter[tuple[str, ...]] = Counter()
+    succeeded: Counter[tuple[str, ...]] = Counter()
+    completed: Counter[tuple[str, ...]] = Counter()
+    for check in work.checks:
+        result = results.get(check.key)
+        for labels in {labels_of(use.consumer) for use in check.uses} if result else ():
+            assert result
+            passed = [phase for phase in result.phases if not result.failure or phase != result.failure.phase]
+            probes[labels] += 1
+            succeeded[labels] += result.up
+            failures[(*labels, result.failure.reason if result.failure else "")] += 1
+            completed.update((*labels, phase) for phase in passed)
+    found = Exposed(work, results.values()).series()
+
+    def counted(name: str, labels: tuple[str, ...]) -> dict[tuple[str, ...], float]:
+        return {key: value for key, value in values(found, f"configmgr_{name}", labels).items() if value}
+
+    assert counted("probes_total", CONSUMER) == probes
+    assert counted("probe_duration_seconds_count", CONSUMER) == +succeeded
+    assert counted("probe_failures_total", (*CONSUMER, "reason")) == {k: n for k, n in failures.items() if k[-1]}
+    assert counted("probe_phase_duration_seconds_count", (*CONSUMER, "phase")) == completed
+
+
+def test_durations_are_of_successful_probes_and_completed_phases() -> None:
+    found = Exposed(Plan((CHECK,)), [UP, DOWN]).series()
+    sums = values(found, "configmgr_probe_duration_seconds_sum", CONSUMER)
+    phases = values(found, "configmgr_probe_phase_duration_seconds_sum", (*CONSUMER, "phase"))
+    assert sums == {labels_of(consumer): 1.25 for consumer in (CLIENT, CONSOLE)}
+    assert phases == {
+        (*labels_of(consumer), phase): 0.25 if phase is Phase.PROCESSING else 0.5
+        for consumer in (CLIENT, CONSOLE)
+        for phase in Phase
+    }
+
+
+def test_a_physical_probe_is_counted_once_however_many_it_serves() -> None:
+    exporter = Exporter(Source(), Deployment(Settings(), Plan((CHECK,))), Network(ssl.create_default_context(), {}))
+    exporter.finished(UP)
+    exporter.finished(replace(UP, key=CheckKey(Target("https://left.example/"))))  # made, though the plan has changed
+    found = series(exporter.registry)
+    assert found["configmgr_exporter_probes_total", frozenset()] == 2
+    assert values(found, "configmgr_probes_total", CONSUMER) == dict.fromkeys(map(labels_of, (CLIENT, CONSOLE)), 1)
+
+
+# ---------------------------------------------------------------- series come and go with the plan
+
+
+def whose(found: Iterable[tuple[str, frozenset[tuple[str, str]]]]) -> set[tuple[str, ...]]:
+    """The consumers that any series is of."""
+    labelled = [dict(labels) for _, labels in found]
+    return {tuple(labels[name] for name in CONSUMER) for labels in labelled if "feature" in labels}
+
+
+def of_events(found: Series) -> Series:
+    return {key: value for key, value in found.items() if key[0].startswith("configmgr_probe")}
+
+
+@given(plans_with_results(), st.data())
+def test_series_leave_with_the_plan_and_those_that_stay_are_kept(drawn: Drawn, data: st.DataObject) -> None:
+    work, results = drawn
+    world = Exposed(work, results.values())
+    before = world.series()
+    smaller = Plan(tuple(check for check in work.checks if data.draw(st.booleans())))
+    world.adopt(smaller)
+    after = world.series()
+    left = {labels_of(consumer) for check in smaller.checks for consumer in check.consumers}
+    assert whose(after) == left
+    assert of_events(after) == {key: value for key, value in of_events(before).items() if whose([key]) <= left}
+    targets = {target for *_, target in values(after, "configmgr_endpoint_up", TARGET)}
+    assert targets == {check.key.target.url for check in smaller.checks if check.key in results}
+
+
+def test_a_consumer_that_comes_back_begins_at_0() -> None:
+    world = Exposed(Plan((CHECK,)), [UP, DOWN])
+    world.adopt(Plan())
+    world.adopt(Plan((CHECK,)))
+    assert set(of_events(world.series()).values()) == {0}
+
+
+@given(plans_with_results(), plans, st.data())
+def test_no_series_is_exposed_twice_whatever_the_plan_before(
+    drawn: Drawn, following: Plan, data: st.DataObject
+) -> None:
+    world = Exposed(drawn[0], drawn[1].values())
+    world.adopt(following)
+    for result in data.draw(results_for(following.checks)).values():
+        world.finish(result)
+    found = world.series()  # which refuses duplicates
+    unprobed = {labels_of(need.use.consumer) for need in following.unprobed}
+    assert whose(found) == {labels_of(c) for check in following.checks for c in check.consumers} | unprobed
+
+
+def test_registering_asks_for_no_snapshot() -> None:
+    def snapshot() -> Snapshot:
+        raise AssertionError("asked before there is one")
+
+    with pytest.raises(AssertionError, match="asked before"):
+        list(registry_for(snapshot).collect())
+
+
+# ---------------------------------------------------------------- what goes over the wire
+
+
+def every_sample(families: Iterable[Metric]) -> set[tuple[str, frozenset[tuple[str, str]], float]]:
+    return {
+        (sample.name, frozenset(sample.labels.items()), sample.value)
+        for family in families
+        if family.name.startswith("configmgr_")
+        for sample in family.samples
+    }
+
+
+@given(plans_with_results())
+def test_text_and_openmetrics_say_the_same(drawn: Drawn) -> None:
+    registry = Exposed(drawn[0], drawn[1].values()).registry
+    text, plain = render(registry, "text/plain", "")
+    body, rich = render(registry, OPENMETRICS, "")
+    assert plain["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert rich["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert body.endswith(b"# EOF\n")
+    for parse, said in ((parse_text, text), (parse_openmetrics, body)):
+        assert every_sample(parse(said.decode())) == every_sample(registry.collect())
+
+
+odd_texts = st.text(st.sampled_from('"\\\n\t{}=, #aé\u2028'), max_size=8)
+
+
+@given(odd_texts, odd_texts)
+def test_label_values_survive_whatever_they_hold(pattern: str, url: str) -> None:
+    check = Check(CheckKey(Target(f"https://host.example/?{url}")), (Use(CLIENT, pattern),))
+    registry = Exposed(Plan((check,)), [replace(UP, key=check.key)]).registry
+    for parse, accept in ((parse_text, ""), (parse_openmetrics, OPENMETRICS)):
+        body, _ = render(registry, accept, "")
+        samples = every_sample(parse(body.decode()))
+        ((labels, value),) = ((labels, value) for name, labels, value in samples if name == "configmgr_endpoint_up")
+        assert dict(labels)["pattern"] == pattern
+        assert dict(labels)["target"] == check.key.target.url
+        assert value == 1
+
+
+@pytest.mark.parametrize("accept", ["", OPENMETRICS])
+@pytest.mark.parametrize(
+    ("offered", "packed"), [("", False), ("identity", False), ("gzip", True), ("deflate, gzip", True)]
+)
+def test_a_scrape_is_compressed_for_who_can_take_it(accept: str, offered: str, packed: bool) -> None:
+    registry = Exposed(Plan((CHECK,)), [UP]).registry
+    plain, _ = render(registry, accept, "")
+    body, headers = render(registry, accept, offered)
+    assert (headers.get("Content-Encoding") == "gzip") == packed
+    assert (gzip.decompress(body) if packed else body) == plain
+    assert headers["Vary"] == "Accept, Accept-Encoding"
+
+
+def in_the_lab_without_promtool(test: Callable[[], None]) -> Callable[[], None]:
+    """The laboratory brings promtool along; where it is installed anyway, nothing else of the laboratory is needed."""
+    return test if shutil.which("promtool") else pytest.mark.lab(test)
+
+
+@in_the_lab_without_promtool
+def test_promtool_finds_nothing_to_say_about_the_whole_catalogue() -> None:
+    known = shipped.load()
+    work = plan(requirements(known, known.groups, everything(known, Site())), {}, {})
+    board = Board(work)
+    registry = registry_for(board.snapshot)
+    events = Events(registry)
+    events.adopt(work)
+    ReloadStatus(registry).tell(successful=True)
+    for number, check in enumerate(work.checks):
+        result = replace(UP if number % 3 else DOWN, key=check.key)
+        events.count(check, result)
+        board.record(result)
+    body, _ = render(registry, "", "")
+    done = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+# ---------------------------------------------------------------- reloads and probes on demand
+
+
+def test_a_reload_tells_how_it_ended_and_when_one_last_succeeded() -> None:
+    registry = CollectorRegistry()
+    status = ReloadStatus(registry)
+    prefix = "configmgr_exporter_config_last_reload"
+
+    def now() -> tuple[float, float]:
+        found = series(registry)
+        return found[f"{prefix}_successful", frozenset()], found[f"{prefix}_success_timestamp_seconds", frozenset()]
+
+    assert now() == (0, 0)
+    status.tell(successful=True)
+    successful, when = now()
+    status.tell(successful=False)
+    assert (successful, when > 1.7e9) == (1, True)
+    assert now() == (0, when)
+
+
+def on_demand(results: Mapping[Check, Result]) -> Series:
+    latest = {check: Latest(result, result.finished) for check, result in results.items()}
+    return series(probe_registry(latest))
+
+
+@pytest.mark.parametrize(("direct", "success"), [(True, 1), (False, 0)])
+def test_a_probe_on_demand_succeeds_when_every_path_does(direct: bool, success: int) -> None:
+    other = Check(CheckKey(KEY.target), (Use(Consumer("updates", "site-server", "azure-public"), "host.example"),))
+    slow = {Phase.RESOLVE: 1.0, Phase.PROCESSING: 2.0}
+    found = on_demand({CHECK: UP, other: replace(UP if direct else DOWN, key=other.key, phases=slow)})
+    assert found["probe_success", frozenset()] == success
+    assert found["probe_duration_seconds", frozenset()] == 3.0
+    assert len(values(found, "configmgr_endpoint_up", TARGET)) == 4

@@ -1,0 +1,85 @@
+"""What the command line names of a site is what remains of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter import catalogue as shipped
+from exporter.model import Catalogue, Site
+from exporter.narrow import Narrowing, NarrowingError
+from exporter.requirements import requirements
+from tests.strategies import CLOUDS, FEATURES, ROLES, catalogues, sites, some
+
+narrowings = st.builds(Narrowing, some(FEATURES), some(ROLES), some(CLOUDS))
+
+
+def within(asked: Narrowing, site: Site, catalogue: Catalogue) -> Narrowing:
+    """What of it the site has."""
+    features = site.features or {group.feature for group in catalogue.groups}
+    return Narrowing(
+        tuple(feature for feature in asked.features if feature in features),
+        tuple(role for role in asked.roles if role in (site.roles or ROLES)),
+        tuple(cloud for cloud in asked.clouds if cloud in site.clouds),
+    )
+
+
+@given(catalogues(), sites, narrowings)
+def test_a_narrowed_site_needs_exactly_what_is_named_of_it(catalogue: Catalogue, site: Site, asked: Narrowing) -> None:
+    named = within(asked, site, catalogue)
+    narrower = named.applied(site, catalogue, catalogue.groups)
+    assert requirements(catalogue, catalogue.groups, narrower) == tuple(
+        requirement
+        for requirement in requirements(catalogue, catalogue.groups, site)
+        for consumer in [requirement.use.consumer]
+        if not named.features or consumer.feature in named.features
+        if not named.roles or consumer.role in named.roles
+        if not named.clouds or consumer.cloud in named.clouds
+    )
+
+
+@given(catalogues(), sites, narrowings)
+def test_a_name_that_the_site_does_not_have_is_refused(catalogue: Catalogue, site: Site, asked: Narrowing) -> None:
+    if asked == within(asked, site, catalogue):
+        asked = replace(asked, roles=(*asked.roles, "stranger"))
+    with pytest.raises(NarrowingError, match=r"^--(feature|role|cloud) "):
+        asked.applied(site, catalogue, catalogue.groups)
+
+
+@given(catalogues(), sites)
+def test_naming_nothing_leaves_the_site_as_it_is(catalogue: Catalogue, site: Site) -> None:
+    assert Narrowing().applied(site, catalogue, catalogue.groups) == site
+
+
+@given(catalogues(), sites, narrowings)
+def test_narrowing_twice_is_narrowing_once(catalogue: Catalogue, site: Site, asked: Narrowing) -> None:
+    named = within(asked, site, catalogue)
+    once = named.applied(site, catalogue, catalogue.groups)
+    assert named.applied(once, catalogue, catalogue.groups) == once
+
+
+def test_a_name_given_twice_counts_once() -> None:
+    known = shipped.load()
+    narrower = Narrowing(roles=("client", "client")).applied(Site(), known, known.groups)
+    assert narrower.roles == ("client",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            Narrowing(features=("tenant-atach",)),
+            "--feature tenant-atach: unknown feature of this site, did you mean tenant-attach?",
+        ),
+        (Narrowing(roles=("cliend",)), "--role cliend: unknown role of this site, did you mean client?"),
+        (Narrowing(clouds=("azure-us-government",)), "--cloud azure-us-government: unknown cloud of this site"),
+    ],
+)
+def test_a_refusal_names_the_option_the_value_and_what_may_be_meant(asked: Narrowing, message: str) -> None:
+    known = shipped.load()
+    with pytest.raises(NarrowingError) as caught:
+        asked.applied(Site(), known, known.groups)
+    assert str(caught.value).startswith(message)

@@ -1,0 +1,245 @@
+"""What results mean together: the readiness of a feature, and the causes that failures share."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from exporter.model import (
+    Check,
+    CheckKey,
+    Consumer,
+    Endpoint,
+    EndpointState,
+    Failure,
+    FeatureReadiness,
+    Phase,
+    Plan,
+    Reason,
+    Requirement,
+    Result,
+    Target,
+    Use,
+    WhyUnprobed,
+)
+from exporter.rollup import features, paths
+from tests.strategies import plans_with_results, results_of
+
+UP, DOWN, UNPROBED, PENDING = EndpointState.UP, EndpointState.DOWN, EndpointState.UNPROBED, EndpointState.PENDING
+CLIENT = Consumer("updates", "client", "azure-public")
+Drawn = tuple[Plan, dict[CheckKey, Result]]
+
+
+def key(host: str, proxy: str | None = None, scheme: str = "https") -> CheckKey:
+    return CheckKey(Target(f"{scheme}://{host}/"), proxy)
+
+
+def result(check: CheckKey, reason: Reason | None = None) -> Result:
+    """A result that is up, or that failed for a reason in the phase it belongs to."""
+    if reason is None:
+        return Result(check, 0.0, dict.fromkeys((Phase.RESOLVE, Phase.CONNECT, Phase.PROCESSING), 0.1))
+    phase = {"dns": Phase.RESOLVE, "connect": Phase.CONNECT, "proxy": Phase.CONNECT, "tls": Phase.TLS}.get(
+        reason.split("_")[0], Phase.PROCESSING
+    )
+    passed = [found for found in Phase if found <= phase] if phase is Phase.RESOLVE else list(Phase)
+    return Result(check, 0.0, dict.fromkeys(passed[: passed.index(phase) + 1], 0.1), failure=Failure(phase, reason, ""))
+
+
+# ---------------------------------------------------------------- one endpoint
+
+
+def state(pattern: str, *outcomes: bool | None) -> EndpointState:
+    """The state of an endpoint whose checks came out so; None: no result yet."""
+    use = Use(CLIENT, pattern)
+    keys = [key(f"h{number}.example") for number in range(len(outcomes))]
+    work = Plan(tuple(Check(found, (use,)) for found in keys))
+    if not outcomes:
+        work = Plan(unprobed=(Requirement(use, Endpoint(pattern), None, (), WhyUnprobed.NO_REPRESENTATIVE, ""),))
+    known = {
+        found: result(found, None if up else Reason.HTTP_STATUS)
+        for found, up in zip(keys, outcomes, strict=True)
+        if up is not None
+    }
+    ((endpoint,),) = (feature.endpoints for feature in features(work, known))
+    return endpoint.state
+
+
+@pytest.mark.parametrize(
+    ("pattern", "outcomes", "expected"),
+    [
+        ("host.example", (True,), UP),
+        ("host.example", (True, True), UP),
+        ("host.example", (True, False), DOWN),
+        ("host.example", (False, None), DOWN),
+        ("host.example", (True, None), PENDING),
+        ("https://host.example/path*", (True, False), DOWN),  # a star in the path does not make a wildcard
+        ("<name>.example", (True, False), DOWN),
+        ("*.example", (True, False), UP),
+        ("*.example", (True, None), UP),
+        ("*.example", (False, None), PENDING),
+        ("*.example", (False, False), DOWN),
+        ("https://*.example", (True, False), UP),
+        ("a-*.example", (False, True), UP),
+        ("host.example", (), UNPROBED),
+        ("*.example", (), UNPROBED),
+    ],
+)
+def test_all_targets_of_an_endpoint_or_one_of_a_wildcard(
+    pattern: str, outcomes: tuple[bool | None, ...], expected: EndpointState
+) -> None:
+    assert state(pattern, *outcomes) == expected
+
+
+# ---------------------------------------------------------------- one feature
+
+
+@given(plans_with_results())
+def test_readiness_follows_from_the_results_of_the_features_own_checks(drawn: Drawn) -> None:
+    work, results = drawn
+    outcomes: dict[Use, list[bool | None]] = defaultdict(list, {need.use: [] for need in work.unprobed})
+    for check in work.checks:
+        for use in check.uses:
+            outcomes[use].append(results[check.key].up if check.key in results else None)
+    found = {endpoint.use: endpoint for feature in features(work, results) for endpoint in feature.endpoints}
+    assert found.keys() == outcomes.keys()
+    for use, endpoint in found.items():
+        assert endpoint.state == state(use.pattern, *outcomes[use])
+        assert set(endpoint.checks) == {check.key for check in work.checks if use in check.uses}
+
+
+@given(plans_with_results())
+def test_a_feature_is_ready_when_nothing_that_is_probed_is_missing(drawn: Drawn) -> None:
+    for feature in features(*drawn):
+        states = {endpoint.state for endpoint in feature.endpoints} - {UNPROBED}
+        assert (feature.ready is True) == (states == {UP})
+        assert (feature.ready is False) == (DOWN in states)
+
+
+@given(plans_with_results())
+def test_features_and_their_endpoints_stand_in_order_and_once(drawn: Drawn) -> None:
+    found = features(*drawn)
+    shown = [feature.consumer for feature in found]
+    assert shown == sorted(set(shown))
+    for feature in found:
+        uses = [endpoint.use for endpoint in feature.endpoints]
+        assert uses == sorted(set(uses))
+        assert {use.consumer for use in uses} == {feature.consumer}
+
+
+def rank(feature: FeatureReadiness) -> int:
+    return [False, None, True].index(feature.ready)
+
+
+@given(plans_with_results(), st.data())
+def test_a_result_that_turns_from_down_to_up_makes_no_feature_worse(drawn: Drawn, data: st.DataObject) -> None:
+    work, results = drawn
+    down = [found for found, seen in results.items() if not seen.up]
+    assume(down)
+    mended = data.draw(st.sampled_from(down))
+    better = {**results, mended: data.draw(results_of(mended, up=True))}
+    for before, after in zip(features(work, results), features(work, better), strict=True):
+        assert before.consumer == after.consumer
+        assert rank(after) >= rank(before)
+
+
+@given(plans_with_results())
+def test_an_endpoint_without_a_target_changes_no_verdict(drawn: Drawn) -> None:
+    work, results = drawn
+    verdicts = {feature.consumer: feature.ready for feature in features(replace(work, unprobed=()), results)}
+    for feature in features(work, results):
+        assert feature.ready == verdicts.get(feature.consumer)
+
+
+@given(plans_with_results(), st.data())
+def test_results_outside_the_plan_change_nothing(drawn: Drawn, data: st.DataObject) -> None:
+    work, results = drawn
+    stranger = key("stranger.example")
+    assert features(work, {**results, stranger: data.draw(results_of(stranger))}) == features(work, results)
+
+
+# ---------------------------------------------------------------- shared causes
+
+A, B = key("a.example"), key("b.example")
+VIA_A, VIA_B = key("a.example", "corporate"), key("b.example", "corporate")
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ([], {}),
+        ([result(A)], {"dns": True, "direct": True}),
+        ([result(A, Reason.DNS_TIMEOUT), result(B, Reason.DNS_ERROR)], {"dns": False}),
+        ([result(A, Reason.DNS_TIMEOUT), result(B)], {"dns": True, "direct": True}),
+        ([result(A, Reason.DNS_NOT_FOUND)], {"dns": True}),
+        ([result(A, Reason.CONNECT_TIMEOUT), result(B, Reason.CONNECT_REFUSED)], {"dns": True, "direct": False}),
+        ([result(A, Reason.CONNECT_TIMEOUT), result(B, Reason.DNS_TIMEOUT)], {"dns": True, "direct": True}),
+        ([result(A, Reason.CONNECT_TIMEOUT), result(B, Reason.TLS_TIMEOUT)], {"dns": True, "direct": True}),
+        ([result(A, Reason.CONNECT_TIMEOUT)], {"dns": True, "direct": True}),
+        ([result(VIA_A, Reason.PROXY_UNREACHABLE)], {"proxy:corporate": False}),
+        (
+            [result(VIA_A, Reason.PROXY_AUTH_REQUIRED), result(VIA_B, Reason.PROXY_UNREACHABLE)],
+            {"proxy:corporate": False},
+        ),
+        ([result(VIA_A, Reason.PROXY_UNREACHABLE), result(VIA_B)], {"proxy:corporate": True}),
+        ([result(VIA_A, Reason.PROXY_DENIED)], {"proxy:corporate": True}),
+        ([result(VIA_A, Reason.PROXY_ERROR)], {"proxy:corporate": True}),
+        ([result(VIA_A, Reason.HTTP_STATUS)], {"proxy:corporate": True}),
+    ],
+)
+def test_a_path_is_down_when_all_that_used_it_points_at_it(results: list[Result], expected: dict[str, bool]) -> None:
+    assert paths(results) == expected
+
+
+@pytest.mark.parametrize("reason", [Reason.DNS_NOT_FOUND, Reason.CONNECT_TIMEOUT])
+def test_one_dead_host_asked_by_two_schemes_takes_no_path_down(reason: Reason) -> None:
+    dead = [result(key("a.example", scheme=scheme), reason) for scheme in ("http", "https")]
+    assert False not in paths(dead).values()
+
+
+def test_a_dead_proxy_is_one_cause_beside_a_healthy_network() -> None:
+    by_proxy = [result(key(f"h{n}.example", "corporate"), Reason.PROXY_UNREACHABLE) for n in range(3)]
+    by_other = [result(key(f"h{n}.example", "dmz")) for n in range(3)]
+    direct = [result(A), result(B)]
+    assert paths([*by_proxy, *by_other, *direct]) == {
+        "proxy:corporate": False,
+        "proxy:dmz": True,
+        "dns": True,
+        "direct": True,
+    }
+
+
+@given(plans_with_results())
+def test_a_path_that_carried_anything_is_up(drawn: Drawn) -> None:
+    _, results = drawn
+    found = paths(results.values())
+    assert {path for path in found if path.startswith("proxy:")} == {
+        seen.key.path for seen in results.values() if seen.key.proxy
+    }
+    for seen in results.values():
+        if seen.up:
+            assert all(found[path] for path in ([seen.key.path] if seen.key.proxy else ["dns", "direct"]))
+
+
+@given(plans_with_results(), st.sampled_from(["dns", "direct"]))
+def test_one_host_alone_takes_neither_dns_nor_the_direct_path_down(drawn: Drawn, path: str) -> None:
+    _, results = drawn
+    by_host = defaultdict(list)
+    for seen in results.values():
+        by_host[seen.key.target.host].append(seen)
+    for of_one_host in by_host.values():
+        assert paths(of_one_host).get(path, True)
+
+
+@given(plans_with_results(), st.data())
+def test_a_result_that_turns_from_down_to_up_takes_no_path_down(drawn: Drawn, data: st.DataObject) -> None:
+    _, results = drawn
+    down = [found for found, seen in results.items() if not seen.up]
+    assume(down)
+    mended = data.draw(st.sampled_from(down))
+    before = paths(results.values())
+    after = paths({**results, mended: data.draw(results_of(mended, up=True))}.values())
+    assert all(after.get(path, True) for path, up in before.items() if up)
