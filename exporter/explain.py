@@ -1,0 +1,204 @@
+"""What each reason means in words, what to change, and who can: the one place for these words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from exporter.model import Reason, WhyUnprobed
+
+
+class Who(StrEnum):
+    """Who can change it."""
+
+    DNS = "DNS"
+    FIREWALL = "firewall"
+    PROXY = "proxy"
+    PKI = "PKI"
+    OPERATOR = "exporter's operator"
+    NOBODY = "owner not known yet"  # first find out who answers, or who keeps silent
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A reason for people: one sentence of what it means, what to change, and whose change that is."""
+
+    summary: str
+    remedy: str
+    who: Who
+
+
+WORDS: Final[Mapping[Reason, Words]] = MappingProxyType(
+    {
+        Reason.DNS_NOT_FOUND: Words(
+            "The resolver that this machine uses says that the name does not exist.",
+            "Ask a resolver outside for the same name. If it knows the name, let the resolver here answer for public "
+            "names: a zone of your own or a DNS filter may hide it. If it does not know it either, check the spelling "
+            "of names that you configured, and whether the endpoint is still documented. If the role goes through a "
+            "proxy, name the proxy under `via`: then the proxy resolves the name.",
+            Who.DNS,
+        ),
+        Reason.DNS_TIMEOUT: Words(
+            "The resolver that this machine uses did not answer before the time-out.",
+            "Make the DNS servers of this machine reachable from it, by UDP and TCP port 53, and have them forward "
+            "public names to a server that answers. If the role goes through a proxy, name the proxy under `via`: "
+            "then the proxy resolves the name.",
+            Who.DNS,
+        ),
+        Reason.DNS_ERROR: Words(
+            "The name could not be resolved: no DNS server could be asked, or the answer was an error.",
+            "Check which DNS servers this machine is given, that they are reachable by UDP and TCP port 53, and that "
+            "they can resolve public names. If the role goes through a proxy, name the proxy under `via`: then the "
+            "proxy resolves the name.",
+            Who.DNS,
+        ),
+        Reason.CONNECT_TIMEOUT: Words(
+            "Nothing answers on that address and port: most likely a firewall drops the packets.",
+            "Open the TCP port of the target (443 for https and 80 for http, if the URL does not name another) from "
+            "the role's server outwards, for the name or wildcard as documented. If the role must go through a proxy, "
+            "name the proxy under `via`.",
+            Who.FIREWALL,
+        ),
+        Reason.CONNECT_REFUSED: Words(
+            "The connection is rejected: a firewall refuses it, or nothing listens on that port of that address.",
+            "Check that the name resolves to the service's own address and not to one that a DNS filter or a hosts "
+            "file puts in its place. Then open the TCP port of the target from the role's server outwards, where the "
+            "firewall answers with a reset.",
+            Who.FIREWALL,
+        ),
+        Reason.CONNECT_UNREACHABLE: Words(
+            "There is no way to that address: no route leads there, or a firewall on this machine or on the way "
+            "forbids it.",
+            "Check the default route, and the outbound rules of this machine's own firewall. If the address is an "
+            "IPv6 address, give this machine a way to IPv6 addresses or resolve the name to IPv4. If the role must go "
+            "through a proxy, name the proxy under `via`.",
+            Who.FIREWALL,
+        ),
+        Reason.PROXY_UNREACHABLE: Words(
+            "No connection to the proxy: its name does not resolve, or it does not take the connection.",
+            "Check host and port in the `url` of the proxy under `proxies`, that the proxy is running, and that the "
+            "role's server may connect to it. Until then nothing through this proxy can be judged.",
+            Who.PROXY,
+        ),
+        Reason.PROXY_AUTH_REQUIRED: Words(
+            "The proxy asks for credentials (407): it was given none, or does not accept those that it was given.",
+            "Set `username` and `password_file` of the proxy under `proxies` (they are sent by Basic authentication), "
+            "or let the role's server through without authentication. A site system itself signs in with its computer "
+            "account, unless it has a proxy server account: the proxy must let that one through as well.",
+            Who.PROXY,
+        ),
+        Reason.PROXY_DENIED: Words(
+            "The proxy refuses the tunnel (a status from 400 to 499): its rules do not allow this host and port.",
+            "Allow CONNECT to the host and port of the target in the proxy's rules, for the role's server, for the "
+            "name or wildcard as documented.",
+            Who.PROXY,
+        ),
+        Reason.PROXY_ERROR: Words(
+            "The proxy took the request for a tunnel but did not open it: it failed, broke off, or did not answer in "
+            "time.",
+            "Look for the target in the proxy's log. Check that the proxy itself resolves the name, and that the "
+            "firewall lets the proxy connect to the host and port of the target.",
+            Who.PROXY,
+        ),
+        Reason.TLS_TIMEOUT: Words(
+            "The connection opened, but the TLS handshake was not finished before the time-out: something on the way "
+            "may hold it back.",
+            "Let firewall and proxy pass TLS to this name without inspection, and check that they do not drop packets "
+            "of full size on the way.",
+            Who.FIREWALL,
+        ),
+        Reason.TLS_UNTRUSTED: Words(
+            "The certificate's chain does not verify on this machine: it ends in an authority that is not trusted "
+            "here, as behind a device that inspects TLS, or the chain is otherwise not valid.",
+            "Look at who issued the certificate. If it is an inspecting device or proxy, exempt this name from "
+            "inspection; where inspection is allowed, add the authority to this machine's trust or give it as "
+            "`tls.ca_file`. If it is the service's own, add the missing root: Linux lacks some that Windows ships.",
+            Who.PKI,
+        ),
+        Reason.TLS_EXPIRED: Words(
+            "A certificate in the chain has expired, or is not valid yet.",
+            "Check the clock of this machine. If it is right, look at whose certificate it is: renew your own (an "
+            "inspecting device, a cloud management gateway, a server of the intranet); for a public service, look "
+            "for a stale certificate that a device on the way presents instead.",
+            Who.PKI,
+        ),
+        Reason.TLS_HOSTNAME_MISMATCH: Words(
+            "The certificate is for another name: what answers is not the service, or its certificate lacks this name.",
+            "Check that the name resolves to the service's own address, and that no portal or block page answers in "
+            "its place. If the service is your own, issue a certificate that holds this name.",
+            Who.PKI,
+        ),
+        Reason.TLS_HANDSHAKE: Words(
+            "The TLS handshake was broken off: the connection was cut, or the two sides agree on no protocol version "
+            "or cipher suite.",
+            "Check that firewall and proxy neither cut connections to this name nor, where they inspect, offer only "
+            "old protocol versions or cipher suites: TLS 1.2 must be possible. A port that does not speak TLS at all "
+            "looks the same.",
+            Who.FIREWALL,
+        ),
+        Reason.HTTP_TIMEOUT: Words(
+            "The connection is open and the request was sent, but no answer came before the time-out.",
+            "See from the phases where the time went: if the whole path is slow, raise `probe.timeout`. If only this "
+            "phase is, look for a firewall or proxy that holds requests back; if there is none, the service is slow "
+            "or disturbed: try again later.",
+            Who.NOBODY,
+        ),
+        Reason.HTTP_RESET: Words(
+            "The connection was cut after it had opened and before the answer came.",
+            "Look for the connection in the logs of firewall, intrusion prevention and proxy: one that reads the "
+            "request and does not like it cuts just there. Let requests to this name through.",
+            Who.FIREWALL,
+        ),
+        Reason.HTTP_PROTOCOL: Words(
+            "What answers does not speak HTTP as it should.",
+            "Find out what listens on that address and port: another service, a device on the way, or a port that "
+            "expects the other scheme (http and https mixed up). Correct the port or the scheme if you configured "
+            "them.",
+            Who.NOBODY,
+        ),
+        Reason.HTTP_STATUS: Words(
+            "The answer has a status that counts as failed: 407, 408, 426, 502, 598 or 599, as Configuration Manager's "
+            "own endpoint check counts, or one that the endpoint's own list does not accept.",
+            "Find out who answers: 407, 502, 598 and 599 speak of a proxy or gateway on the way, so look for the "
+            "target in its log; a 407 without a configured proxy means one on the way that wants to be named under "
+            "`via`. If the endpoint has accepted statuses of its own, check that list.",
+            Who.PROXY,
+        ),
+        Reason.HTTP_BLOCKED: Words(
+            "The answer is not the service's: a block page, a captive portal, or a status that says so (451, 511).",
+            "Exempt this name from the web filter, and the role's server from the portal's sign-in.",
+            Who.PROXY,
+        ),
+        Reason.INTERNAL_ERROR: Words(
+            "The probe failed on this machine and says nothing about the endpoint: out of sockets, files or memory, "
+            "or a defect of the exporter.",
+            "Read the message. If resources are short, raise the limit of open files or lower `probe.concurrency`; "
+            "else report it as a defect, with the message.",
+            Who.OPERATOR,
+        ),
+    }
+)
+
+UNPROBED: Final[Mapping[WhyUnprobed, Words]] = MappingProxyType(
+    {
+        WhyUnprobed.MISSING_PARAMETER: Words(
+            "The documented text is a template, and the configuration does not give the name that belongs into it.",
+            "Set the parameter under `site.parameters`.",
+            Who.OPERATOR,
+        ),
+        WhyUnprobed.NO_REPRESENTATIVE: Words(
+            "The documented text stands for many hosts, and none is known that could be probed for it.",
+            "Allow it in firewall and proxy all the same. To have it probed, give `probe` URLs of hosts that your site "
+            "really uses, in a group of your own.",
+            Who.OPERATOR,
+        ),
+        WhyUnprobed.NOT_HTTP: Words(
+            "The endpoint does not speak HTTP, and the exporter probes by HTTP only.",
+            "Allow it in the firewall all the same, and test it by other means.",
+            Who.FIREWALL,
+        ),
+    }
+)

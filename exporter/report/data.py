@@ -1,0 +1,126 @@
+"""The reports for programs: Snapshot -> JSON; Requirements -> JSON, CSV. Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from exporter.model import (
+    CheckKey,
+    Consumer,
+    EndpointReadiness,
+    EndpointState,
+    Latest,
+    Requirement,
+    Snapshot,
+    Use,
+)
+from exporter.report.findings import all_ready
+
+_UP: Final[Mapping[EndpointState, bool]] = {EndpointState.UP: True, EndpointState.DOWN: False}
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def check_json(snapshot: Snapshot) -> str:
+    """The whole snapshot, in ASCII. Durations are in seconds; `up` and `ready` are null while there is no verdict."""
+    why = {requirement.use: requirement for requirement in snapshot.plan.unprobed}
+    report = {
+        "ready": all_ready(snapshot),
+        "features": [
+            {
+                **_consumer(feature.consumer),
+                "ready": feature.ready,
+                "endpoints": [_endpoint(endpoint, snapshot.latest, why) for endpoint in feature.endpoints],
+            }
+            for feature in snapshot.features
+        ],
+    }
+    return json.dumps(report, indent=2)
+
+
+def endpoints_json(requirements: Iterable[Requirement]) -> str:
+    """One object for each endpoint and consumer, in ASCII; `reason` and `detail` only where there is no target."""
+    return json.dumps([_requirement(requirement) for requirement in requirements], indent=2)
+
+
+def endpoints_csv(requirements: Iterable[Requirement]) -> str:
+    """A header, and one record for each endpoint and consumer; RFC 4180, so lines end in CRLF.
+
+    A cell that a spreadsheet would run as a formula gets an apostrophe before it. No documented pattern begins so,
+    and no host name can; what a program must read to the letter is in the JSON.
+    """
+    out = io.StringIO(newline="")
+    table = csv.writer(out)
+    table.writerow(("feature", "role", "cloud", "pattern", "status", "targets", "reason", "docs"))
+    for requirement in requirements:
+        consumer = requirement.use.consumer
+        cells = (
+            consumer.feature,
+            consumer.role,
+            consumer.cloud,
+            requirement.use.pattern,
+            requirement.endpoint.status,
+            " ".join(target.url for target in requirement.targets),
+            requirement.why_unprobed or "",
+            requirement.docs or "",
+        )
+        table.writerow([_inert(cell) for cell in cells])
+    return out.getvalue()
+
+
+def _consumer(consumer: Consumer) -> dict[str, str]:
+    return {"feature": consumer.feature, "role": consumer.role, "cloud": consumer.cloud}
+
+
+def _endpoint(
+    endpoint: EndpointReadiness, latest: Mapping[CheckKey, Latest], why: Mapping[Use, Requirement]
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "pattern": endpoint.use.pattern,
+        "state": endpoint.state,
+        "up": _UP.get(endpoint.state),
+        "targets": [_target(key, latest.get(key)) for key in endpoint.checks],
+    }
+    if endpoint.state is EndpointState.UNPROBED:
+        requirement = why[endpoint.use]
+        facts |= {"why": requirement.why_unprobed, "detail": requirement.detail}
+    return facts
+
+
+def _target(key: CheckKey, latest: Latest | None) -> dict[str, Any]:
+    result = latest.result if latest else None
+    failure = result.failure if result else None
+    return {
+        "target": key.target.url,
+        "path": key.path,
+        "up": result.up if result else None,
+        "reason": failure.reason if failure else None,
+        "message": failure.message if failure else None,
+        "status": result.evidence.status if result else None,
+        "phases": dict(result.phases) if result else {},
+    }
+
+
+def _requirement(requirement: Requirement) -> dict[str, Any]:
+    endpoint = requirement.endpoint
+    facts: dict[str, Any] = {
+        **_consumer(requirement.use.consumer),
+        "pattern": requirement.use.pattern,
+        "targets": [target.url for target in requirement.targets],
+        "status": endpoint.status,
+        "docs": requirement.docs,
+        "condition": endpoint.condition,
+        "tls_inspection": endpoint.tls_inspection,
+        "authenticated_proxy": endpoint.authenticated_proxy,
+        "source": list(endpoint.source),
+    }
+    if not requirement.targets:
+        facts |= {"reason": requirement.why_unprobed, "detail": requirement.detail}
+    return facts
+
+
+def _inert(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

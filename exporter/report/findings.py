@@ -1,0 +1,170 @@
+"""What a report says whatever its form: a Snapshot -> verdicts, what is down, whom it concerns. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+
+from exporter.model import (
+    CheckKey,
+    Consumer,
+    EndpointState,
+    Failure,
+    FeatureReadiness,
+    Reason,
+    Requirement,
+    Snapshot,
+    Use,
+    WhyUnprobed,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """A target that is not usable, and the endpoints it is probed for."""
+
+    key: CheckKey
+    failure: Failure
+    broken: tuple[Use, ...]  # endpoints that are down
+    covered: tuple[Use, ...]  # wildcards that another of their targets keeps up, or may yet
+
+
+def all_ready(snapshot: Snapshot) -> bool:
+    """Whether nothing that is needed is known to be unusable: what exit status 0 means.
+
+    A feature without a verdict (pending, or nothing probed) does not count against it, so that an endpoint which
+    cannot be probed fails nobody's pipeline; a snapshot without any verdict is therefore all ready. The reports for
+    people say so.
+    """
+    return all(feature.ready is not False for feature in snapshot.features)
+
+
+def down(snapshot: Snapshot) -> tuple[Down, ...]:
+    """Each target that is down, once for each path to it, in the plan's order."""
+    state_of = states(snapshot)
+    found = []
+    for check in snapshot.plan.checks:
+        latest = snapshot.latest.get(check.key)
+        if latest is None or latest.result.failure is None:
+            continue
+        broken = tuple(use for use in check.uses if state_of[use] is EndpointState.DOWN)
+        covered = tuple(use for use in check.uses if state_of[use] is not EndpointState.DOWN)
+        found.append(Down(check.key, latest.result.failure, broken, covered))
+    return tuple(found)
+
+
+def states(snapshot: Snapshot) -> dict[Use, EndpointState]:
+    """The state of every documented endpoint of the plan."""
+    return {endpoint.use: endpoint.state for feature in snapshot.features for endpoint in feature.endpoints}
+
+
+def by_reason(faults: Iterable[Down]) -> dict[Reason, list[Down]]:
+    """The same in the order of the phases, each reason once."""
+    found: dict[Reason, list[Down]] = {reason: [] for reason in Reason}
+    for fault in faults:
+        found[fault.failure.reason].append(fault)
+    return {reason: group for reason, group in found.items() if group}
+
+
+def unprobed(snapshot: Snapshot) -> dict[WhyUnprobed, dict[str, list[Requirement]]]:
+    """Endpoints without a target: why -> pattern -> those who need it."""
+    found: dict[WhyUnprobed, dict[str, list[Requirement]]] = {}
+    for why in WhyUnprobed:
+        for requirement in snapshot.plan.unprobed:
+            if requirement.why_unprobed is why:
+                found.setdefault(why, {}).setdefault(requirement.use.pattern, []).append(requirement)
+    return found
+
+
+def details(requirements: Iterable[Requirement]) -> tuple[str, ...]:
+    """What is said of them in particular, each text once, most frequent first."""
+    said = Counter(requirement.detail for requirement in requirements if requirement.detail)
+    return tuple(detail for detail, _ in said.most_common())
+
+
+# ---------------------------------------------------------------- in words
+
+
+def overall(snapshot: Snapshot) -> str:
+    """`READY`, `NOT READY`, or `NO VERDICT` where nothing has one."""
+    if not all_ready(snapshot):
+        return "NOT READY"
+    return "READY" if any(feature.ready for feature in snapshot.features) else "NO VERDICT"
+
+
+def headline(snapshot: Snapshot) -> str:
+    """The whole in one line, which begins with the overall verdict."""
+    verdicts = Counter(feature.ready for feature in snapshot.features)
+    parts = [f"{verdicts[True]} of {len(snapshot.features)} ready (features by role and cloud)"]
+    parts += [f"{verdicts[None]} without a verdict"] if verdicts[None] else []
+    parts += [f"{len(down(snapshot))} of {plural(len(snapshot.plan.checks), 'target')} down"]
+    missing = sum(len(patterns) for patterns in unprobed(snapshot).values())
+    parts += [f"{plural(missing, 'endpoint')} not probed"] if missing else []
+    return f"{overall(snapshot)}: {'; '.join(parts)}"
+
+
+def verdict(feature: FeatureReadiness) -> str:
+    """`ready`, `NOT READY`, or why there is no verdict: `pending`, `unprobed`."""
+    if feature.ready is not None:
+        return "ready" if feature.ready else "NOT READY"
+    return EndpointState.PENDING if counts(feature)[EndpointState.PENDING] else EndpointState.UNPROBED
+
+
+def counts(feature: FeatureReadiness) -> Counter[EndpointState]:
+    """How many of its endpoints are in each state."""
+    return Counter(endpoint.state for endpoint in feature.endpoints)
+
+
+def occurring(snapshot: Snapshot) -> tuple[EndpointState, ...]:
+    """The states that any endpoint is in: columns worth showing."""
+    found = set(states(snapshot).values())
+    return tuple(state for state in EndpointState if state in found)
+
+
+def blamed(snapshot: Snapshot) -> tuple[str, ...]:
+    """A sentence for each path that is down as a whole."""
+    return tuple(
+        f"The path {one_line(path)} is down as a whole: look there first, not at its endpoints."
+        for path, up in snapshot.paths.items()
+        if not up
+    )
+
+
+def needed_by(uses: Iterable[Use]) -> tuple[str, ...]:
+    """Who needs it, feature by feature: `co-management: client, management-point (azure-public)`."""
+    consumers = sorted({use.consumer for use in uses})
+    return tuple(
+        f"{feature}: {place}"
+        for feature, group in groupby(consumers, key=attrgetter("feature"))
+        for place in places(group)
+    )
+
+
+def places(consumers: Iterable[Consumer]) -> tuple[str, ...]:
+    """Roles and clouds, clouds with the same roles together: `client, management-point (azure-public)`."""
+    roles_in: dict[str, list[str]] = {}
+    for consumer in sorted(consumers):
+        roles_in.setdefault(consumer.cloud, []).append(consumer.role)
+    clouds_with: dict[tuple[str, ...], list[str]] = {}
+    for cloud, roles in roles_in.items():
+        clouds_with.setdefault(tuple(roles), []).append(cloud)
+    return tuple(f"{', '.join(roles)} ({', '.join(clouds)})" for roles, clouds in clouds_with.items())
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 target`, `2 targets`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def one_line(text: str) -> str:
+    """A text from outside, fit for a line: blanks run together, what does not print escaped.
+
+    So a server's words can neither break a table nor steer a terminal, and every character is one that XML takes.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in " ".join(text.split())
+    )

@@ -1,0 +1,93 @@
+"""The report for continuous integration: Snapshot -> JUnit XML. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from xml.etree import ElementTree as ET
+
+from exporter.explain import WORDS
+from exporter.model import (
+    CheckKey,
+    EndpointReadiness,
+    EndpointState,
+    Failure,
+    FeatureReadiness,
+    Latest,
+    Requirement,
+    Snapshot,
+    Use,
+)
+from exporter.report.findings import one_line
+
+
+def check_junit(snapshot: Snapshot) -> str:
+    """A suite for each feature, role and cloud, a case for each endpoint and target, times in seconds; in ASCII.
+
+    Law: a case fails exactly if its target is down and its endpoint with it, so there are failures exactly if not
+    all is ready. What is not probed, pending, or down behind a wildcard that another target keeps up, is skipped.
+    """
+    why = {requirement.use: requirement for requirement in snapshot.plan.unprobed}
+    suites = [_suite(feature, snapshot.latest, why) for feature in snapshot.features]
+    root = ET.Element("testsuites", name="configmgr-endpoint-exporter")
+    for name in ("tests", "failures", "errors", "skipped"):
+        root.set(name, str(sum(int(suite.get(name, "0")) for suite in suites)))
+    root.set("time", _seconds(sum(float(suite.get("time", "0")) for suite in suites)))
+    root.extend(suites)
+    ET.indent(root)
+    document: bytes = ET.tostring(root, encoding="us-ascii", xml_declaration=True)
+    return document.decode("ascii")
+
+
+def _suite(feature: FeatureReadiness, latest: Mapping[CheckKey, Latest], why: Mapping[Use, Requirement]) -> ET.Element:
+    consumer = feature.consumer
+    name = one_line(f"{consumer.feature}.{consumer.role}.{consumer.cloud}")
+    suite = ET.Element("testsuite", name=name)
+    cases = [case for endpoint in feature.endpoints for case in _cases(name, endpoint, latest, why)]
+    suite.set("tests", str(len(cases)))
+    suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
+    suite.set("errors", "0")
+    suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
+    suite.set("time", _seconds(sum(float(case.get("time", "0")) for case in cases)))
+    suite.extend(cases)
+    return suite
+
+
+def _cases(
+    suite: str, endpoint: EndpointReadiness, latest: Mapping[CheckKey, Latest], why: Mapping[Use, Requirement]
+) -> list[ET.Element]:
+    if not endpoint.checks:
+        case = _case(suite, endpoint.use.pattern, 0.0)
+        _skip(case, why[endpoint.use].why_unprobed, why[endpoint.use].detail)
+        return [case]
+    return [_probed(suite, endpoint, key, latest.get(key)) for key in endpoint.checks]
+
+
+def _probed(suite: str, endpoint: EndpointReadiness, key: CheckKey, latest: Latest | None) -> ET.Element:
+    result = latest.result if latest else None
+    case = _case(suite, f"{endpoint.use.pattern}: {key.target.url} ({key.path})", result.duration if result else 0.0)
+    if result is None:
+        _skip(case, EndpointState.PENDING, "no result yet")
+    elif result.failure is not None:
+        if endpoint.state is EndpointState.DOWN:
+            _fail(case, result.failure)
+        else:
+            _skip(case, result.failure.reason, "down, but another target of the wildcard is up or pending")
+    return case
+
+
+def _case(suite: str, name: str, seconds: float) -> ET.Element:
+    return ET.Element("testcase", classname=suite, name=one_line(name), time=_seconds(seconds))
+
+
+def _fail(case: ET.Element, failure: Failure) -> None:
+    words = WORDS[failure.reason]
+    element = ET.SubElement(case, "failure", message=failure.reason, type=failure.reason)
+    element.text = f"{one_line(failure.message)}\n{words.summary}\nTo do ({words.who}): {words.remedy}"
+
+
+def _skip(case: ET.Element, *words: str | None) -> None:
+    ET.SubElement(case, "skipped", message=one_line(": ".join(filter(None, words))))
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3f}"

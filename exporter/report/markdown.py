@@ -1,0 +1,121 @@
+"""The report for a ticket: Snapshot -> Markdown as GitHub writes it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from exporter.explain import UNPROBED, WORDS
+from exporter.model import Snapshot, Use
+from exporter.report.findings import (
+    Down,
+    blamed,
+    by_reason,
+    counts,
+    details,
+    down,
+    headline,
+    needed_by,
+    occurring,
+    one_line,
+    plural,
+    unprobed,
+    verdict,
+)
+
+
+def check_markdown(snapshot: Snapshot) -> str:
+    """Verdict, features, what is down, what is not probed. Whatever a text holds, it stays text and in its cell."""
+    return "\n".join(
+        (
+            "# Configuration Manager endpoints",
+            "",
+            f"**{headline(snapshot)}**",
+            *(line for sentence in blamed(snapshot) for line in ("", _text(sentence))),
+            *_features(snapshot),
+            *_down(snapshot),
+            *_unprobed(snapshot),
+        )
+    )
+
+
+def _features(snapshot: Snapshot) -> Iterator[str]:
+    if not snapshot.features:
+        return
+    columns = occurring(snapshot)
+    yield from ("", "## Features", "")
+    yield _row(("Feature", "Role", "Cloud", "State", *(state.capitalize() for state in columns)))
+    yield _row(("---", "---", "---", "---", *("---:" for _ in columns)))
+    for feature in snapshot.features:
+        consumer, number = feature.consumer, counts(feature)
+        names = (_code(consumer.feature), _code(consumer.role), _code(consumer.cloud))
+        yield _row((*names, verdict(feature), *(str(number[state]) for state in columns)))
+
+
+def _down(snapshot: Snapshot) -> Iterator[str]:
+    faults = down(snapshot)
+    broken = [fault for fault in faults if fault.broken]
+    covered = [fault for fault in faults if not fault.broken]
+    if broken:
+        yield from ("", "## Down")
+        for reason, group in by_reason(broken).items():
+            words = WORDS[reason]
+            yield from ("", f"### {reason}: {plural(len(group), 'target')}", "", words.summary, "")
+            yield from (f"To do ({words.who}): {words.remedy}", "")
+            yield from _targets(group)
+    if covered:
+        yield from ("", "## Down, but another target of the wildcard is up or pending", "")
+        yield from _targets(covered)
+
+
+def _targets(faults: Iterable[Down]) -> Iterator[str]:
+    yield _row(("Target", "Path", "Reason", "Message", "Needed by"))
+    yield _row(("---",) * 5)
+    for fault in faults:
+        failure = fault.failure
+        yield _row(
+            (
+                _code(fault.key.target.url),
+                _code(fault.key.path),
+                failure.reason,
+                _text(failure.message),
+                _needed_by((*fault.broken, *fault.covered)),
+            )
+        )
+
+
+def _unprobed(snapshot: Snapshot) -> Iterator[str]:
+    found = unprobed(snapshot)
+    if not found:
+        return
+    yield from ("", "## Not probed")
+    for why, patterns in found.items():
+        words = UNPROBED[why]
+        yield from ("", f"### {why}: {plural(len(patterns), 'endpoint')}", "", words.summary, "")
+        yield from (f"To do ({words.who}): {words.remedy}", "")
+        yield _row(("Endpoint", "Detail", "Needed by"))
+        yield _row(("---",) * 3)
+        for pattern, requirements in patterns.items():
+            said = "; ".join(_text(detail) for detail in details(requirements))
+            yield _row((_code(pattern), said, _needed_by(requirement.use for requirement in requirements)))
+
+
+def _needed_by(uses: Iterable[Use]) -> str:
+    return "; ".join(_text(who) for who in needed_by(uses))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(text: str) -> str:
+    """Prose from outside, in a cell: nothing in it marks up or ends the cell."""
+    return re.sub(r"([\\`*<>|~&$\[\]]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", one_line(text))
+
+
+def _code(text: str) -> str:
+    """Verbatim, in a cell. A bar ends the cell even inside a code span, unless a backslash stands before it."""
+    line = re.sub(r"(\\*)\|", r"\1\1\\|", one_line(text))
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{pad}{line}{pad}{fence}"

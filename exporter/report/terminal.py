@@ -1,0 +1,200 @@
+"""The reports for a terminal: Snapshot or Requirements -> a console of any width.
+
+No frames, so that nothing depends on what the terminal can draw. Text folds and is never cut off.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from exporter.explain import UNPROBED, WORDS, Words
+from exporter.model import Consumer, FeatureReadiness, Requirement, Snapshot, Status, WhyUnprobed
+from exporter.report.findings import (
+    Down,
+    blamed,
+    by_reason,
+    counts,
+    details,
+    down,
+    headline,
+    needed_by,
+    occurring,
+    one_line,
+    overall,
+    places,
+    plural,
+    unprobed,
+    verdict,
+)
+
+_STYLE: Final = {"ready": "green", "READY": "bold green", "NOT READY": "bold red"}
+_NO_VERDICT: Final = "yellow"
+_WORST_FIRST: Final = {False: 0, None: 1, True: 2}
+
+
+def print_check(snapshot: Snapshot, console: Console) -> None:
+    """Features, the worst first; what is down, each target once; what is not probed, in sum; the verdict last."""
+    page = _Page(console)
+    for cloud in sorted({feature.consumer.cloud for feature in snapshot.features}):
+        page.line(cloud, "bold")
+        page.table(_features(snapshot, cloud, page))
+    _print_down(snapshot, page)
+    _print_unprobed(snapshot, page)
+    page.line(headline(snapshot), _STYLE.get(overall(snapshot), _NO_VERDICT))
+
+
+def print_endpoints(requirements: Iterable[Requirement], console: Console) -> None:
+    """By feature, and within it by who needs it: each endpoint, and what is probed for it or why nothing is."""
+    page = _Page(console)
+    ordered = sorted(requirements, key=attrgetter("use"))
+    for feature, needed in groupby(ordered, key=attrgetter("use.consumer.feature")):
+        page.line(feature, "bold")
+        for consumers, lines in _by_consumers(needed).items():
+            for place in places(consumers):
+                page.line(f"for {place}", "italic")
+            for line in lines:
+                page.line(line.name, indent=2)
+                for probed in line.probed:
+                    page.line(probed, indent=6)
+            page.gap()
+
+
+class _Page:
+    """A console that shows every text as it is: no markup, no emoji, nothing that the encoding lacks."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def text(self, text: str, style: str = "") -> Text:
+        """A text that folds and that the console's encoding can carry."""
+        encoding = self._console.encoding
+        return Text(one_line(text).encode(encoding, "backslashreplace").decode(encoding), style, overflow="fold")
+
+    def line(self, text: str, style: str = "", *, indent: int = 0) -> None:
+        """A text on lines of its own."""
+        self._console.print(Padding(self.text(text, style), (0, 0, 0, indent), expand=False))
+
+    def gap(self) -> None:
+        """A free line."""
+        self._console.print()
+
+    def words(self, words: Words) -> None:
+        """What a reason means and what to do."""
+        self.line(words.summary, indent=2)
+        self.line(f"To do ({words.who}): {words.remedy}", indent=2)
+
+    def table(self, table: Table) -> None:
+        """A table, and a free line after it."""
+        self._console.print(table)
+        self.gap()
+
+
+# ---------------------------------------------------------------- check
+
+
+def _features(snapshot: Snapshot, cloud: str, page: _Page) -> Table:
+    columns = occurring(snapshot)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("state", "feature", "role"):
+        table.add_column(name, overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+    here = [feature for feature in snapshot.features if feature.consumer.cloud == cloud]
+    for feature in sorted(here, key=_worst_first):
+        state, number = verdict(feature), counts(feature)
+        table.add_row(
+            page.text(state, _STYLE.get(state, _NO_VERDICT)),
+            page.text(feature.consumer.feature),
+            page.text(feature.consumer.role),
+            *(page.text(str(number[column])) for column in columns),
+        )
+    return table
+
+
+def _worst_first(feature: FeatureReadiness) -> tuple[int, Consumer]:
+    return _WORST_FIRST[feature.ready], feature.consumer
+
+
+def _print_down(snapshot: Snapshot, page: _Page) -> None:
+    faults = down(snapshot)
+    broken = [fault for fault in faults if fault.broken]
+    covered = [fault for fault in faults if not fault.broken]
+    for sentence in blamed(snapshot):
+        page.line(sentence, "bold red")
+        page.gap()
+    for reason, group in by_reason(broken).items():
+        page.line(f"DOWN: {reason}, {plural(len(group), 'target')}", "bold red")
+        page.words(WORDS[reason])
+        page.gap()
+        for fault in group:
+            _print_target(fault, fault.failure.message, page)
+        page.gap()
+    if covered:
+        page.line("Down, but another target of the wildcard is up or pending:", _NO_VERDICT)
+        for fault in covered:
+            _print_target(fault, f"{fault.failure.reason}: {fault.failure.message}", page)
+        page.gap()
+
+
+def _print_target(fault: Down, message: str, page: _Page) -> None:
+    page.line(f"{fault.key.target.url} ({fault.key.path}): {message}", indent=2)
+    for who in needed_by((*fault.broken, *fault.covered)):
+        page.line(f"for {who}", indent=6)
+
+
+def _print_unprobed(snapshot: Snapshot, page: _Page) -> None:
+    for why, patterns in unprobed(snapshot).items():
+        page.line(f"Not probed: {why}, {plural(len(patterns), 'endpoint')}", _NO_VERDICT)
+        page.words(UNPROBED[why])
+        for hint in _hints(why, patterns):
+            page.line(hint, indent=4)
+        page.gap()
+
+
+def _hints(why: WhyUnprobed, patterns: Mapping[str, Sequence[Requirement]]) -> list[str]:
+    """What to set and how many endpoints wait for it, else which endpoints they are."""
+    if why is not WhyUnprobed.MISSING_PARAMETER:
+        return list(patterns)
+    waiting = Counter(detail for needed in patterns.values() for detail in details(needed))
+    return [f"{detail} ({plural(number, 'endpoint')})" for detail, number in waiting.most_common()]
+
+
+# ---------------------------------------------------------------- endpoints
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """An endpoint as it is listed."""
+
+    name: str
+    probed: tuple[str, ...]
+
+
+def _listed(requirement: Requirement) -> _Line:
+    status = requirement.endpoint.status
+    name = requirement.use.pattern if status is Status.ACTIVE else f"{requirement.use.pattern} ({status})"
+    if requirement.targets:
+        return _Line(name, tuple(target.url for target in requirement.targets))
+    why = filter(None, (requirement.why_unprobed, requirement.detail))
+    return _Line(name, (f"not probed: {': '.join(why)}",))
+
+
+def _by_consumers(requirements: Iterable[Requirement]) -> dict[tuple[Consumer, ...], list[_Line]]:
+    """Endpoints that the same consumers need stand together."""
+    consumers_of: dict[_Line, list[Consumer]] = {}
+    for requirement in requirements:
+        consumers_of.setdefault(_listed(requirement), []).append(requirement.use.consumer)
+    lines_for: dict[tuple[Consumer, ...], list[_Line]] = {}
+    for line, consumers in consumers_of.items():
+        lines_for.setdefault(tuple(consumers), []).append(line)
+    return lines_for

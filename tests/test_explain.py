@@ -1,0 +1,51 @@
+"""The words: complete, exact where they can be checked, and fit for any report."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from exporter.explain import UNPROBED, WORDS, Words
+from exporter.failure import REFUSED
+from exporter.model import Reason, WhyUnprobed
+
+ALL = [*WORDS.values(), *UNPROBED.values()]
+
+
+def test_every_reason_has_words() -> None:
+    assert list(WORDS) == list(Reason)
+    assert list(UNPROBED) == list(WhyUnprobed)
+
+
+def test_no_two_reasons_have_the_same_words() -> None:
+    assert len({words.summary for words in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize("words", ALL)
+def test_a_summary_is_one_sentence_and_a_remedy_whole_sentences(words: Words) -> None:
+    assert words.summary.endswith(".")
+    assert ". " not in words.summary
+    assert words.remedy.endswith(".")
+
+
+@pytest.mark.parametrize("words", ALL)
+def test_words_print_on_any_terminal_and_in_any_markup(words: Words) -> None:
+    text = f"{words.summary} {words.remedy} {words.who}"
+    assert text.isascii()
+    assert text.isprintable()
+    assert not set(text) & set("<>|*&\\")
+    assert text.count("`") % 2 == 0
+
+
+def test_every_refused_status_is_named_where_it_is_explained() -> None:
+    said = WORDS[Reason.HTTP_STATUS].summary + WORDS[Reason.HTTP_BLOCKED].summary
+    assert [status for status in REFUSED if str(status) not in said] == []
+
+
+def test_the_configuration_has_every_key_that_the_words_name() -> None:
+    example = (Path(__file__).parents[1] / "config" / "exporter.yaml").read_text(encoding="utf-8")
+    named = {key.rpartition(".")[2] for words in ALL for key in re.findall(r"`([^`]+)`", words.remedy)}
+    assert named
+    assert [key for key in named if not re.search(rf"\b{key}:", example)] == []

@@ -1,0 +1,422 @@
+"""What `check` and `endpoints` print: exact on golden files, and lawful on whatever may come.
+
+After a wanted change of the words, `UPDATE_GOLDEN=1 pytest tests/test_report.py` writes the golden files anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt  # rich depends on it
+from rich.cells import cell_len
+from rich.console import Console
+
+from exporter.model import (
+    Consumer,
+    Endpoint,
+    EndpointState,
+    Evidence,
+    Failure,
+    Phase,
+    Plan,
+    Proxy,
+    Reason,
+    Requirement,
+    Result,
+    Snapshot,
+    Status,
+    Support,
+    Target,
+    Use,
+    WhyUnprobed,
+)
+from exporter.plan import plan
+from exporter.report import (
+    all_ready,
+    check_json,
+    check_junit,
+    check_markdown,
+    endpoints_csv,
+    endpoints_json,
+    print_check,
+    print_endpoints,
+)
+from exporter.report.findings import down, needed_by, one_line, overall
+from exporter.state import Board
+from tests.strategies import proxy_maps, vias
+
+GOLDEN: Final = Path(__file__).parent / "data" / "report"
+PROXIES: Final = {"corporate": Proxy("corporate", "http://proxy.corp.example:3128", no_proxy=(".corp.example",))}
+VIA: Final = {"service-connection-point": "corporate"}
+
+# ---------------------------------------------------------------- snapshots made by hand
+
+SCP = Consumer("updates-and-servicing", "service-connection-point", "azure-public")
+CLIENT = Consumer("co-management", "client", "azure-public")
+POINT = Consumer("co-management", "management-point", "azure-public")
+GOVERNMENT = Consumer("co-management", "client", "azure-us-government")
+CMG = Consumer("cloud-services", "cmg-connection-point", "azure-public")
+
+DOCUMENTED = tuple(
+    Requirement(
+        Use(consumer, endpoint.pattern),
+        endpoint,
+        "https://learn.microsoft.com/example",
+        tuple(map(Target, urls)),
+        why,
+        detail,
+    )
+    for consumers, endpoint, urls, why, detail in (
+        (
+            (SCP, CLIENT, POINT, GOVERNMENT),
+            Endpoint("go.microsoft.com", ("https", "http"), source=("SEED",)),
+            ("https://go.microsoft.com/", "http://go.microsoft.com/"),
+            None,
+            None,
+        ),
+        (
+            (SCP,),
+            Endpoint("*.manage.microsoft.com", tls_inspection=Support.UNSUPPORTED),
+            ("https://gateway.configmgr.manage.microsoft.com/", "https://eu.gateway.configmgr.manage.microsoft.com/"),
+            None,
+            None,
+        ),
+        (
+            (CLIENT,),
+            Endpoint("https://petrol.example/feedback?version=1", status=Status.DEPRECATED, condition="before 2603"),
+            ("https://petrol.example/feedback?version=1",),
+            None,
+            None,
+        ),
+        (
+            (CMG, SCP),
+            Endpoint("<name>.blob.core.windows.net"),
+            (),
+            WhyUnprobed.MISSING_PARAMETER,
+            "set site.parameters.cloud_service_name",
+        ),
+        ((SCP,), Endpoint("*.akamaiedge.net"), (), WhyUnprobed.NO_REPRESENTATIVE, "no document names a host"),
+        ((SCP,), Endpoint("time.example", ("udp",)), (), WhyUnprobed.NOT_HTTP, "udp cannot be probed by HTTP"),
+    )
+    for consumer in consumers
+)
+REQUIREMENTS = tuple(sorted(DOCUMENTED, key=lambda requirement: requirement.use))
+
+
+def snapshot_of(work: Plan, failures: Mapping[tuple[str, str], Failure]) -> Snapshot:
+    """Every check probed; the targets and paths named in `failures` failed so."""
+    board = Board(work)
+    for check in work.checks:
+        failure = failures.get((check.key.target.url, check.key.path))
+        phases = {Phase.RESOLVE: 0.25, Phase.CONNECT: 0.5}
+        evidence = Evidence() if failure else Evidence(status=200)
+        board.record(Result(check.key, 1_700_000_000.0, phases, evidence, failure))
+    return board.snapshot()
+
+
+WHOLE = plan(REQUIREMENTS, PROXIES, VIA)
+TIMEOUT = Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, "no answer within the time-out")
+NO_PROXY = Failure(Phase.CONNECT, Reason.PROXY_UNREACHABLE, "no connection to the proxy: Connection refused")
+COVERED = (
+    ("https://eu.gateway.configmgr.manage.microsoft.com/", "proxy:corporate"),
+    Failure(Phase.PROXY, Reason.PROXY_DENIED, "the proxy answered CONNECT with 403"),
+)
+FAILURES = {
+    ("https://go.microsoft.com/", "direct"): TIMEOUT,
+    ("https://go.microsoft.com/", "proxy:corporate"): Failure(
+        Phase.PROXY, Reason.PROXY_ERROR, "the proxy answered CONNECT with 503"
+    ),
+    COVERED[0]: COVERED[1],
+    ("https://petrol.example/feedback?version=1", "direct"): Failure(
+        Phase.TLS, Reason.TLS_UNTRUSTED, "unable to get | local\n`issuer` <certificate>\x1b[31m"
+    ),
+}
+OUTAGE = {(check.key.target.url, check.key.path): NO_PROXY if check.key.proxy else TIMEOUT for check in WHOLE.checks}
+SNAPSHOTS: Final = {
+    "healthy": snapshot_of(plan([r for r in REQUIREMENTS if r.targets], PROXIES, VIA), {}),
+    "broken": snapshot_of(WHOLE, FAILURES),
+    "covered": snapshot_of(WHOLE, dict([COVERED])),
+    "pending": Board(WHOLE).snapshot(),
+    "outage": snapshot_of(WHOLE, OUTAGE),
+    "empty": Board().snapshot(),
+}
+
+
+# ---------------------------------------------------------------- any snapshot
+
+WILD = st.sampled_from(
+    ["*.manage.microsoft.com", "<name>.blob.core.windows.net", "a|b", "=1+1", "[red]x[/]", ":smile:"]
+)
+TEXTS = WILD | st.text(min_size=1, max_size=60) | st.text(alphabet="\\|`*_<>&[]\x00\x1b\ud800 \n", min_size=1)
+CONSUMERS = st.builds(
+    Consumer,
+    st.sampled_from(["co-management", "tenant-attach", "updates-and-servicing"]),
+    st.sampled_from(["client", "service-connection-point", "asset-intelligence-synchronization-point"]),
+    st.sampled_from(["azure-public", "azure-us-government"]),
+)
+URLS = st.builds(
+    "https://{}.example/{}".format,
+    st.text(alphabet="abc", min_size=1, max_size=3) | st.just("long-" * 30),
+    st.text(alphabet="abc%&=|`_é", max_size=120),
+)
+ENDPOINTS = st.builds(
+    Endpoint,
+    pattern=TEXTS,
+    status=st.sampled_from(Status),
+    condition=st.none() | TEXTS,
+    source=st.lists(TEXTS, max_size=2).map(tuple),
+)
+
+
+@st.composite
+def requirements(draw: st.DrawFn) -> tuple[Requirement, ...]:
+    endpoint, docs = draw(ENDPOINTS), draw(st.none() | TEXTS)
+    targets = draw(st.lists(URLS.map(Target), max_size=3, unique=True).map(tuple))
+    why = None if targets else draw(st.sampled_from(WhyUnprobed))
+    detail = None if targets else draw(TEXTS)
+    consumers = draw(st.lists(CONSUMERS, min_size=1, max_size=4, unique=True))
+    return tuple(
+        Requirement(Use(consumer, endpoint.pattern), endpoint, docs, targets, why, detail) for consumer in consumers
+    )
+
+
+def unlike(found: Iterable[Iterable[Requirement]]) -> tuple[Requirement, ...]:
+    """One requirement for each use, as they come from the catalogue."""
+    return tuple({requirement.use: requirement for some in found for requirement in some}.values())
+
+
+ANY_REQUIREMENTS = st.lists(requirements(), max_size=6).map(unlike)
+FAILED = st.builds(Failure, st.sampled_from(Phase), st.sampled_from(Reason), TEXTS)
+PHASES = st.dictionaries(st.sampled_from(Phase), st.floats(0, 100))
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    board = Board(plan(draw(ANY_REQUIREMENTS), draw(proxy_maps), draw(vias)))
+    for check in board.plan.checks:
+        if draw(st.booleans() | st.just(value=True)):
+            board.record(Result(check.key, 0.0, draw(PHASES), Evidence(), draw(st.none() | FAILED)))
+    return board.snapshot()
+
+
+ANY_SNAPSHOT = snapshots()
+
+
+# ---------------------------------------------------------------- golden files
+
+
+def printed(value: Any, into: Callable[[Any, Console], None], width: int = 80) -> str:
+    out = io.StringIO()
+    into(value, Console(file=out, width=width, force_terminal=False))
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+CHECK: Final[dict[str, Callable[[Snapshot], str]]] = {
+    "json": check_json,
+    "xml": check_junit,
+    "md": check_markdown,
+    "txt": lambda snapshot: printed(snapshot, print_check),
+}
+LISTING: Final[dict[str, Callable[[tuple[Requirement, ...]], str]]] = {
+    "json": endpoints_json,
+    "csv": endpoints_csv,
+    "txt": lambda requirements: printed(requirements, print_endpoints),
+}
+
+
+def golden(name: str, text: str) -> str:
+    """The file as it stands; line ends are a matter of the checkout."""
+    path = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text("\n".join(text.splitlines()) + "\n", encoding="utf-8")
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("form", CHECK)
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_a_check_reads_as_its_golden_file(name: str, form: str) -> None:
+    text = CHECK[form](SNAPSHOTS[name])
+    assert text.splitlines() == golden(f"{name}.{form}", text).splitlines()
+
+
+@pytest.mark.parametrize("form", LISTING)
+def test_endpoints_read_as_their_golden_file(form: str) -> None:
+    text = LISTING[form](REQUIREMENTS)
+    assert text.splitlines() == golden(f"endpoints.{form}", text).splitlines()
+
+
+# ---------------------------------------------------------------- check
+
+
+@pytest.mark.parametrize(
+    ("name", "ready", "words"),
+    [
+        ("healthy", True, "READY"),
+        ("covered", True, "READY"),
+        ("broken", False, "NOT READY"),
+        ("outage", False, "NOT READY"),
+        ("pending", True, "NO VERDICT"),
+        ("empty", True, "NO VERDICT"),
+    ],
+)
+def test_what_has_no_verdict_counts_against_nobody(name: str, ready: bool, words: str) -> None:
+    assert all_ready(SNAPSHOTS[name]) is ready
+    assert overall(SNAPSHOTS[name]) == words
+
+
+@given(ANY_SNAPSHOT)
+def test_each_failed_check_is_down_once_with_all_its_uses(snapshot: Snapshot) -> None:
+    faults = down(snapshot)
+    uses_of = {check.key: check.uses for check in snapshot.plan.checks}
+    failed = [
+        check.key for check in snapshot.plan.checks if (found := snapshot.latest.get(check.key)) and not found.result.up
+    ]
+    assert [fault.key for fault in faults] == failed
+    assert all(sorted((*fault.broken, *fault.covered)) == list(uses_of[fault.key]) for fault in faults)
+    assert any(fault.broken for fault in faults) is not all_ready(snapshot)
+
+
+@given(ANY_SNAPSHOT)
+def test_json_keeps_the_contract(snapshot: Snapshot) -> None:
+    report = json.loads(check_json(snapshot))
+    assert report["ready"] is all_ready(snapshot)
+    assert [{name: found[name] for name in ("feature", "role", "cloud", "ready")} for found in report["features"]] == [
+        {
+            "feature": feature.consumer.feature,
+            "role": feature.consumer.role,
+            "cloud": feature.consumer.cloud,
+            "ready": feature.ready,
+        }
+        for feature in snapshot.features
+    ]
+    for found, feature in zip(report["features"], snapshot.features, strict=True):
+        assert [endpoint["pattern"] for endpoint in found["endpoints"]] == [e.use.pattern for e in feature.endpoints]
+        for endpoint, known in zip(found["endpoints"], feature.endpoints, strict=True):
+            assert endpoint["up"] is {EndpointState.UP: True, EndpointState.DOWN: False}.get(known.state)
+            assert ("why" in endpoint) is (endpoint["targets"] == [])
+            assert [target["target"] for target in endpoint["targets"]] == [key.target.url for key in known.checks]
+            for target in endpoint["targets"]:
+                assert target.keys() >= {"target", "up", "reason", "phases"}
+                assert (target["reason"] in list(Reason)) is (target["up"] is False)
+                assert set(target["phases"]) <= set(Phase)
+
+
+@given(ANY_SNAPSHOT)
+@example(SNAPSHOTS["covered"])
+def test_junit_parses_and_its_numbers_add_up(snapshot: Snapshot) -> None:
+    root = ET.fromstring(check_junit(snapshot))  # noqa: S314 - our own output
+    for above in (root, *root.iter("testsuite")):
+        cases = list(above.iter("testcase"))
+        assert int(above.attrib["tests"]) == len(cases)
+        assert int(above.attrib["failures"]) == sum(case.find("failure") is not None for case in cases)
+        assert int(above.attrib["skipped"]) == sum(case.find("skipped") is not None for case in cases)
+        assert above.attrib["errors"] == "0"
+        assert float(above.attrib["time"]) == pytest.approx(sum(float(c.attrib["time"]) for c in cases), abs=0.01)
+    assert len(root) == len(snapshot.features)
+    assert {case.attrib["classname"] for case in root.iter("testcase")} == {suite.attrib["name"] for suite in root}
+    assert (root.attrib["failures"] == "0") is all_ready(snapshot)
+    assert all(failure.attrib["message"] in list(Reason) for failure in root.iter("failure"))
+
+
+def tables(markdown: str) -> Iterator[list[list[str]]]:
+    """The cells of each table, as a reader of Markdown sees them."""
+    rows: list[list[str]] = []
+    for token in MarkdownIt().enable(["table", "strikethrough"]).parse(markdown):
+        if token.type == "table_open":
+            rows = []
+        elif token.type == "tr_open":
+            rows.append([])
+        elif token.type == "inline" and token.level > 3:  # in a cell
+            assert all(part.type in {"text", "text_special", "code_inline"} for part in token.children or ())
+            rows[-1].append("".join(part.content for part in token.children or ()))
+        elif token.type == "table_close":
+            yield rows
+
+
+@given(ANY_SNAPSHOT)
+def test_no_text_breaks_a_markdown_table(snapshot: Snapshot) -> None:
+    markdown = check_markdown(snapshot)
+    found = list(tables(markdown))
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert sum(len(rows) + 1 for rows in found) == len(lines)
+    assert all(len(row) == len(rows[0]) for rows in found for row in rows)
+    shown = [row for rows in found for row in rows[1:]]
+    for fault in down(snapshot):
+        facts = [fault.key.target.url, fault.key.path, fault.failure.reason, one_line(fault.failure.message)]
+        assert [*facts, "; ".join(needed_by((*fault.broken, *fault.covered)))] in shown
+
+
+@given(ANY_SNAPSHOT, st.integers(60, 200))
+def test_every_line_of_a_check_fits_the_width(snapshot: Snapshot, width: int) -> None:
+    lines = printed(snapshot, print_check, width).splitlines()
+    assert max(map(cell_len, lines)) <= width
+
+
+@given(ANY_SNAPSHOT)
+def test_a_check_folds_and_loses_nothing(snapshot: Snapshot) -> None:
+    narrow, wide = (printed(snapshot, print_check, width) for width in (80, 5000))
+    assert sorted("".join(narrow.split())) == sorted("".join(wide.split()))
+    assert all(f"{fault.key.target.url} ({fault.key.path})" in wide for fault in down(snapshot))
+
+
+@given(ANY_SNAPSHOT)
+def test_no_text_steers_the_terminal_or_exceeds_its_encoding(snapshot: Snapshot) -> None:
+    out = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(out, encoding="ascii", write_through=True), width=80)
+    print_check(snapshot, console)
+    text = out.getvalue().decode("ascii")
+    assert text.replace("\n", "").isprintable()
+
+
+# ---------------------------------------------------------------- endpoints
+
+
+@given(ANY_REQUIREMENTS)
+def test_endpoints_json_keeps_the_contract(requirements: tuple[Requirement, ...]) -> None:
+    listed = json.loads(endpoints_json(requirements))
+    for found, requirement in zip(listed, requirements, strict=True):
+        assert found.keys() >= {"feature", "role", "cloud", "pattern", "targets", "status", "docs"}
+        assert Use(Consumer(found["feature"], found["role"], found["cloud"]), found["pattern"]) == requirement.use
+        assert found["targets"] == [target.url for target in requirement.targets]
+        assert found.get("reason") == requirement.why_unprobed
+        assert ("reason" in found) is not bool(found["targets"])
+
+
+@given(ANY_REQUIREMENTS)
+def test_csv_gives_back_every_cell_and_no_formula(requirements: tuple[Requirement, ...]) -> None:
+    text = endpoints_csv(requirements)
+    header, *records = csv.reader(io.StringIO(text, newline=""))
+    assert header == ["feature", "role", "cloud", "pattern", "status", "targets", "reason", "docs"]
+    for record, requirement in zip(records, requirements, strict=True):
+        cells = dict(zip(header, record, strict=True))
+        assert cells["pattern"].removeprefix("'") == requirement.use.pattern.removeprefix("'")
+        assert cells["targets"].split() == [target.url for target in requirement.targets]
+        assert cells["reason"] == (requirement.why_unprobed or "")
+        assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in record)
+
+
+def test_csv_lines_end_as_the_standard_says() -> None:
+    assert endpoints_csv(()) == "feature,role,cloud,pattern,status,targets,reason,docs\r\n"
+
+
+@given(ANY_REQUIREMENTS, st.integers(40, 200))
+def test_every_line_of_the_endpoints_fits_the_width(requirements: tuple[Requirement, ...], width: int) -> None:
+    lines = printed(requirements, print_endpoints, width).splitlines()
+    assert all(cell_len(line) <= width for line in lines)
+
+
+@given(ANY_REQUIREMENTS)
+def test_endpoints_fold_and_lose_nothing(requirements: tuple[Requirement, ...]) -> None:
+    narrow, wide = (printed(requirements, print_endpoints, width) for width in (80, 5000))
+    assert "".join(narrow.split()) == "".join(wide.split())
+    assert all(target.url in wide for requirement in requirements for target in requirement.targets)
