@@ -1,0 +1,495 @@
+"""What people read says what there is, all of it and nothing else; and its examples are true."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, get_args, get_origin
+
+import pytest
+import typer
+import yaml
+from prometheus_client.metrics_core import Metric
+
+from exporter import __version__, catalogue, config
+from exporter.app import Exporter, Source, deploy, network_of
+from exporter.cli import DEFAULT_ADDRESS, CheckFormat, EndpointsFormat, app
+from exporter.config import MainSection
+from exporter.failure import REFUSED
+from exporter.log import LogFormat, LogLevel
+from exporter.metrics import probe_registry
+from exporter.model import (
+    Catalogue,
+    EndpointState,
+    Evidence,
+    Failure,
+    Phase,
+    Reason,
+    Result,
+    Settings,
+    Status,
+    TlsFacts,
+    WhyUnprobed,
+)
+from exporter.reading.documents import DocumentError
+from exporter.reading.fields import Section
+from exporter.reading.groups import GroupSection
+from exporter.web import create_app
+from tests.lab import Lab
+from tests.running import command
+from tests.strategies import PREFIX
+
+ROOT: Final = Path(__file__).parents[1]
+PAGES: Final = {path.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("*.md"))}
+README: Final = PAGES["README.md"]
+NAME: Final = "configmgr-endpoint-exporter"
+
+# ---------------------------------------------------------------- reading Markdown
+
+
+def rows(*header: str, page: str = README) -> list[dict[str, str]]:
+    """The rows of the one table with this header."""
+    lines = iter(page.splitlines())
+    for line in lines:
+        if cells(line) == list(header):
+            next(lines)
+            found = []
+            while (line := next(lines)).startswith("|"):
+                found.append(dict(zip(header, cells(line), strict=True)))
+            return found
+    raise AssertionError(f"no table with the header {header}")
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+
+
+def code(text: str) -> list[str]:
+    """What stands between backticks."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+def column(header: tuple[str, ...], name: str) -> list[str]:
+    """What stands between backticks in a column."""
+    return [word for row in rows(*header) for word in code(row[name])]
+
+
+def paragraph(begins: str) -> str:
+    """The one paragraph of the README that begins so, on one line."""
+    (found,) = [text for text in README.split("\n\n") if text.startswith(begins)]
+    return " ".join(found.split())
+
+
+def snippets(language: str) -> list[str]:
+    """The fenced blocks in a language, on all pages."""
+    fence = re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    return [text for page in PAGES.values() for text in fence.findall(page)]
+
+
+def prose(page: str) -> str:
+    """A page without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
+
+
+# ---------------------------------------------------------------- commands
+
+GROUP: Final[Any] = typer.main.get_command(app)
+OPTIONS: Final = ("Option", "Of", "Default", "Meaning")
+
+
+def test_the_commands_are_documented() -> None:
+    assert column(("Command", "Does", "Exit status"), "Command") == list(GROUP.commands)
+
+
+def test_the_options_are_documented_with_their_defaults() -> None:
+    documented = {
+        (name, option): "".join(code(row["Default"]))
+        for row in rows(*OPTIONS)
+        for name in code(row["Of"])
+        for option in code(row["Option"])
+    }
+    existing = {
+        (name, option): str(parameter.default or "")
+        for name, found in GROUP.commands.items()
+        for parameter in found.params
+        for option in parameter.opts
+    }
+    assert documented == existing | {("serve", "--web.listen-address"): DEFAULT_ADDRESS}
+
+
+def test_the_options_of_every_command_are_documented() -> None:
+    own = [option for parameter in GROUP.params for option in parameter.opts]
+    assert sorted(code(paragraph("Before the command:"))) == sorted([*own, "--help", "-h", "info"])
+
+
+@pytest.mark.parametrize(
+    ("option", "of", "words"),
+    [
+        ("--format", "check", CheckFormat),
+        ("--format", "endpoints", EndpointsFormat),
+        ("--log.level", "serve", LogLevel),
+        ("--log.format", "serve", LogFormat),
+    ],
+)
+def test_the_words_that_an_option_takes_are_documented(option: str, of: str, words: type[StrEnum]) -> None:
+    (row,) = [row for row in rows(*OPTIONS) if option in code(row["Option"]) and of in code(row["Of"])]
+    assert code(row["Meaning"]) == list(words)
+
+
+def calls() -> Iterator[list[str]]:
+    """The arguments of each call of the exporter in a shell's block, or by `make run`."""
+    for line in "".join([*snippets("sh"), *snippets("powershell"), *snippets("console")]).splitlines():
+        found = re.search(rf"{NAME}(?P<arguments>(?: [^>]*)?)(?:>.*)?$", line)
+        if found and not line.startswith("docker build"):
+            yield shlex.split(found["arguments"]) or ["serve"]
+    for arguments in re.findall(r'make run ARGS="([^"]*)"', README):
+        yield ["serve", *shlex.split(arguments)]
+
+
+@pytest.mark.parametrize("call", list(calls()), ids=" ".join)
+def test_a_call_that_is_shown_is_understood(call: list[str]) -> None:
+    name, *arguments = call
+    assert GROUP.commands[name].make_context(name, arguments).params
+
+
+# ---------------------------------------------------------------- configuration
+
+KEYS: Final = ("Key", "Default", "Meaning")
+GROUP_KEYS: Final = ("Key of a group", "Default", "Meaning")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Catalogue:
+    return catalogue.load()
+
+
+def defaults(section: type[Section], prefix: str = "") -> dict[str, Any]:
+    """Every key below a section as the README spells it, and the value that it has when it is left out."""
+    found: dict[str, Any] = {}
+    for name, field in section.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        inner, step = inside(field.annotation)
+        if step != ".":
+            found[key] = field.get_default(call_default_factory=True)
+        if inner is not None:
+            found |= defaults(inner, key + step)
+    return found
+
+
+def inside(annotation: Any) -> tuple[type[Section] | None, str]:
+    """The section that a key holds, and what stands between the two in writing."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation, "."
+    inner = get_args(annotation)[-1] if get_origin(annotation) in {list, dict} else None
+    if isinstance(inner, type) and issubclass(inner, Section):
+        return inner, "[]." if get_origin(annotation) is list else ".NAME."
+    return None, ""
+
+
+def test_the_keys_of_the_configuration_are_documented() -> None:
+    assert sorted(column(KEYS, "Key")) == sorted(defaults(MainSection))
+
+
+def test_the_keys_of_a_group_are_documented() -> None:
+    shown, existing = set(column(GROUP_KEYS, "Key of a group")), defaults(GroupSection).keys()
+    for_readers = code(paragraph("For readers, and for lists"))
+    assert shown < existing
+    assert {key.rpartition(".")[2] for key in existing - shown} == {*for_readers} - {"endpoints --format json"}
+
+
+def put(document: Any, key: str, value: Any) -> Any:
+    """The document with a value at a key in the README's spelling, or without that key where the value is `...`."""
+    *way, last = key.replace("NAME", "corporate").replace("[]", ".0").split(".")
+    place = document
+    for step in way:
+        place = place[0] if step == "0" else place.setdefault(step, {})
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return document
+
+
+def required() -> Any:
+    """No more than must be there for every documented key to have a place."""
+    return {
+        "proxies": {"corporate": {"url": "http://proxy.corp.example:3128"}},
+        "groups": [{"feature": "portal", "endpoints": [{"pattern": "portal.corp.example"}]}],
+    }
+
+
+DOCUMENTED: Final = {
+    f"{prefix}{row[header[0]]}".replace("`", ""): row["Default"].strip("`")
+    for header, prefix in ((KEYS, ""), (GROUP_KEYS, "groups[]."))
+    for row in rows(*header)
+}
+
+
+@pytest.mark.parametrize("key", DOCUMENTED)
+def test_a_documented_default_is_what_a_key_means_that_is_left_out(
+    key: str, shipped: Catalogue, tmp_path: Path
+) -> None:
+    def reading(document: Any) -> Settings:
+        path = tmp_path / "exporter.yaml"
+        path.write_text(yaml.safe_dump(document))
+        return config.load(path, shipped)
+
+    value = yaml.safe_load(DOCUMENTED[key])
+    around = dict if key in required() else required
+    if value == "required":
+        with pytest.raises(DocumentError):
+            reading(put(required(), key, ...))
+    elif value is None:  # in YAML the same as leaving the key out, so the schema itself is asked
+        assert not (defaults(MainSection) | defaults(GroupSection, "groups[]."))[key]
+    else:
+        assert reading(put(around(), key, value)) == reading(around())
+
+
+def test_the_parameters_are_documented_with_their_defaults_and_values(shipped: Catalogue) -> None:
+    documented = rows("Parameter", "Default", "Meaning")
+    closed = {name: list(parameter.values) for name, parameter in shipped.parameters.items() if parameter.values}
+    assert {row["Parameter"].strip("`"): row["Default"].strip("`") for row in documented} == {
+        name: parameter.default or "" for name, parameter in shipped.parameters.items()
+    }
+    assert {
+        name: code(row["Meaning"]) for row in documented if (name := row["Parameter"].strip("`")) in closed
+    } == closed
+
+
+def kind_of(snippet: str) -> str:
+    match yaml.safe_load(snippet):
+        case list():
+            return "groups"
+        case {"scrape_configs": _}:
+            return "scrape"
+        case dict(keys) if keys.keys() <= MainSection.keys().keys():
+            return "configuration"
+    raise AssertionError(f"neither configuration nor groups nor scrape configuration:\n{snippet}")
+
+
+def yaml_snippet(kind: str) -> str:
+    """The one YAML block of its kind."""
+    (found,) = [text for text in snippets("yaml") if kind_of(text) == kind]
+    return found
+
+
+def test_the_configuration_that_is_shown_probes_the_groups_that_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "exporter.yaml"
+    path.write_text(yaml_snippet("configuration"))
+    (tmp_path / "portal.yaml").write_text(yaml_snippet("groups"))
+    (tmp_path / "proxy-password").write_text("secret\n")
+    work = deploy(Source(path)).plan
+    own = {
+        check.key.target.url for check in work.checks if any(c.feature == "intranet-portal" for c in check.consumers)
+    }
+    assert own == {
+        "https://portal.corp.example/health",
+        "https://login.corp.example/",
+        "http://login.corp.example/",
+        "https://a.cdn.corp.example/",
+        "https://granitefalls.blob.corp.example/",
+    }
+    assert {check.key.path for check in work.checks} == {"direct", "proxy:corporate"}
+
+
+# ---------------------------------------------------------------- the vocabulary
+
+
+def test_features_are_documented_with_their_roles_and_whether_they_are_active(shipped: Catalogue) -> None:
+    needed: dict[str, set[str]] = {role: set() for role in shipped.roles}
+    everywhere, active = set(), set()
+    for group in shipped.groups:
+        if any(endpoint.status is Status.ACTIVE for endpoint in group.endpoints):
+            active.add(group.feature)
+        if not group.roles:
+            everywhere.add(group.feature)
+        for role in group.roles:
+            needed[role].add(group.feature)
+    documented = {row["Role"].strip("`"): row["Features that need it"] for row in rows("Role", "Features that need it")}
+    italic = {role: set(re.findall(r"\*`([^`]+)`\*", features)) for role, features in documented.items()}
+    assert {role: set(code(features)) for role, features in documented.items()} == needed
+    assert italic == {role: features - active for role, features in needed.items()}
+    assert set(re.findall(r"`([^`]+)` \([^)]*\) is needed by every\srole", README)) == everywhere
+
+
+def test_clouds_statuses_and_states_are_documented(shipped: Catalogue) -> None:
+    (statuses,) = [row["Meaning"] for row in rows(*KEYS) if row["Key"] == "`site.statuses`"]
+    (states,) = [row["Meaning"] for row in rows(*METRICS) if row["Metric"] == "`configmgr_feature_endpoints`"]
+    assert code(paragraph("Clouds:")) == list(shipped.clouds)
+    assert code(statuses) == list(Status)
+    assert code(states) == list(EndpointState)
+
+
+def test_phases_and_reasons_are_documented_in_their_order() -> None:
+    phases = ("Phase", "Lasts", "Fails with")
+    failing = {code(row["Phase"])[0]: code(row["Fails with"])[0] for row in rows(*phases)}
+    assert failing == {phase: f"{PREFIX[phase]}*" for phase in Phase}
+    assert [row["Reason"].strip("`") for row in rows("Reason", "Meaning")] == list(Reason)
+    assert column(("Reason", "Meaning, and how to have it probed"), "Reason") == list(WhyUnprobed)
+
+
+def test_the_refused_statuses_are_documented() -> None:
+    (refused,) = re.findall(r"any HTTP status but ([0-9, ]+ and [0-9]+)\.", " ".join(README.split()))
+    assert [int(status) for status in re.findall("[0-9]+", refused)] == list(REFUSED)
+
+
+# ---------------------------------------------------------------- metrics and routes
+
+METRICS: Final = ("Metric", "Type", "Labels", "Meaning")
+NOT_OURS: Final = ("process_", "python_")
+
+
+@pytest.fixture(scope="module")
+def exporter() -> Exporter:
+    """An exporter of the shipped catalogue in which every kind of series has a sample."""
+    deployment = deploy(Source())
+    running = Exporter(Source(), deployment, network_of(deployment.settings))
+    seen = Evidence("192.0.2.1", 200, TlsFacts(not_after=1.0, intercepted=False))
+    for number, check in enumerate(deployment.plan.checks):
+        failure = Failure(Phase.PROCESSING, Reason.HTTP_STATUS, "status 502") if number % 2 else None
+        running.finished(Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), seen, failure))
+    return running
+
+
+Series = dict[str, tuple[str, set[str]]]
+
+
+def described(families: Iterable[Metric]) -> Series:
+    """Each series by the name that people write: its type, and its labels."""
+    found: Series = {}
+    for family in families:
+        for sample in family.samples:
+            name = re.sub("_(bucket|sum|count)$", "", sample.name) if family.type == "histogram" else sample.name
+            found.setdefault(name, (family.type, set()))[1].update(sample.labels.keys() - {"le"})
+    return {name: facts for name, facts in found.items() if not name.startswith(NOT_OURS)}
+
+
+@pytest.fixture(scope="module")
+def exposed(exporter: Exporter) -> Series:
+    return described(exporter.registry.collect())
+
+
+def documented_series() -> Series:
+    return {
+        row["Metric"].strip("`"): (row["Type"], {label for label in row["Labels"].split(", ") if label})
+        for row in rows(*METRICS)
+    }
+
+
+def test_every_series_is_documented_with_its_type_and_its_labels(exposed: Series) -> None:
+    assert documented_series() == exposed
+
+
+def test_what_a_probe_on_demand_gives_is_documented(exporter: Exporter, exposed: Series) -> None:
+    board = exporter.board.snapshot()
+    given = described(probe_registry({check: board.latest[check.key] for check in board.plan.checks}).collect())
+    assert given.keys() - exposed.keys() == {word for word in code(prose(README)) if word.startswith("probe_")}
+
+
+def test_series_named_anywhere_exist_and_samples_that_are_shown_have_their_labels(exposed: Series) -> None:
+    suffixes = ("", "_bucket", "_sum", "_count")
+    existing = {f"{name}{suffix}" for name in exposed for suffix in suffixes}
+    named = {name for page in PAGES.values() for name in re.findall(r"configmgr_[a-z_]*[a-z](?![a-z_]|_\*)", page)}
+    samples = re.findall(r"^(configmgr_\w+)\{(.*)\} ", "".join(snippets("text")), re.MULTILINE)
+    assert named <= existing
+    assert samples
+    assert all(set(re.findall(r"(\w+)=", labels)) == exposed[name][1] for name, labels in samples)
+
+
+def test_labels_that_queries_group_by_exist(exposed: Series) -> None:
+    known = set.union({"le"}, *(labels for _, labels in exposed.values()))
+    grouped = re.findall(r"by \(([^)]*)\)", "".join(snippets("promql")))
+    assert grouped
+    assert {label for labels in grouped for label in labels.split(", ")} <= known
+
+
+def test_the_routes_are_documented(exporter: Exporter) -> None:
+    routes: Any = create_app(exporter).routes
+    existing = {f"{method} {route.path}" for route in routes for method in route.methods - {"HEAD"}}
+    assert {row["Request"].strip("`") for row in rows("Request", "Answer")} == existing
+
+
+# ---------------------------------------------------------------- pages
+
+
+def anchors(page: str) -> set[str]:
+    """What GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+LINKS: Final = [
+    pytest.param(page, link, id=f"{page}: {link}")
+    for page, text in PAGES.items()
+    for link in re.findall(r"\[[^\]]+\]\(([^)\s]+)\)", prose(text))
+    if not link.startswith("https://")
+]
+
+
+@pytest.mark.parametrize(("page", "link"), LINKS)
+def test_a_link_leads_somewhere(page: str, link: str) -> None:
+    path, _, anchor = link.partition("#")
+    assert (ROOT / path).exists()
+    assert not anchor or anchor in anchors(PAGES[path or page])
+
+
+def test_no_host_is_named_that_the_catalogue_does_not_name() -> None:
+    references = {"keepachangelog.com", "semver.org"}
+    known = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "config/catalogue").rglob("*.yaml")).lower()
+    host = re.compile(r"\b(?:[a-z0-9-]+\.)+(?:com|dev|io|microsoft|ms|net|org|us)\b")
+    named = {found for page in PAGES.values() for found in host.findall(page.lower())}
+    assert {found for found in named - references if found not in known} == set()
+
+
+def test_the_targets_of_make_are_documented_and_listed_by_its_help() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    listed = re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE)
+    named = re.findall(r"(?:`|^)make ([a-z]+)", "".join(PAGES.values()), re.MULTILINE)
+    assert set(named) == set(listed) == set(phony.split())
+
+
+def test_the_modules_are_listed_where_contributors_look() -> None:
+    package = ROOT / "exporter"
+    folders = {f"exporter/{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    modules = {f"exporter/{path.name}" for path in package.glob("*.py")} - {"exporter/__init__.py"}
+    listed = [
+        word
+        for row in rows("Where", "What belongs there", "Kind", page=PAGES["CONTRIBUTING.md"])
+        for word in code(row["Where"])
+    ]
+    assert {word for word in listed if word.startswith("exporter/")} == modules | folders
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    versions = re.findall(r"^## \[(.*?)\]", PAGES["CHANGELOG.md"], re.MULTILINE)
+    assert versions[0] == __version__
+
+
+# ---------------------------------------------------------------- examples that need programs
+
+
+@pytest.mark.lab
+def test_the_scrape_configuration_and_the_queries_are_prometheus_own(tmp_path: Path) -> None:
+    (tmp_path / "prometheus.yml").write_text(yaml_snippet("scrape"))
+    queries = [text for text in "\n".join(snippets("promql")).split("\n\n") if text.strip()]
+    rules = [{"record": f"query:number:{number}", "expr": query} for number, query in enumerate(queries)]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "readme", "rules": rules}]}))
+    for kind, file in (("config", "prometheus.yml"), ("rules", "rules.yml")):
+        done = subprocess.run(["promtool", "check", kind, tmp_path / file], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert len(rules) >= 5
+
+
+@pytest.mark.lab
+def test_the_example_of_a_check_is_what_the_program_prints(lab: Lab) -> None:
+    (example,) = snippets("console")
+    call, _, printed = example.partition("\n")
+    with lab.drop("download.microsoft.com", 443):
+        done = command(lab, *shlex.split(call.removeprefix(f"$ {NAME} ")))
+    assert "\n".join(line.rstrip() for line in done.stdout.splitlines()).rstrip() == printed.rstrip()
+    assert done.returncode == 1
