@@ -14,10 +14,14 @@ from prometheus_client import CollectorRegistry
 
 from exporter import catalogue as shipped
 from exporter import config
-from exporter.metrics import Events, ReloadStatus, registry_for
+from exporter.authentication import Account
+from exporter.failure import Signs
+from exporter.fingerprints import load_fingerprints
+from exporter.interference import domains_of
+from exporter.metrics import Events, ReloadStatus, TrustAnchors, registry_for
 from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Snapshot
 from exporter.narrow import UNUSABLE, Narrowing
-from exporter.net import tls_context
+from exporter.net import trusted_roots, verifying
 from exporter.plan import plan
 from exporter.probes import Network, run_check
 from exporter.requirements import everything, requirements
@@ -41,6 +45,7 @@ class Deployment:
 
     settings: Settings
     plan: Plan
+    domains: frozenset[str]  # that the documents name: where an endpoint may lead to
 
 
 def deploy(source: Source) -> Deployment:
@@ -48,7 +53,8 @@ def deploy(source: Source) -> Deployment:
     catalogue, settings, groups = _read(source)
     site = source.narrowing.applied(settings.site, catalogue, groups)
     work = plan(requirements(catalogue, groups, site), settings.proxies, settings.via)
-    return Deployment(settings, work)
+    patterns = (endpoint.pattern for group in groups for endpoint in group.endpoints)
+    return Deployment(settings, work, domains_of(patterns))
 
 
 def documented(source: Source, *, whole: bool) -> tuple[Requirement, ...]:
@@ -64,9 +70,15 @@ def _read(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...]]:
     return catalogue, settings, (*catalogue.groups, *settings.groups)
 
 
-def network_of(settings: Settings) -> Network:
-    """What the probes of these settings share. Reads the trust store, which takes a moment."""
-    return Network(tls_context(settings.tls), settings.proxies)
+def network_of(deployment: Deployment) -> Network:
+    """What the probes of a deployment share. Reads the trust store, which takes a moment."""
+    settings = deployment.settings
+    return Network(
+        verifying(settings.tls),
+        settings.proxies,
+        {name: Account(proxy) for name, proxy in settings.proxies.items()},
+        Signs(load_fingerprints(shipped.shipped() / "vocabulary" / "fingerprints.yaml"), deployment.domains),
+    )
 
 
 class Exporter:
@@ -82,6 +94,8 @@ class Exporter:
         self.registry: CollectorRegistry = registry_for(self.board.snapshot)
         self._events = Events(self.registry)
         self._events.adopt(deployment.plan)
+        self._anchors = TrustAnchors(self.registry)
+        self._anchors.tell(trusted_roots(network.context))
         self._reload_status = ReloadStatus(self.registry)
         self._reload_status.tell(successful=True)
 
@@ -103,7 +117,7 @@ class Exporter:
         async with self._reloading:
             try:
                 deployment = await anyio.to_thread.run_sync(deploy, self._source)
-                network = await anyio.to_thread.run_sync(network_of, deployment.settings)
+                network = await anyio.to_thread.run_sync(network_of, deployment)
             except UNUSABLE as error:
                 self._reload_status.tell(successful=False)
                 for mistake in str(error).splitlines():
@@ -117,6 +131,7 @@ class Exporter:
         self.board.adopt(deployment.plan)
         self._events.adopt(deployment.plan)
         self._reschedule()
+        self._anchors.tell(trusted_roots(network.context))
         self._reload_status.tell(successful=True)
         log.info("configuration reloaded", checks=len(deployment.plan.checks), unprobed=len(deployment.plan.unprobed))
 
@@ -150,7 +165,7 @@ def _tell(recorded: Recorded) -> None:
     fields = {
         "target": result.key.target.url,
         "path": result.key.path,
-        "features": sorted({consumer.feature for consumer in recorded.check.consumers}),
+        "features": ",".join(sorted({consumer.feature for consumer in recorded.check.consumers})),
     }
     if not recorded.changed or (recorded.before is None and result.up):
         log.debug("probed", up=result.up, seconds=round(result.duration, 4), **fields)
@@ -182,7 +197,7 @@ class _Round:
 async def check_once(deployment: Deployment, progress: Callable[[], None]) -> Snapshot:
     """One round now; `progress` is called after each probe."""
     board = Board(deployment.plan)
-    network = network_of(deployment.settings)
+    network = network_of(deployment)
     probing = deployment.settings.probing
 
     async def probe(key: CheckKey) -> Result:

@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import Final
 
 import certifi
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.utils import CryptographyDeprecationWarning
 
-from exporter.model import TlsFacts
+from exporter.model import Certificate, Root, TlsFacts
 
 _PEM: Final = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _NOT_ISSUED: Final = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm)  # another name, key or signature
+
+
+# Roots that issue for Windows Update. Windows has them, Linux trust stores do not, and they are on no public list, so a
+# chain is known by their names and those of the authorities below them. Source: public code and posts; no document of
+# Microsoft names them.
+_MICROSOFT_PRODUCT: Final = frozenset(
+    {
+        "Microsoft Root Certificate Authority 2011",
+        "Microsoft ECC Product Root Certificate Authority 2018",
+        "Microsoft Update Secure Server CA 2.1",
+        "Microsoft ECC Update Secure Server CA 2.1",
+        "Microsoft Secure Server CA 2011",
+    }
+)
+# Issuers below public roots that Azure's hosts use; a server that forgets to send them is not an inspecting device.
+# Source: azure-docs, articles/security/fundamentals/azure-certificate-authority-details.md, 2025-11-17.
+_PUBLIC_ISSUER: Final = re.compile(
+    r"Microsoft Azure (RSA|ECC) TLS Issuing CA 0[3478]|Microsoft TLS G2 (RSA|ECC) CA OCSP (0[2468]|1[0246])"
+    r"|Microsoft TLS (RSA|ECC) Root G2|DigiCert .+|GeoTrust Global TLS RSA4096 SHA256 2022 CA1"
+)
+
+
+# Roots that Configuration Manager's documents ask for by name, by the SHA-1 that they give. Baltimore's ended on
+# 2025-05-12: old documents name it, and where it is missing nothing suffers any more. Source: KB 3187516 and
+# "Connectivity issues when DigiCert Global Root G2 isn't installed".
+ANCHORS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "DigiCert Global Root G2": "df3c24f9bfd666761b268073fe06d1cc8d4f82a4",
+        "Baltimore CyberTrust Root": "d4de20d05e66fc53fe1a50882c78db2852cae474",
+    }
+)
+
+
+def anchors_present(roots: Iterable[bytes]) -> dict[str, bool]:
+    """Whether each of ANCHORS is among these trusted certificates (DER)."""
+    present = {hashlib.sha1(der, usedforsecurity=False).hexdigest() for der in roots}
+    return {name: sha1 in present for name, sha1 in ANCHORS.items()}
 
 
 @lru_cache(maxsize=4096)
@@ -27,15 +67,33 @@ def facts(chain: tuple[bytes, ...], protocol: str | None) -> TlsFacts:
         certificates = [x509.load_der_x509_certificate(der) for der in chain]
         if not certificates:
             return TlsFacts(protocol)
-        return TlsFacts(
-            protocol=protocol,
-            subject=certificates[0].subject.rfc4514_string(),
-            issuer=certificates[0].issuer.rfc4514_string(),
-            not_after=min(certificate.not_valid_after_utc.timestamp() for certificate in certificates),
-            intercepted=not ends_in(certificates, _public_roots()),
-        )
+        return TlsFacts(protocol, tuple(map(_shown, certificates)), leads_to(certificates))
     except ValueError:  # a certificate that OpenSSL takes and cryptography does not
         return TlsFacts(protocol)
+
+
+def _shown(certificate: x509.Certificate) -> Certificate:
+    return Certificate(
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        not_before=certificate.not_valid_before_utc.timestamp(),
+        not_after=certificate.not_valid_after_utc.timestamp(),
+        sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+    )
+
+
+def leads_to(chain: Sequence[x509.Certificate]) -> Root:
+    """Whose root a chain leads to: by signature where the root is public, else by the names of the issuers."""
+    if ends_in(chain, _public_roots()):
+        return Root.PUBLIC
+    issuers = {name for certificate in chain for name in _common_names(certificate.issuer)}
+    if issuers & _MICROSOFT_PRODUCT:
+        return Root.MICROSOFT_PRODUCT
+    return Root.PUBLIC if any(map(_PUBLIC_ISSUER.fullmatch, issuers)) else Root.PRIVATE
+
+
+def _common_names(name: x509.Name) -> Iterator[str]:
+    return (str(attribute.value) for attribute in name.get_attributes_for_oid(x509.NameOID.COMMON_NAME))
 
 
 def ends_in(chain: Sequence[x509.Certificate], roots: Iterable[x509.Certificate]) -> bool:

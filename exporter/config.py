@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from exporter.model import Catalogue, Group, Parameter, Probing, Proxy, Settings, Site, TlsSettings
+from exporter.authentication import missing_extra
+from exporter.model import Auth, Catalogue, Group, Parameter, Probing, Proxy, Settings, Site, TlsSettings
 from exporter.patterns import fill, parameters_of
 from exporter.reading.documents import (
     Document,
@@ -43,6 +44,7 @@ from exporter.reading.fields import (
     expected,
     found,
     is_host,
+    member_of,
     named_in_context,
     unknown,
     url_fault,
@@ -225,8 +227,8 @@ def _via(proxy_of: dict[str, object], info: ValidationInfo) -> dict[str, str]:
 def _proxy_url(url: str) -> str:
     if "@" in url:
         raise ValueError("credentials do not belong into the URL; remove them, give `username` and `password_file`")
-    if not url.lower().startswith("http://"):
-        raise ValueError("only http:// proxies are supported; write http://host:port")
+    if not url.lower().startswith(("http://", "https://")):
+        raise ValueError("only http:// and https:// proxies are supported; write http://host:port")
     if fault := url_fault(url):
         raise ValueError(f"{fault}; write http://host:port")
     parts = urlsplit(url)
@@ -258,6 +260,18 @@ def _password(file: str | None, info: ValidationInfo) -> str | None:
     if not text.isprintable():
         raise ValueError("the file holds more than one line, or control characters; write the password alone into it")
     return text
+
+
+def _auth(auth: Auth, info: ValidationInfo) -> Auth:
+    """A way to sign in that can be gone here."""
+    username = info.data.get("username")
+    if auth is Auth.NONE and username is not None:
+        raise ValueError("nobody signs in with `none`; remove it, or `username` and `password_file`")
+    if auth is Auth.BASIC and username is None and "username" in info.data:
+        raise ValueError("Basic needs an account; give `username` and `password_file`")
+    if missing := missing_extra(auth):
+        raise ValueError(missing)
+    return auth
 
 
 def _read_secret(path: Path) -> str:
@@ -362,11 +376,12 @@ class ProxySection(Section):
     secret: Annotated[str | None, AfterValidator(_password)] = Field(
         default=None, alias="password_file", validate_default=True, repr=False
     )
+    auth: Annotated[Auth, member_of("way to sign in", Auth), AfterValidator(_auth)] = Auth.AUTO
     no_proxy: Annotated[list[Annotated[Text, AfterValidator(_exception)]], distinct()] = Field(default=[])
 
     def proxy(self, name: str) -> Proxy:
         """The same as a value of the vocabulary."""
-        return Proxy(name, self.url, self.username, self.secret, tuple(self.no_proxy))
+        return Proxy(name, self.url, self.username, self.secret, tuple(self.no_proxy), self.auth)
 
 
 class MainSection(Section):

@@ -6,13 +6,16 @@ import errno
 import socket
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
 
 import httpcore
 
-from exporter.model import Failure, Phase, Reason, Target
+from exporter.authentication import SignInFailed
+from exporter.interference import Fingerprint, Kind, leads_astray, recognise
+from exporter.model import Answer, Failure, Phase, Reason, Target
 
 # Statuses that Configuration Manager's own endpoint check (version 2010 and later) counts as failed; any other answer
 # counts as reachable. Source: "About the service connection point", Validate internet access.
@@ -50,6 +53,16 @@ _CONNECT_REASON: Final[Mapping[int, Reason]] = MappingProxyType(
 )
 
 
+_BY_PROXY: Final[Mapping[Kind, Reason]] = MappingProxyType(
+    {
+        Kind.BLOCK: Reason.PROXY_DENIED,
+        Kind.ERROR: Reason.PROXY_ERROR,
+        Kind.AUTHENTICATION: Reason.PROXY_AUTH_REQUIRED,
+        Kind.PORTAL: Reason.HTTP_BLOCKED,
+    }
+)
+
+
 class PeerClosed(ConnectionError):
     """The other side closed the connection before it had answered."""
 
@@ -57,9 +70,9 @@ class PeerClosed(ConnectionError):
 class ProxyRefused(Exception):
     """The proxy answered CONNECT with something other than success."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the proxy answered CONNECT with {status}")
-        self.status = status
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(f"the proxy answered CONNECT with {answer.status}")
+        self.answer = answer
 
 
 def classify(phase: Phase, error: BaseException, *, via_proxy: bool) -> Failure:
@@ -83,20 +96,48 @@ def classify(phase: Phase, error: BaseException, *, via_proxy: bool) -> Failure:
     return Failure(phase, reason, _words(cause))
 
 
-def judge(target: Target, status: int, *, via_proxy: bool) -> Failure | None:
-    """What an answer means: None where the target is usable."""
-    usable = status not in REFUSED if target.accept is None else status in target.accept
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What is known of answers that are not the target's own."""
+
+    fingerprints: tuple[Fingerprint, ...] = ()
+    domains: frozenset[str] = frozenset()  # where documented hosts may lead to
+
+
+def judge(target: Target, answer: Answer, signs: Signs, *, via_proxy: bool, forgeable: bool) -> Failure | None:
+    """What an answer means: None where the target is usable.
+
+    `via_proxy`: a proxy was asked in plain text, and may have answered itself. `forgeable`: so may anybody on the way,
+    because the answer came in plain text or under a certificate that is not the service's.
+    """
+    if forgeable and (failure := _foreign(target, answer, signs, via_proxy=via_proxy)):
+        return failure
+    usable = answer.status not in REFUSED if target.accept is None else answer.status in target.accept
     if usable:
         return None
     if target.accept is None:
-        message = f"status {status}, {REFUSED[status]}"
+        message = f"status {answer.status}, {REFUSED[answer.status]}"
     else:
-        message = f"status {status}, expected {', '.join(str(accepted) for accepted in sorted(target.accept))}"
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and via_proxy:
+        message = f"status {answer.status}, expected {', '.join(map(str, sorted(target.accept)))}"
+    if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and via_proxy:
         reason = Reason.PROXY_AUTH_REQUIRED
     else:
-        reason = Reason.HTTP_BLOCKED if status in _BLOCKED else Reason.HTTP_STATUS
+        reason = Reason.HTTP_BLOCKED if answer.status in _BLOCKED else Reason.HTTP_STATUS
     return Failure(Phase.PROCESSING, reason, message)
+
+
+def _foreign(target: Target, answer: Answer, signs: Signs, *, via_proxy: bool) -> Failure | None:
+    """Whether somebody else answered in the target's place: a proxy, a filter, a portal."""
+    page = recognise(answer, signs.fingerprints)
+    if page is not None:
+        by_proxy = via_proxy and answer.status >= HTTPStatus.BAD_REQUEST
+        reason = _BY_PROXY[page.kind] if by_proxy else Reason.HTTP_BLOCKED
+        return Failure(Phase.PROCESSING, reason, f"status {answer.status}, answered by {page.product}: {page.meaning}")
+    host = leads_astray(target.url, answer, signs.domains)
+    if host is not None:
+        message = f"status {answer.status}, sent on to {host}, which the documents do not name"
+        return Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, message)
+    return None
 
 
 def unknown_root(error: BaseException) -> bool:
@@ -129,7 +170,7 @@ def _unwrapped(error: BaseException) -> list[BaseException]:
 def _telling(error: BaseException) -> bool:
     if isinstance(error, OSError):  # a bare OSError without a number is a wrapper; TimeoutError and ours need none
         return error.errno is not None or type(error) is not OSError
-    return isinstance(error, UnicodeError | ProxyRefused | httpcore.ProtocolError)
+    return isinstance(error, UnicodeError | ProxyRefused | SignInFailed | httpcore.ProtocolError)
 
 
 def _resolve_reason(cause: BaseException) -> Reason:
@@ -150,10 +191,13 @@ def _connect_reason(cause: BaseException) -> Reason:
 
 
 def _proxy_reason(cause: BaseException) -> Reason:
+    if isinstance(cause, SignInFailed):
+        return Reason.PROXY_AUTH_REQUIRED
     if isinstance(cause, ProxyRefused):
-        if cause.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        status = cause.answer.status
+        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return Reason.PROXY_AUTH_REQUIRED
-        return Reason.PROXY_DENIED if HTTPStatus.BAD_REQUEST <= cause.status < _SERVER_ERROR else Reason.PROXY_ERROR
+        return Reason.PROXY_DENIED if HTTPStatus.BAD_REQUEST <= status < _SERVER_ERROR else Reason.PROXY_ERROR
     return Reason.PROXY_ERROR if isinstance(cause, OSError | httpcore.ProtocolError) else Reason.INTERNAL_ERROR
 
 
@@ -169,6 +213,8 @@ def _tls_reason(cause: BaseException) -> Reason:
 
 
 def _http_reason(cause: BaseException) -> Reason:
+    if isinstance(cause, SignInFailed):
+        return Reason.PROXY_AUTH_REQUIRED
     if isinstance(cause, TimeoutError):
         return Reason.HTTP_TIMEOUT
     if isinstance(cause, OSError):

@@ -16,7 +16,21 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from exporter import __version__
-from exporter.model import Check, Consumer, EndpointState, Latest, Phase, Plan, Reason, Result, Snapshot, Use
+from exporter.certificates import anchors_present
+from exporter.model import (
+    Check,
+    Consumer,
+    EndpointState,
+    Latest,
+    Phase,
+    Plan,
+    Reason,
+    Requirement,
+    Result,
+    Snapshot,
+    Support,
+    Use,
+)
 
 CONSUMER: Final = ("feature", "role", "cloud")
 USE: Final = (*CONSUMER, "pattern")
@@ -186,27 +200,27 @@ _OF_TARGET: Final[tuple[tuple[str, str, Callable[[Latest], float | None]], ...]]
         "Earliest not-after in the chain that the server sent, Unix time.",
         lambda latest: tls.not_after if (tls := latest.result.evidence.tls) else None,
     ),
-    (
-        "tls_intercepted",
-        "1: the chain ends in a CA that is not public; 0: in a public one.",
-        lambda latest: tls.intercepted if (tls := latest.result.evidence.tls) else None,
-    ),
 )
 
 
 def _endpoint_families(snapshot: Snapshot) -> Iterator[Metric]:
     seen = [
-        ((*_use(use), check.key.target.url), latest)
+        (use, (*_use(use), check.key.target.url), latest)
         for check in snapshot.plan.checks
         if (latest := snapshot.latest.get(check.key))
         for use in check.uses
     ]
     for name, text, value_of in _OF_TARGET:
         family = GaugeMetricFamily(f"configmgr_endpoint_{name}", text, labels=TARGET)
-        for labels, latest in seen:
+        for _, labels, latest in seen:
             if (value := value_of(latest)) is not None:
                 family.add_metric(labels, value)
         yield family
+    intercepted = GaugeMetricFamily(
+        "configmgr_endpoint_tls_intercepted",
+        "1: the chain ends in a CA that neither is public nor belongs to the service; 0: it does not.",
+        labels=TARGET,
+    )
     failure = GaugeMetricFamily(
         "configmgr_endpoint_failure",
         "1 on the one reason of the last failure; absent while up.",
@@ -217,12 +231,17 @@ def _endpoint_families(snapshot: Snapshot) -> Iterator[Metric]:
         "Last duration of each phase that was reached.",
         labels=(*TARGET, "phase"),
     )
-    for labels, latest in seen:
-        if latest.result.failure is not None:
-            failure.add_metric((*labels, latest.result.failure.reason), 1)
-        for phase, took in latest.result.phases.items():
+    for use, labels, latest in seen:
+        result, requirement = latest.result, snapshot.plan.requirement_of.get(use)
+        if result.failure is not None:
+            failure.add_metric((*labels, result.failure.reason), 1)
+        for phase, took in result.phases.items():
             phases.add_metric((*labels, phase), took)
-    yield from (failure, phases)
+        if requirement and result.evidence.tls:
+            verdict = result.evidence.tls.intercepted(requirement.endpoint.trust)
+            if verdict is not None:
+                intercepted.add_metric(labels, verdict)
+    yield from (failure, phases, intercepted)
 
 
 def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
@@ -234,6 +253,14 @@ def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
     for requirement in snapshot.plan.unprobed:
         if requirement.why_unprobed is not None:
             unprobed.add_metric((*_use(requirement.use), requirement.why_unprobed), 1)
+    uninspectable = GaugeMetricFamily(
+        "configmgr_endpoint_tls_inspection_unsupported",
+        "1 for each documented endpoint that TLS inspection breaks, as the documents say; probed or not.",
+        labels=USE,
+    )
+    for requirement in snapshot.plan.requirements:
+        if requirement.endpoint.tls_inspection is Support.UNSUPPORTED:
+            uninspectable.add_metric(_use(requirement.use), 1)
     ready = GaugeMetricFamily(
         "configmgr_feature_ready",
         "1: all that the feature needs is usable; 0: not; absent while a first result is pending or nothing is probed.",
@@ -251,7 +278,7 @@ def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
         states = [endpoint.state for endpoint in feature.endpoints]
         for state in EndpointState:
             endpoints.add_metric((*labels, state), states.count(state))
-    yield from (unprobed, ready, endpoints)
+    yield from (unprobed, uninspectable, ready, endpoints)
 
 
 def _use(use: Use) -> tuple[str, str, str, str]:
@@ -261,8 +288,9 @@ def _use(use: Use) -> tuple[str, str, str, str]:
 class _Once(Collector):
     """The state of probes made on demand."""
 
-    def __init__(self, results: Mapping[Check, Latest]) -> None:
+    def __init__(self, results: Mapping[Check, Latest], requirements: tuple[Requirement, ...]) -> None:
         self._results = results
+        self._requirements = requirements
 
     def collect(self) -> Iterable[Metric]:
         results = [latest.result for latest in self._results.values()]
@@ -275,13 +303,13 @@ class _Once(Collector):
             "probe_duration_seconds", "The longest of them.", max(result.duration for result in results)
         )
         latest = {check.key: found for check, found in self._results.items()}
-        yield from _endpoint_families(Snapshot(Plan(tuple(self._results)), latest, (), {}))
+        yield from _endpoint_families(Snapshot(Plan(tuple(self._results), self._requirements), latest, (), {}))
 
 
-def probe_registry(results: Mapping[Check, Latest]) -> CollectorRegistry:
+def probe_registry(results: Mapping[Check, Latest], requirements: tuple[Requirement, ...]) -> CollectorRegistry:
     """What an on-demand probe exposes: the ecosystem's two names, and the endpoint's gauges."""
     registry = CollectorRegistry()
-    registry.register(_Once(results))
+    registry.register(_Once(results, requirements))
     return registry
 
 
@@ -308,6 +336,23 @@ class ReloadStatus:
         self._successful.set(successful)
         if successful:
             self._when.set(time.time())
+
+
+class TrustAnchors:
+    """Whether the roots that the documents name are trusted here."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._present = Gauge(
+            "configmgr_trust_anchor_present",
+            "1: this root, which Configuration Manager's documents name, is trusted by probes; 0: it is missing.",
+            ("anchor",),
+            registry=registry,
+        )
+
+    def tell(self, roots: Iterable[bytes] | None) -> None:
+        """Look for them among the trusted certificates (DER); says nothing where those are not known."""
+        for name, present in anchors_present(roots).items() if roots is not None else ():
+            self._present.labels(name).set(present)
 
 
 def registry_for(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:

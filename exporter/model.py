@@ -198,15 +198,26 @@ class TlsSettings:
     ca_file: str | None = None  # PEM, added to the system's trust
 
 
+class Auth(StrEnum):
+    """How to sign in to a proxy."""
+
+    AUTO = "auto"  # as the proxy asks, and not before it does
+    NONE = "none"
+    BASIC = "basic"
+    NTLM = "ntlm"
+    NEGOTIATE = "negotiate"
+
+
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """A web proxy. Its URL and password are secrets: only the name travels."""
 
     name: str
-    url: str = field(repr=False)  # http://host:port, without credentials
+    url: str = field(repr=False)  # http://host:port or https://host:port, without credentials
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     no_proxy: tuple[str, ...] = ()
+    auth: Auth = Auth.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +298,9 @@ class Requirement:
     targets: tuple[Target, ...] = ()
     why_unprobed: WhyUnprobed | None = None  # set exactly where there is no target
     detail: str | None = None  # the same in words, with the remedy
+    logs: tuple[str, ...] = ()  # of the feature: the product's log files that show the same fault
+    messages: tuple[str, ...] = ()  # of the feature: the product's status messages
+    troubleshooting: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,12 +329,22 @@ class Check:
         return tuple(sorted({use.consumer for use in self.uses}))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
-    """All the work: checks by key, and what cannot be checked."""
+    """All the work, and what it is done for."""
 
     checks: tuple[Check, ...] = ()
-    unprobed: tuple[Requirement, ...] = ()
+    requirements: tuple[Requirement, ...] = ()  # one for each use, in their order
+
+    @cached_property
+    def unprobed(self) -> tuple[Requirement, ...]:
+        """What cannot be checked."""
+        return tuple(requirement for requirement in self.requirements if not requirement.targets)
+
+    @cached_property
+    def requirement_of(self) -> Mapping[Use, Requirement]:
+        """What is documented for each use."""
+        return {requirement.use: requirement for requirement in self.requirements}
 
 
 # ---------------------------------------------------------------- what came of it
@@ -371,24 +395,75 @@ class Failure:
     message: str
 
 
+class Root(StrEnum):
+    """Whose root a chain leads to."""
+
+    PUBLIC = "public"  # on Mozilla's list
+    MICROSOFT_PRODUCT = "microsoft-product"
+    PRIVATE = "private"  # any other: an organisation's own, an inspecting device's
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One certificate of a chain. Times are Unix seconds."""
+
+    subject: str
+    issuer: str
+    not_before: float
+    not_after: float
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class TlsFacts:
-    """What the handshake showed."""
+    """What the handshake showed, whether or not the chain verified."""
 
     protocol: str | None = None
-    subject: str | None = None
-    issuer: str | None = None
-    not_after: float | None = None  # Unix time; the earliest in the chain that the server sent
-    intercepted: bool | None = None  # the chain ends in a CA that is not public; None: not known
+    chain: tuple[Certificate, ...] = ()  # as the server sent it, its own first
+    leads_to: Root | None = None  # None: no chain was seen
+
+    @property
+    def not_after(self) -> float | None:
+        """The earliest end in the chain, Unix time."""
+        return min((certificate.not_after for certificate in self.chain), default=None)
+
+    def intercepted(self, trust: Trust) -> bool | None:
+        """Whether somebody other than the service issued the certificate, where `trust` must have issued it.
+
+        None where that cannot be told: no chain was seen, or the certificate is the customer's own.
+        """
+        if self.leads_to is None or trust is Trust.CUSTOMER:
+            return None
+        return self.leads_to is Root.PRIVATE
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The head of an HTTP answer, and how its body begins where that was read."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str = ""  # 4 KiB at most
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """All values of a header, in order."""
+        return tuple(value for key, value in self.headers if key.lower() == name.lower())
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What a probe saw on its way; each part only where the probe came that far."""
 
-    address: str | None = None
-    status: int | None = None
+    addresses: tuple[str, ...] = ()  # all that the name resolved to, the target's or its proxy's
+    address: str | None = None  # the one that was connected to
+    dialogue: tuple[Answer, ...] = ()  # what the proxy refused CONNECT with, in order
     tls: TlsFacts | None = None
+    answer: Answer | None = None
+
+    @property
+    def status(self) -> int | None:
+        """The status of the answer."""
+        return self.answer.status if self.answer else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import asdict
 from typing import Any
 
 from exporter import __version__
@@ -86,14 +87,11 @@ def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
         "attempts": result.attempts,
         "address": result.evidence.address,
         "status": result.evidence.status,
-        "tls": None
-        if tls is None
-        else {
+        "tls": tls and {
             "protocol": tls.protocol,
-            "subject": tls.subject,
-            "issuer": tls.issuer,
+            "leads_to": tls.leads_to,
             "not_after": tls.not_after,
-            "intercepted": tls.intercepted,
+            "chain": [asdict(certificate) for certificate in tls.chain],
         },
         "phases": dict(result.phases),
     }

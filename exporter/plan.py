@@ -13,19 +13,14 @@ def plan(requirements: Iterable[Requirement], proxies: Mapping[str, Proxy], via:
 
     Laws: no key twice; the same whatever the order of the requirements; every requirement ends in checks or unprobed.
     """
+    needed = tuple(sorted(requirements, key=lambda requirement: requirement.use))
     uses: dict[CheckKey, set[Use]] = {}
-    unprobed: list[Requirement] = []
-    for requirement in requirements:
-        if not requirement.targets:
-            unprobed.append(requirement)
+    for requirement in needed:
         for target in requirement.targets:
             key = CheckKey(target, _proxy_for(target, proxies, via.get(requirement.use.consumer.role)))
             uses.setdefault(key, set()).add(requirement.use)
     checks = (Check(key, tuple(sorted(users))) for key, users in uses.items())
-    return Plan(
-        checks=tuple(sorted(checks, key=lambda check: order(check.key))),
-        unprobed=tuple(sorted(unprobed, key=lambda requirement: requirement.use)),
-    )
+    return Plan(tuple(sorted(checks, key=lambda check: order(check.key))), needed)
 
 
 def order(key: CheckKey) -> tuple[str, str, str, tuple[int, ...]]:

@@ -39,7 +39,9 @@ def requirements(catalogue: Catalogue, groups: Iterable[Group], site: Site) -> t
             for consumer in _consumers(catalogue, group, site):
                 use = Use(consumer, endpoint.pattern)
                 docs = endpoint.docs or group.docs or docs_of.get(group.feature)
-                new = Requirement(use, endpoint, docs, targets, why, detail)
+                new = Requirement(
+                    use, endpoint, docs, targets, why, detail, group.logs, group.messages, group.troubleshooting
+                )
                 found[use] = _merged(found[use], new) if use in found else new
     return tuple(found[use] for use in sorted(found))
 

@@ -84,9 +84,7 @@ def _state(use: Use, keys: Iterable[CheckKey], results: Mapping[CheckKey, Result
 
 
 def _ready(states: Collection[EndpointState]) -> bool | None:
-    """No while anything needed is down; else not known while a first result is pending or nothing is probed."""
-    if EndpointState.DOWN in states:
-        return False
-    if EndpointState.PENDING in states or EndpointState.UP not in states:
+    """Not known while a first result is pending or nothing is probed; else whether nothing needed is down."""
+    if EndpointState.PENDING in states or not {EndpointState.UP, EndpointState.DOWN} & set(states):
         return None
-    return True
+    return EndpointState.DOWN not in states

@@ -48,7 +48,7 @@ def run(source: Source, deployment: Deployment, sockets: Sequence[socket.socket]
 
 
 async def _serve(source: Source, deployment: Deployment, sockets: Sequence[socket.socket]) -> None:
-    exporter = Exporter(source, deployment, network_of(deployment.settings))
+    exporter = Exporter(source, deployment, network_of(deployment))
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(exporter),

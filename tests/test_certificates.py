@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from exporter.certificates import ends_in, facts
-from exporter.model import TlsFacts
+from exporter.model import Root, TlsFacts
 
 ENDS = datetime(2040, 1, 1, tzinfo=UTC)
 PRIME256V1, PRIME192V2 = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030102")
@@ -134,8 +134,8 @@ def test_a_public_root_decides_that_nobody_intercepts() -> None:
     pem, end, _ = certifi.contents().partition("-----END CERTIFICATE-----\n")
     mozillas = x509.load_pem_x509_certificate((pem + end).encode())
     found = facts(der(mozillas), "TLSv1.3")
-    assert found.intercepted is False
-    assert found.subject == mozillas.subject.rfc4514_string()
+    assert found.leads_to is Root.PUBLIC
+    assert found.chain[0].subject == mozillas.subject.rfc4514_string()
     assert found.not_after == mozillas.not_valid_after_utc.timestamp()
 
 
@@ -145,8 +145,8 @@ def test_a_chain_to_an_unknown_root_is_intercepted() -> None:
     root = x509.load_pem_x509_certificate(inspection.cert_pem.bytes())
     for chain in (der(leaf), der(leaf, root)):
         found = facts(chain, "TLSv1.3")
-        assert found.intercepted is True
-        assert found.issuer == root.subject.rfc4514_string()
+        assert found.leads_to is Root.PRIVATE
+        assert found.chain[0].issuer == root.subject.rfc4514_string()
         assert found.protocol == "TLSv1.3"
 
 
@@ -167,8 +167,19 @@ def test_of_a_chain_that_cannot_be_read_only_the_protocol_is_known(chain: tuple[
     assert facts(chain, "TLSv1.2") == TlsFacts("TLSv1.2")
 
 
-def test_a_key_that_cannot_be_read_is_no_issuer() -> None:
-    (readable,) = der(ISSUING.signs(ISSUING))
+def with_odd_key(certificate: x509.Certificate) -> bytes:
+    """The same with a curve that cryptography does not know."""
+    (readable,) = der(certificate)
     odd = readable.replace(PRIME256V1, PRIME192V2)
     assert odd != readable
-    assert facts((*der(LEAF), odd), "TLSv1.3").intercepted is True
+    return odd
+
+
+def test_a_key_that_cannot_be_read_is_no_issuer() -> None:
+    assert facts((*der(LEAF), with_odd_key(ISSUING.signs(ISSUING))), "TLSv1.3").leads_to is Root.PRIVATE
+
+
+def test_a_root_is_itself_even_if_its_key_cannot_be_read() -> None:
+    odd = x509.load_der_x509_certificate(with_odd_key(PUBLIC))
+    assert ends_in((odd,), [odd])
+    assert not ends_in((odd,), [PUBLIC])

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.failure import REFUSED, PeerClosed, ProxyRefused, classify, judge, specific, unknown_root
-from exporter.model import Phase, Reason, Target
+from exporter.failure import REFUSED, PeerClosed, ProxyRefused, Signs, classify, judge, specific, unknown_root
+from exporter.model import Answer, Phase, Reason, Target
 from tests.strategies import PREFIX
 
 Make = Callable[[], BaseException]
@@ -44,7 +44,7 @@ TELLING: dict[str, Make] = {
     "untrusted": lambda: not_verified(20),
     "expired": lambda: not_verified(10),
     "no TLS": lambda: ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"),
-    "proxy says no": lambda: ProxyRefused(403),
+    "proxy says no": lambda: ProxyRefused(Answer(403)),
     "no HTTP": lambda: httpcore.RemoteProtocolError("illegal status line"),
     "no socket left": lambda: OSError(errno.EMFILE, "Too many open files"),
 }
@@ -148,6 +148,13 @@ def test_the_outermost_exception_that_says_something_counts() -> None:
     assert specific(_caused(httpx.ConnectError(""))(late)) is late
 
 
+def test_the_first_of_a_group_counts_with_all_that_is_behind_it() -> None:
+    first, second = TimeoutError(), ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+    behind = _caused(httpx.ConnectError(""))(first)
+    assert specific(ExceptionGroup("two", [second, first])) is second
+    assert specific(BaseExceptionGroup("two", [behind, second])) is first
+
+
 def test_an_exception_that_is_its_own_cause_has_a_reason_too() -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
@@ -189,11 +196,11 @@ MEANINGS: list[tuple[Phase, Make, Reason]] = [
     (Phase.CONNECT, TELLING["no route"], Reason.CONNECT_UNREACHABLE),
     (Phase.CONNECT, lambda: OSError(errno.ENETUNREACH, "Network is unreachable"), Reason.CONNECT_UNREACHABLE),
     (Phase.CONNECT, lambda: OSError(errno.EPERM, "Operation not permitted"), Reason.CONNECT_UNREACHABLE),
-    (Phase.PROXY, lambda: ProxyRefused(407), Reason.PROXY_AUTH_REQUIRED),
-    (Phase.PROXY, lambda: ProxyRefused(403), Reason.PROXY_DENIED),
-    (Phase.PROXY, lambda: ProxyRefused(400), Reason.PROXY_DENIED),
-    (Phase.PROXY, lambda: ProxyRefused(502), Reason.PROXY_ERROR),
-    (Phase.PROXY, lambda: ProxyRefused(302), Reason.PROXY_ERROR),
+    (Phase.PROXY, lambda: ProxyRefused(Answer(407)), Reason.PROXY_AUTH_REQUIRED),
+    (Phase.PROXY, lambda: ProxyRefused(Answer(403)), Reason.PROXY_DENIED),
+    (Phase.PROXY, lambda: ProxyRefused(Answer(400)), Reason.PROXY_DENIED),
+    (Phase.PROXY, lambda: ProxyRefused(Answer(502)), Reason.PROXY_ERROR),
+    (Phase.PROXY, lambda: ProxyRefused(Answer(302)), Reason.PROXY_ERROR),
     (Phase.PROXY, TimeoutError, Reason.PROXY_ERROR),
     (Phase.PROXY, TELLING["no HTTP"], Reason.PROXY_ERROR),
     (Phase.TLS, TimeoutError, Reason.TLS_TIMEOUT),
@@ -265,7 +272,7 @@ def test_only_a_verification_tells_of_an_unknown_root() -> None:
         (not_verified(20), "in words"),
         (TimeoutError(), "no answer within the time-out"),
         (OSError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),
-        (ProxyRefused(403), "the proxy answered CONNECT with 403"),
+        (ProxyRefused(Answer(403)), "the proxy answered CONNECT with 403"),
         (KeyError(), "KeyError"),
     ],
 )
@@ -281,7 +288,7 @@ ALL = range(100, 600)
 
 def reasons(target: Target, *, via_proxy: bool = False) -> dict[int, Reason]:
     """The statuses that are not usable, and why."""
-    verdicts = {status: judge(target, status, via_proxy=via_proxy) for status in ALL}
+    verdicts = {status: judge(target, Answer(status), Signs(), via_proxy=via_proxy, forgeable=True) for status in ALL}
     return {status: failure.reason for status, failure in verdicts.items() if failure}
 
 
@@ -322,6 +329,8 @@ def test_a_refused_status_keeps_its_cause_where_the_endpoint_names_its_own() -> 
     ],
 )
 def test_a_verdict_says_what_came_and_what_was_wanted(accept: Any, status: int, message: str) -> None:
-    failure = judge(Target("https://host.example/", accept=accept), status, via_proxy=False)
+    failure = judge(
+        Target("https://host.example/", accept=accept), Answer(status), Signs(), via_proxy=False, forgeable=True
+    )
     assert failure
     assert (failure.phase, failure.message) == (Phase.PROCESSING, message)

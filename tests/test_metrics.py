@@ -21,8 +21,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter import __version__
 from exporter import catalogue as shipped
 from exporter.app import Deployment, Exporter, Source
-from exporter.metrics import Events, ReloadStatus, StateCollector, probe_registry, registry_for, render
+from exporter.metrics import Events, ReloadStatus, StateCollector, TrustAnchors, probe_registry, registry_for, render
 from exporter.model import (
+    Answer,
+    Certificate,
     Check,
     CheckKey,
     Consumer,
@@ -36,9 +38,11 @@ from exporter.model import (
     Reason,
     Requirement,
     Result,
+    Root,
     Settings,
     Site,
     Snapshot,
+    Support,
     Target,
     TlsFacts,
     Use,
@@ -67,6 +71,8 @@ configmgr_endpoint_last_probe_timestamp_seconds                  gauge      feat
 configmgr_endpoint_last_success_timestamp_seconds                gauge      feature role cloud pattern target
 configmgr_endpoint_tls_certificate_expiry_timestamp_seconds      gauge      feature role cloud pattern target
 configmgr_endpoint_tls_intercepted                               gauge      feature role cloud pattern target
+configmgr_endpoint_tls_inspection_unsupported                    gauge      feature role cloud pattern
+configmgr_trust_anchor_present                                   gauge      anchor
 configmgr_endpoint_unprobed                                      gauge      feature role cloud pattern reason
 configmgr_feature_ready                                          gauge      feature role cloud
 configmgr_feature_endpoints                                      gauge      feature role cloud state
@@ -153,8 +159,9 @@ CLIENT, CONSOLE = (Consumer("updates", role, "azure-public") for role in ("clien
 KEY = CheckKey(Target("https://host.example/"), "corporate")
 CHECK = Check(KEY, (Use(CLIENT, "*.example"), Use(CLIENT, "host.example"), Use(CONSOLE, "host.example")))
 LAPS = dict.fromkeys(Phase, 0.25)
-FACTS = TlsFacts("TLSv1.3", "CN=host", "CN=issuer", 2e9, intercepted=False)
-UP = Result(KEY, 1.7e9, LAPS, Evidence("192.0.2.1", 404, FACTS))
+FACTS = TlsFacts("TLSv1.3", (Certificate("CN=host", "CN=issuer", 1e9, 2e9, "ab"),), Root.PUBLIC)
+UP = Result(KEY, 1.7e9, LAPS, Evidence(("192.0.2.1",), "192.0.2.1", (), FACTS, Answer(404)))
+NEEDED = tuple(Requirement(use, Endpoint(use.pattern), None, (KEY.target,)) for use in CHECK.uses)
 DOWN = replace(UP, failure=Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, "in words"))
 
 
@@ -164,11 +171,14 @@ DOWN = replace(UP, failure=Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, "in wo
 def test_the_names_types_and_labels_are_the_contracts() -> None:
     other = Check(CheckKey(Target("https://other.example/")), (Use(CLIENT, "other.example"),))
     why = Requirement(Use(CLIENT, "*.akamai.example"), Endpoint(""), None, (), WhyUnprobed.NO_REPRESENTATIVE, "")
-    board = Board(Plan((CHECK, other), (why,)))
+    pinned = Endpoint("pinned.example", tls_inspection=Support.UNSUPPORTED)
+    uninspectable = Requirement(Use(CLIENT, "pinned.example"), pinned, None, (other.key.target,))
+    board = Board(Plan((CHECK, other), (*NEEDED, why, uninspectable)))
     registry = registry_for(board.snapshot)
     events = Events(registry)
     events.adopt(board.plan)
     ReloadStatus(registry)
+    TrustAnchors(registry).tell([])
     for result in (UP, replace(DOWN, key=other.key)):
         board.record(result)
     found = set()
@@ -218,7 +228,20 @@ def test_each_target_shows_its_last_result_under_each_label_set(drawn: Drawn) ->
     assert shown("last_probe_timestamp_seconds", lambda result: result.finished)
     assert shown("last_success_timestamp_seconds", lambda result: result.finished if result.up else None)
     assert shown("tls_certificate_expiry_timestamp_seconds", lambda result: tls(result).not_after)
-    assert shown("tls_intercepted", lambda result: tls(result).intercepted)
+
+
+@given(plans_with_results())
+def test_interception_is_judged_by_the_trust_of_each_pattern(drawn: Drawn) -> None:
+    work, results = drawn
+    found = values(Exposed(work, results.values()).series(), "configmgr_endpoint_tls_intercepted", TARGET)
+    expected = {}
+    for check in work.checks:
+        tls = results[check.key].evidence.tls if check.key in results else None
+        for use in check.uses:
+            verdict = tls.intercepted(work.requirement_of[use].endpoint.trust) if tls else None
+            if verdict is not None:
+                expected[(*labels_of(use.consumer), use.pattern, check.key.target.url)] = float(verdict)
+    assert found == expected
 
 
 @given(plans_with_results())
@@ -343,7 +366,9 @@ def test_durations_are_of_successful_probes_and_completed_phases() -> None:
 
 
 def test_a_physical_probe_is_counted_once_however_many_it_serves() -> None:
-    exporter = Exporter(Source(), Deployment(Settings(), Plan((CHECK,))), Network(ssl.create_default_context(), {}))
+    exporter = Exporter(
+        Source(), Deployment(Settings(), Plan((CHECK,)), frozenset()), Network(ssl.create_default_context(), {})
+    )
     exporter.finished(UP)
     exporter.finished(replace(UP, key=CheckKey(Target("https://left.example/"))))  # made, though the plan has changed
     found = series(exporter.registry)
@@ -403,8 +428,9 @@ def test_registering_asks_for_no_snapshot() -> None:
     def snapshot() -> Snapshot:
         raise AssertionError("asked before there is one")
 
+    registry = registry_for(snapshot)
     with pytest.raises(AssertionError, match="asked before"):
-        list(registry_for(snapshot).collect())
+        list(registry.collect())
 
 
 # ---------------------------------------------------------------- what goes over the wire
@@ -505,7 +531,7 @@ def test_a_reload_tells_how_it_ended_and_when_one_last_succeeded() -> None:
 
 def on_demand(results: Mapping[Check, Result]) -> Series:
     latest = {check: Latest(result, result.finished) for check, result in results.items()}
-    return series(probe_registry(latest))
+    return series(probe_registry(latest, NEEDED))
 
 
 @pytest.mark.parametrize(("direct", "success"), [(True, 1), (False, 0)])

@@ -123,6 +123,7 @@ def test_nothing_to_do_is_a_plan_too() -> None:
         ("10.1.2.3", "10.1.2.4", False),
         ("10.0.0.0/8", "10.255.0.1", True),
         ("10.0.0.0/8", "11.0.0.1", False),
+        ("10.1.2.3/8", "10.255.0.1", True),
         ("10.0.0.0/8", "ten.example", False),  # a name is never resolved for it
         ("10.0.0.0/8", "2001:db8::1", False),
         ("2001:db8::1", "2001:0db8:0:0::1", True),

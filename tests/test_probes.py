@@ -14,9 +14,11 @@ import anyio
 import pytest
 import trustme
 
+from exporter.authentication import Account
 from exporter.failure import REFUSED
-from exporter.model import CheckKey, Phase, Probing, Proxy, Reason, Result, Target, TlsSettings
-from exporter.net import connect, tls_context
+from exporter.model import Auth, CheckKey, Phase, Probing, Proxy, Reason, Result, Target, TlsSettings, Trust
+from exporter.net import verifying
+from exporter.net.sockets import connect
 from exporter.probes import Network, run_check
 from tests.servers import HOST, Server, answer, connect_proxy, head, serving, silent, status
 
@@ -60,7 +62,9 @@ async def probe(
     method: str = "GET",
     accept: frozenset[int] | None = None,
 ) -> Result:
-    network = Network(context or ssl.create_default_context(), {proxy.name: proxy} if proxy else {})
+    proxies = {proxy.name: proxy} if proxy else {}
+    accounts = {proxy.name: Account(proxy)} if proxy else {}
+    network = Network(context or ssl.create_default_context(), proxies, accounts)
     key = CheckKey(Target(url, method, accept), proxy.name if proxy else None)
     return await run_check(key, network, probing)
 
@@ -268,7 +272,8 @@ async def test_a_chain_to_an_unknown_root_is_untrusted_and_intercepted(context: 
         result = await probe(server.url("https", host="localhost"), context)
     assert reason_of(result) == Reason.TLS_UNTRUSTED
     assert result.evidence.tls
-    assert result.evidence.tls.intercepted
+    assert result.evidence.tls.intercepted(Trust.PUBLIC)
+    assert result.evidence.tls.chain
 
 
 async def test_a_verified_chain_tells_its_facts(authority: trustme.CA, context: ssl.SSLContext) -> None:
@@ -276,9 +281,8 @@ async def test_a_verified_chain_tells_its_facts(authority: trustme.CA, context: 
         tls = (await probe(server.url("https", host="localhost"), context)).evidence.tls
     assert tls
     assert tls.not_after == pytest.approx(time.time() + 30 * 86400, abs=300)
-    assert tls.issuer
-    assert "trustme" in tls.issuer
-    assert tls.intercepted  # trusted here, and public nowhere
+    assert "trustme" in tls.chain[0].issuer
+    assert tls.intercepted(Trust.PUBLIC)  # trusted here, and public nowhere
     assert tls.protocol == "TLSv1.3"
 
 
@@ -286,7 +290,7 @@ async def test_the_operators_own_authority_is_trusted(authority: trustme.CA, tmp
     file = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(file))
     with serving(status(200), tls=certified(authority, "localhost")) as server:
-        assert (await probe(server.url("https", host="localhost"), tls_context(TlsSettings(str(file))))).up
+        assert (await probe(server.url("https", host="localhost"), verifying(TlsSettings(str(file))))).up
 
 
 # ---------------------------------------------------------------- through a proxy
@@ -338,7 +342,7 @@ async def test_a_proxy_is_asked_for_a_plain_url_as_a_whole() -> None:
 async def test_a_proxy_is_given_the_credentials_and_nothing_else_is(url: str) -> None:
     heard: list[bytes] = []
     with serving(status(407, heard=heard)) as proxy:
-        result = await probe(url, proxy=Proxy("p", proxy.url(), "svc", "gehéim"))
+        result = await probe(url, proxy=Proxy("p", proxy.url(), "svc", "gehéim", auth=Auth.BASIC))
     assert reason_of(result) == Reason.PROXY_AUTH_REQUIRED
     assert b"Proxy-Authorization: Basic c3ZjOmdlaMOpaW0=\r\n" in heard[0]
 
@@ -349,7 +353,11 @@ async def test_the_origin_never_sees_the_proxys_password(authority: trustme.CA, 
         serving(status(200, heard=heard), tls=certified(authority, "localhost")) as server,
         serving(connect_proxy()) as proxy,
     ):
-        await probe(server.url("https", host="localhost"), context, proxy=Proxy("p", proxy.url(), "svc", "secret"))
+        await probe(
+            server.url("https", host="localhost"),
+            context,
+            proxy=Proxy("p", proxy.url(), "svc", "secret", auth=Auth.BASIC),
+        )
     assert heard
     assert b"roxy-Authorization" not in heard[0]
 

@@ -22,6 +22,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from exporter.model import (
+    Answer,
     Consumer,
     Endpoint,
     EndpointState,
@@ -119,7 +120,7 @@ def snapshot_of(work: Plan, failures: Mapping[tuple[str, str], Failure]) -> Snap
     for check in work.checks:
         failure = failures.get((check.key.target.url, check.key.path))
         phases = {Phase.RESOLVE: 0.25, Phase.CONNECT: 0.5}
-        evidence = Evidence() if failure else Evidence(status=200)
+        evidence = Evidence() if failure else Evidence(answer=Answer(200))
         board.record(Result(check.key, 1_700_000_000.0, phases, evidence, failure))
     return board.snapshot()
 

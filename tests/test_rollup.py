@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -58,7 +57,7 @@ def state(pattern: str, *outcomes: bool | None) -> EndpointState:
     keys = [key(f"h{number}.example") for number in range(len(outcomes))]
     work = Plan(tuple(Check(found, (use,)) for found in keys))
     if not outcomes:
-        work = Plan(unprobed=(Requirement(use, Endpoint(pattern), None, (), WhyUnprobed.NO_REPRESENTATIVE, ""),))
+        work = Plan(requirements=(Requirement(use, Endpoint(pattern), None, (), WhyUnprobed.NO_REPRESENTATIVE, ""),))
     known = {
         found: result(found, None if up else Reason.HTTP_STATUS)
         for found, up in zip(keys, outcomes, strict=True)
@@ -116,7 +115,7 @@ def test_a_feature_is_ready_when_nothing_that_is_probed_is_missing(drawn: Drawn)
     for feature in features(*drawn):
         states = {endpoint.state for endpoint in feature.endpoints} - {UNPROBED}
         assert (feature.ready is True) == (states == {UP})
-        assert (feature.ready is False) == (DOWN in states)
+        assert (feature.ready is False) == (DOWN in states and PENDING not in states)
 
 
 @given(plans_with_results())
@@ -130,26 +129,27 @@ def test_features_and_their_endpoints_stand_in_order_and_once(drawn: Drawn) -> N
         assert {use.consumer for use in uses} == {feature.consumer}
 
 
-def rank(feature: FeatureReadiness) -> int:
-    return [False, None, True].index(feature.ready)
+def down(feature: FeatureReadiness) -> set[Use]:
+    return {endpoint.use for endpoint in feature.endpoints if endpoint.state is DOWN}
 
 
 @given(plans_with_results(), st.data())
 def test_a_result_that_turns_from_down_to_up_makes_no_feature_worse(drawn: Drawn, data: st.DataObject) -> None:
     work, results = drawn
-    down = [found for found, seen in results.items() if not seen.up]
-    assume(down)
-    mended = data.draw(st.sampled_from(down))
+    failed = [found for found, seen in results.items() if not seen.up]
+    assume(failed)
+    mended = data.draw(st.sampled_from(failed))
     better = {**results, mended: data.draw(results_of(mended, up=True))}
     for before, after in zip(features(work, results), features(work, better), strict=True):
         assert before.consumer == after.consumer
-        assert rank(after) >= rank(before)
+        assert down(after) <= down(before)
+        assert after.ready or not before.ready
 
 
 @given(plans_with_results())
 def test_an_endpoint_without_a_target_changes_no_verdict(drawn: Drawn) -> None:
     work, results = drawn
-    verdicts = {feature.consumer: feature.ready for feature in features(replace(work, unprobed=()), results)}
+    verdicts = {feature.consumer: feature.ready for feature in features(Plan(work.checks), results)}
     for feature in features(work, results):
         assert feature.ready == verdicts.get(feature.consumer)
 
@@ -176,6 +176,7 @@ VIA_A, VIA_B = key("a.example", "corporate"), key("b.example", "corporate")
         ([result(A, Reason.DNS_TIMEOUT), result(B)], {"dns": True, "direct": True}),
         ([result(A, Reason.DNS_NOT_FOUND)], {"dns": True}),
         ([result(A, Reason.CONNECT_TIMEOUT), result(B, Reason.CONNECT_REFUSED)], {"dns": True, "direct": False}),
+        ([result(A, Reason.CONNECT_UNREACHABLE), result(B, Reason.CONNECT_TIMEOUT)], {"dns": True, "direct": False}),
         ([result(A, Reason.CONNECT_TIMEOUT), result(B, Reason.DNS_TIMEOUT)], {"dns": True, "direct": True}),
         ([result(A, Reason.CONNECT_TIMEOUT), result(B, Reason.TLS_TIMEOUT)], {"dns": True, "direct": True}),
         ([result(A, Reason.CONNECT_TIMEOUT)], {"dns": True, "direct": True}),
@@ -237,9 +238,9 @@ def test_one_host_alone_takes_neither_dns_nor_the_direct_path_down(drawn: Drawn,
 @given(plans_with_results(), st.data())
 def test_a_result_that_turns_from_down_to_up_takes_no_path_down(drawn: Drawn, data: st.DataObject) -> None:
     _, results = drawn
-    down = [found for found, seen in results.items() if not seen.up]
-    assume(down)
-    mended = data.draw(st.sampled_from(down))
+    failed = [found for found, seen in results.items() if not seen.up]
+    assume(failed)
+    mended = data.draw(st.sampled_from(failed))
     before = paths(results.values())
     after = paths({**results, mended: data.draw(results_of(mended, up=True))}.values())
     assert all(after.get(path, True) for path, up in before.items() if up)

@@ -5,27 +5,36 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import anyio
 
-from exporter.failure import classify
+from exporter.authentication import Account
+from exporter.failure import Signs, classify
 from exporter.model import CheckKey, Evidence, Failure, Probing, Proxy, Result, Target
-from exporter.net import Trail
+from exporter.net import Route, Trail
 from exporter.probes import http
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What probes share: one TLS context, and the proxies by name."""
+    """What probes share: one TLS context, who signs in to each proxy, and the signs of foreign answers."""
 
     context: ssl.SSLContext
-    proxies: Mapping[str, Proxy]
+    proxies: Mapping[str, Proxy] = field(default_factory=dict)
+    accounts: Mapping[str, Account] = field(default_factory=dict)  # by the proxy's name
+    signs: Signs = field(default_factory=Signs)
+
+    def route(self, key: CheckKey) -> Route:
+        """The way that a check goes."""
+        if key.proxy is None:
+            return Route(self.context)
+        return Route(self.context, self.proxies[key.proxy], self.accounts.get(key.proxy))
 
 
-Probe: TypeAlias = Callable[[Target, ssl.SSLContext, Proxy | None, Trail], Awaitable[Failure | None]]
+Probe: TypeAlias = Callable[[Target, Route, Signs, Trail], Awaitable[Failure | None]]
 
 PROBES: Final[Mapping[str, Probe]] = MappingProxyType({"http": http.probe, "https": http.probe})
 
@@ -44,13 +53,13 @@ async def run_check(key: CheckKey, network: Network, probing: Probing) -> Result
 
 
 async def _attempt(key: CheckKey, network: Network, timeout: float) -> Result:  # noqa: ASYNC109 - it is a fact here
-    proxy = network.proxies[key.proxy] if key.proxy is not None else None
+    route = network.route(key)
     trail = Trail()
     started = time.time()
     try:
         with anyio.fail_after(timeout):
-            failure = await PROBES[key.target.scheme](key.target, network.context, proxy, trail)
+            failure = await PROBES[key.target.scheme](key.target, route, network.signs, trail)
     except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
-        failure = classify(trail.phase, error, via_proxy=proxy is not None)
+        failure = classify(trail.phase, error, via_proxy=route.proxy is not None)
     trail.stop()
     return Result(key, started, trail.laps, Evidence(**trail.evidence), failure)

@@ -1,25 +1,51 @@
-"""Ask for a URL as Configuration Manager would: any answer but a refusing one will do."""
+"""Ask for a URL as Configuration Manager would: any answer but a refusing or a foreign one will do."""
 
 from __future__ import annotations
 
-import ssl
+from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
+import anyio
 import httpx
 
 from exporter import __version__
-from exporter.failure import judge
-from exporter.model import Failure, Proxy, Target
-from exporter.net import Trail, Transport
+from exporter.failure import Signs, judge
+from exporter.model import Answer, Failure, Root, Target
+from exporter.net import Route, Trail, Transport
 
 _HEADERS: Final = {"User-Agent": f"configmgr-endpoint-exporter/{__version__}", "Connection": "close"}
+_PAGE: Final = 4096  # bytes of a page that tell whose it is
+_PAGE_TIME: Final = 0.5  # seconds that they may take; the head has decided most already
 
 
-async def probe(target: Target, context: ssl.SSLContext, proxy: Proxy | None, trail: Trail) -> Failure | None:
-    """One request on a connection of its own; the head of the answer decides, and the body stays unread."""
-    transport = Transport(context, proxy, trail)
+async def probe(target: Target, route: Route, signs: Signs, trail: Trail) -> Failure | None:
+    """One request on a connection of its own. The head of the answer decides; of the body only a page's beginning."""
+    transport = Transport(route, trail)
     async with (
         httpx.AsyncClient(transport=transport, trust_env=False, headers=_HEADERS) as client,
         client.stream(target.method, target.url) as response,
     ):
-        return judge(target, response.status_code, via_proxy=proxy is not None and target.scheme == "http")
+        answer = trail.evidence["answer"] = await _with_page(trail.evidence["answer"], response)
+        plain = target.scheme == "http"
+        return judge(
+            target, answer, signs, via_proxy=plain and route.proxy is not None, forgeable=plain or _inspected(trail)
+        )
+
+
+async def _with_page(answer: Answer, response: httpx.Response) -> Answer:
+    """The answer with the beginning of its body, if that is a page that a person could read."""
+    if "text/html" not in response.headers.get("content-type", ""):
+        return answer
+    body = b""
+    with anyio.move_on_after(_PAGE_TIME), suppress(Exception):  # whatever is wrong with the body, the head was read
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) >= _PAGE:
+                break
+    return replace(answer, body=body[:_PAGE].decode("utf-8", "replace"))
+
+
+def _inspected(trail: Trail) -> bool:
+    tls = trail.evidence.get("tls")
+    return tls is not None and tls.leads_to is Root.PRIVATE

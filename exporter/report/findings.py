@@ -39,7 +39,8 @@ def all_ready(snapshot: Snapshot) -> bool:
     cannot be probed fails nobody's pipeline; a snapshot without any verdict is therefore all ready. The reports for
     people say so.
     """
-    return all(feature.ready is not False for feature in snapshot.features)
+    states = (endpoint.state for feature in snapshot.features for endpoint in feature.endpoints)
+    return EndpointState.DOWN not in states
 
 
 def down(snapshot: Snapshot) -> tuple[Down, ...]:

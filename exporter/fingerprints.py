@@ -1,0 +1,117 @@
+"""Read how proxies, filters and portals mark their pages: a YAML file -> Fingerprints, or every mistake in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field
+
+from exporter.interference import Fingerprint, Kind
+from exporter.reading.documents import read, settle
+from exporter.reading.fields import NOT_EMPTY, Section, Text, distinct, member_of, within, written
+from exporter.reading.groups import Sources
+
+
+def load_fingerprints(path: Path) -> tuple[Fingerprint, ...]:
+    """The fingerprints in a file, in its order. Raises DocumentError with all mistakes."""
+    document = read(path)
+    found = document.validate(FileSection) or FileSection()
+    known = _Known(found.sources)
+    fingerprints: list[Fingerprint] = []
+    for i, _ in enumerate(found.fingerprints):
+        section = document.validate(FingerprintSection, ("fingerprints", i), context=known)
+        if section and not (section.header or section.status or section.location or section.body):
+            document.blame(("fingerprints", i), "has no evidence; give `header`, `status`, `location` or `body`")
+        if section:
+            fingerprints.append(section.fingerprint(found.sources))
+    settle([document])
+    return tuple(fingerprints)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a fingerprint may refer to."""
+
+    sources: Collection[str]
+
+
+# ---------------------------------------------------------------- regular expressions of bounded time
+
+_WAYS: Final = 128  # to go on from one place of the text, so that the time is a small multiple of its length
+_ONE: Final = re.compile(r"\\.|\[\^?\]?[^]]*\]", re.DOTALL)  # an escape or a class: stands for one character
+_REPEATED: Final = re.compile(r"\{([0-9]+)(?:,([0-9]+))?\}|(?<!\()\?")
+
+
+def _expression(text: str) -> str:
+    try:
+        matches_nothing = re.search(text, "") is not None
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    bare = _ONE.sub("x", text)
+    groups = bare.count("(")
+    repeats = (int(most or exactly or 2) for exactly, most in _REPEATED.findall(bare))
+    faults = (
+        (matches_nothing, "matches an empty text, and so every text; give more of the mark"),
+        (re.search(r"[*+]|\{[0-9]*,\}", bare), "repeats without end; give the end, as in {1,40}"),
+        (groups > 1 or groups != bare.count("(?:"), "has a group of another kind than one (?:of|alternatives)"),
+        (re.search(r"\)[?{]", bare), "repeats a group; give another fingerprint for what it leaves out"),
+        ((1 + bare.count("|")) * prod(repeats) > _WAYS, f"can go more than {_WAYS} ways; shorten its repetitions"),
+    )
+    if fault := next((fault for wrong, fault in faults if wrong), None):
+        raise ValueError(fault)
+    return text
+
+
+def _compiled(text: str | None) -> re.Pattern[str] | None:
+    return re.compile(text) if text else None
+
+
+# ---------------------------------------------------------------- the schema
+
+Expression = Annotated[Text, AfterValidator(_expression)]
+KindWord = Annotated[Kind, member_of("kind", Kind)]
+
+
+class HeaderSection(Section):
+    """A header, and what it holds."""
+
+    name: Annotated[str, written(r"[A-Za-z0-9-]+", "the name of a header")]
+    value: Expression
+
+
+class FingerprintSection(Section):
+    """A fingerprint as it is written."""
+
+    product: Text
+    kind: KindWord
+    meaning: Text
+    header: HeaderSection | None = None
+    status: Annotated[list[Annotated[int, within(100, 599)]], distinct()] = Field(default=[])
+    location: Expression | None = None
+    body: Expression | None = None
+    source: Annotated[Sources, NOT_EMPTY]
+
+    def fingerprint(self, citations: dict[str, str]) -> Fingerprint:
+        """The same as a value, with its sources spelled out."""
+        return Fingerprint(
+            product=self.product,
+            kind=self.kind,
+            meaning=self.meaning,
+            header=(self.header.name.lower(), re.compile(self.header.value)) if self.header else None,
+            statuses=frozenset(self.status),
+            location=_compiled(self.location),
+            body=_compiled(self.body),
+            source=tuple(citations[key] for key in self.source),
+        )
+
+
+class FileSection(Section):
+    """The file. Fingerprints are checked one by one, so that a mistake in one hides none in others."""
+
+    sources: dict[str, Text] = Field(default={})
+    fingerprints: list[Any] = Field(default=[])
