@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -18,6 +20,7 @@ from exporter.authentication import Account
 from exporter.failure import Signs
 from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
+from exporter.journal import Journal
 from exporter.metrics import Events, ReloadStatus, TrustAnchors, registry_for
 from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Snapshot
 from exporter.narrow import UNUSABLE, Narrowing
@@ -90,6 +93,7 @@ class Exporter:
         self._network = network
         self._reloading = anyio.Lock()
         self._schedule: Schedule | None = None
+        self._journal = Journal()
         self.board = Board(deployment.plan)
         self.registry: CollectorRegistry = registry_for(self.board.snapshot)
         self._events = Events(self.registry)
@@ -129,6 +133,7 @@ class Exporter:
         """Swap everything at once; nothing in here waits."""
         self._deployment, self._network = deployment, network
         self.board.adopt(deployment.plan)
+        self._journal.keep(self.board.known())
         self._events.adopt(deployment.plan)
         self._reschedule()
         self._anchors.tell(trusted_roots(network.context))
@@ -156,24 +161,39 @@ class Exporter:
         recorded = self.board.record(result)
         if recorded is not None:
             self._events.count(recorded.check, result)
-            _tell(recorded)
+            self._tell(recorded)
+
+    def _tell(self, recorded: Recorded) -> None:
+        """One line for each change of state or reason; a first result that is well is no news."""
+        fields = _fields(recorded)
+        if not recorded.changed or (recorded.before is None and recorded.result.up):
+            log.debug("probed", **fields)
+            return
+        unwritten = self._journal.admits(recorded.check.key, time.monotonic())
+        if unwritten is None:
+            return
+        if unwritten:
+            fields["unwritten_changes"] = unwritten
+        if recorded.result.up:
+            log.info("target is up", **fields)
+        else:
+            log.warning("target is down", **fields)
 
 
-def _tell(recorded: Recorded) -> None:
-    """One line for each change of state or reason; a first result that is well is no news."""
+def _fields(recorded: Recorded) -> dict[str, Any]:
     result = recorded.result
     fields = {
         "target": result.key.target.url,
         "path": result.key.path,
         "features": ",".join(sorted({consumer.feature for consumer in recorded.check.consumers})),
     }
-    if not recorded.changed or (recorded.before is None and result.up):
-        log.debug("probed", up=result.up, seconds=round(result.duration, 4), **fields)
-    elif result.failure is None:
-        log.info("target is up", **fields)
-    else:
-        failure = result.failure
-        log.warning("target is down", reason=failure.reason, phase=failure.phase, message=failure.message, **fields)
+    if result.failure is not None:
+        fields |= {
+            "reason": result.failure.reason,
+            "phase": result.failure.phase,
+            "message": result.failure.message,
+        }
+    return fields | {"seconds": round(result.duration, 4)}
 
 
 class _Round:

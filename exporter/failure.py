@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
@@ -32,7 +33,9 @@ REFUSED: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 _BLOCKED: Final = frozenset({451, 511})
-_SERVER_ERROR: Final = 500
+# A proxy's policy says no to CONNECT by these: forbidden, or sent on to a page that says so; 470 is Azure Firewall's.
+# What else it answers (405, 501, 502 ...) tells that it cannot, or is no proxy at all.
+_DENIALS: Final = frozenset({301, 302, 303, 307, 308, 401, 403, 451, 470})
 
 _NOT_FOUND: Final = frozenset(
     {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME), 11001, 11004}  # the last two are Windows'
@@ -53,9 +56,9 @@ _CONNECT_REASON: Final[Mapping[int, Reason]] = MappingProxyType(
 )
 
 
-_BY_PROXY: Final[Mapping[Kind, Reason]] = MappingProxyType(
+_PAGE: Final[Mapping[Kind, Reason]] = MappingProxyType(
     {
-        Kind.BLOCK: Reason.PROXY_DENIED,
+        Kind.BLOCK: Reason.HTTP_BLOCKED,
         Kind.ERROR: Reason.PROXY_ERROR,
         Kind.AUTHENTICATION: Reason.PROXY_AUTH_REQUIRED,
         Kind.PORTAL: Reason.HTTP_BLOCKED,
@@ -75,22 +78,35 @@ class ProxyRefused(Exception):
         self.answer = answer
 
 
-def classify(phase: Phase, error: BaseException, *, via_proxy: bool) -> Failure:
+class Way(Enum):
+    """Who is at the other end of the connection."""
+
+    DIRECT = auto()  # the target
+    TUNNEL = auto()  # a proxy, and the target behind its tunnel
+    RELAY = auto()  # a proxy that is asked in plain text for the target's answer
+
+
+def classify(phase: Phase, error: BaseException, way: Way) -> Failure:
     """The failure that an exception in `phase` stands for. Total: whatever is not known is an internal error."""
     cause = specific(error)
     if isinstance(cause, OSError) and cause.errno in _OUR_OWN:
         return Failure(phase, Reason.INTERNAL_ERROR, f"this machine: {cause}")
     match phase:
-        case Phase.RESOLVE | Phase.CONNECT if via_proxy and isinstance(cause, OSError | UnicodeError):
-            return Failure(phase, Reason.PROXY_UNREACHABLE, f"no connection to the proxy: {_words(cause)}")
         case Phase.RESOLVE:
             reason = _resolve_reason(cause)
+            if reason is Reason.DNS_NOT_FOUND and way is not Way.DIRECT:
+                return Failure(phase, Reason.PROXY_UNREACHABLE, f"the proxy's name: {_words(cause)}")
+        case Phase.CONNECT if way is not Way.DIRECT and isinstance(cause, OSError):
+            return Failure(phase, Reason.PROXY_UNREACHABLE, f"no connection to the proxy: {_words(cause)}")
         case Phase.CONNECT:
             reason = _connect_reason(cause)
         case Phase.PROXY:
             reason = _proxy_reason(cause)
         case Phase.TLS:
             reason = _tls_reason(cause)
+        case Phase.PROCESSING if way is Way.RELAY and _is_breakdown(cause):
+            # it would have answered for the target if the target had broken down
+            return Failure(phase, Reason.PROXY_ERROR, f"the proxy: {_words(cause)}")
         case Phase.PROCESSING:
             reason = _http_reason(cause)
     return Failure(phase, reason, _words(cause))
@@ -104,13 +120,13 @@ class Signs:
     domains: frozenset[str] = frozenset()  # where documented hosts may lead to
 
 
-def judge(target: Target, answer: Answer, signs: Signs, *, via_proxy: bool, forgeable: bool) -> Failure | None:
+def judge(target: Target, answer: Answer, signs: Signs, way: Way, *, forgeable: bool) -> Failure | None:
     """What an answer means: None where the target is usable.
 
-    `via_proxy`: a proxy was asked in plain text, and may have answered itself. `forgeable`: so may anybody on the way,
-    because the answer came in plain text or under a certificate that is not the service's.
+    `forgeable`: anybody on the way may have given it, because it came in plain text or under a certificate that is not
+    the service's.
     """
-    if forgeable and (failure := _foreign(target, answer, signs, via_proxy=via_proxy)):
+    if forgeable and (failure := _foreign(target, answer, signs, way)):
         return failure
     usable = answer.status not in REFUSED if target.accept is None else answer.status in target.accept
     if usable:
@@ -119,19 +135,23 @@ def judge(target: Target, answer: Answer, signs: Signs, *, via_proxy: bool, forg
         message = f"status {answer.status}, {REFUSED[answer.status]}"
     else:
         message = f"status {answer.status}, expected {', '.join(map(str, sorted(target.accept)))}"
-    if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and via_proxy:
+    if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and way is Way.RELAY:
         reason = Reason.PROXY_AUTH_REQUIRED
     else:
         reason = Reason.HTTP_BLOCKED if answer.status in _BLOCKED else Reason.HTTP_STATUS
     return Failure(Phase.PROCESSING, reason, message)
 
 
-def _foreign(target: Target, answer: Answer, signs: Signs, *, via_proxy: bool) -> Failure | None:
+def _foreign(target: Target, answer: Answer, signs: Signs, way: Way) -> Failure | None:
     """Whether somebody else answered in the target's place: a proxy, a filter, a portal."""
+    if answer.values("X-Transformed-From"):  # Squid makes an answer of whatever a server says
+        return Failure(Phase.PROCESSING, Reason.HTTP_PROTOCOL, "what the server said is not HTTP/1")
     page = recognise(answer, signs.fingerprints)
     if page is not None:
-        by_proxy = via_proxy and answer.status >= HTTPStatus.BAD_REQUEST
-        reason = _BY_PROXY[page.kind] if by_proxy else Reason.HTTP_BLOCKED
+        # An error with a proxy's mark is that of the proxy which was asked; who was not asked redirects, or smiles.
+        own = answer.status >= HTTPStatus.BAD_REQUEST or answer.values("X-Squid-Error")
+        asked = way is Way.RELAY and own
+        reason = Reason.PROXY_DENIED if page.kind is Kind.BLOCK and asked else _PAGE[page.kind]
         return Failure(Phase.PROCESSING, reason, f"status {answer.status}, answered by {page.product}: {page.meaning}")
     host = leads_astray(target.url, answer, signs.domains)
     if host is not None:
@@ -194,10 +214,9 @@ def _proxy_reason(cause: BaseException) -> Reason:
     if isinstance(cause, SignInFailed):
         return Reason.PROXY_AUTH_REQUIRED
     if isinstance(cause, ProxyRefused):
-        status = cause.answer.status
-        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        if cause.answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return Reason.PROXY_AUTH_REQUIRED
-        return Reason.PROXY_DENIED if HTTPStatus.BAD_REQUEST <= status < _SERVER_ERROR else Reason.PROXY_ERROR
+        return Reason.PROXY_DENIED if cause.answer.status in _DENIALS else Reason.PROXY_ERROR
     return Reason.PROXY_ERROR if isinstance(cause, OSError | httpcore.ProtocolError) else Reason.INTERNAL_ERROR
 
 
@@ -212,9 +231,17 @@ def _tls_reason(cause: BaseException) -> Reason:
     return Reason.TLS_HANDSHAKE if isinstance(cause, OSError) else Reason.INTERNAL_ERROR
 
 
+def _is_breakdown(cause: BaseException) -> bool:
+    """Whether the other side hung up or stammered, and was not just slow."""
+    return isinstance(cause, OSError | httpcore.ProtocolError) and not isinstance(cause, TimeoutError)
+
+
 def _http_reason(cause: BaseException) -> Reason:
     if isinstance(cause, SignInFailed):
         return Reason.PROXY_AUTH_REQUIRED
+    if isinstance(cause, ssl.SSLError):
+        # In TLS 1.3 the client has finished before the server refuses, for want of a client certificate for example.
+        return Reason.TLS_HANDSHAKE
     if isinstance(cause, TimeoutError):
         return Reason.HTTP_TIMEOUT
     if isinstance(cause, OSError):

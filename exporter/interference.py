@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from html import unescape
 from http import HTTPStatus
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from exporter.model import Answer
-from exporter.patterns import host_of
+from exporter.patterns import address_of, host_of
 
 
 class Kind(StrEnum):
@@ -61,7 +60,7 @@ def leads_astray(url: str, answer: Answer, domains: frozenset[str]) -> str | Non
     own, host = _host(url), _host(url, reference)
     if not host or host == own:
         return None
-    address = _address(host)
+    address = address_of(host)
     if address is None:
         home = _home(host)
         at_home = home == _home(own) or home in domains or home.partition(".")[2] in domains
@@ -73,7 +72,7 @@ def leads_astray(url: str, answer: Answer, domains: frozenset[str]) -> str | Non
 def domains_of(patterns: Iterable[str]) -> frozenset[str]:
     """The domains that documented patterns name: `microsoft.com` for `*.manage.microsoft.com`."""
     hosts = (_OPEN.sub("", host_of(pattern)) for pattern in patterns)
-    return frozenset(_home(host) if _address(host) is None else host for host in hosts if host)
+    return frozenset(_home(host) if address_of(host) is None else host for host in hosts if host)
 
 
 # ---------------------------------------------------------------- what the answer shows
@@ -147,7 +146,7 @@ def _host(url: str, reference: str = "") -> str:
         return ""
     if parts.scheme not in {"http", "https"}:
         return ""
-    address = _address(host)
+    address = address_of(host)
     return _ascii(host) if address is None else str(address)
 
 
@@ -157,13 +156,6 @@ def _ascii(host: str) -> str:
         return host.encode("idna").decode().lower() if len(host) <= _LONGEST_NAME else host
     except UnicodeError:
         return host
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
 
 
 def _home(host: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 _HOST: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?((?:<[^<>]*>|\[[^\[\]]*\]|[^\s/?#:<>\[\]])*)", re.IGNORECASE)
@@ -18,6 +19,14 @@ def host_of(pattern: str) -> str:
     """
     match = _HOST.match(pattern)
     return match[1].strip("[]").lower() if match else ""
+
+
+def address_of(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that a host is written as; None for a name."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
 
 
 def is_wildcard(pattern: str) -> bool:

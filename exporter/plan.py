@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from exporter.model import Check, CheckKey, Plan, Proxy, Requirement, Target, Use
+from exporter.patterns import address_of
 
 
 def plan(requirements: Iterable[Requirement], proxies: Mapping[str, Proxy], via: Mapping[str, str]) -> Plan:
@@ -42,7 +43,7 @@ def bypasses(no_proxy: Iterable[str], host: str) -> bool:
     An entry is a host name, a suffix (`.corp.example`, which also means the name itself), an address, or a network
     in CIDR notation; networks and addresses are compared with hosts that are written as addresses, never resolved.
     """
-    return any(_covers(entry.lower(), host.lower(), _address(host)) for entry in no_proxy)
+    return any(_covers(entry.lower(), host.lower(), address_of(host)) for entry in no_proxy)
 
 
 def _covers(entry: str, host: str, address: IPv4Address | IPv6Address | None) -> bool:
@@ -55,10 +56,3 @@ def _covers(entry: str, host: str, address: IPv4Address | IPv6Address | None) ->
             return False
     bare = entry.removeprefix("*").removeprefix(".")
     return host == bare or (entry != bare and host.endswith(f".{bare}"))
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None

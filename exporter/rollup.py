@@ -16,9 +16,10 @@ from exporter.model import (
     Result,
     Use,
 )
-from exporter.patterns import is_wildcard
+from exporter.patterns import address_of, is_wildcard
 
-_DNS = frozenset({Reason.DNS_TIMEOUT, Reason.DNS_ERROR, Reason.DNS_NOT_FOUND})
+_RESOLVER = frozenset({Reason.DNS_TIMEOUT, Reason.DNS_ERROR})
+_DNS = _RESOLVER | {Reason.DNS_NOT_FOUND}
 _DIRECT = frozenset({Reason.CONNECT_TIMEOUT, Reason.CONNECT_REFUSED, Reason.CONNECT_UNREACHABLE})
 _PROXY = frozenset({Reason.PROXY_UNREACHABLE, Reason.PROXY_AUTH_REQUIRED})
 _HOSTS_AT_LEAST = {"dns": 2, "direct": 2}  # one dead host is itself the likelier cause; a proxy names itself
@@ -27,7 +28,7 @@ _HOSTS_AT_LEAST = {"dns": 2, "direct": 2}  # one dead host is itself the likelie
 def features(plan: Plan, results: Mapping[CheckKey, Result]) -> tuple[FeatureReadiness, ...]:
     """Readiness of every consumer of the plan, in order.
 
-    Law: turning one result from down to up never makes a feature worse.
+    Law: when one result turns from down to up, no endpoint gets worse, and what was ready stays ready.
     """
     checks: dict[Use, list[CheckKey]] = {requirement.use: [] for requirement in plan.unprobed}
     for check in plan.checks:
@@ -53,10 +54,12 @@ def paths(results: Collection[Result]) -> dict[str, bool]:
     for result in results:
         host = result.key.target.host
         if result.key.proxy is None:
-            used.setdefault("dns", set()).add((host, _points_at(result, _DNS)))
+            if address_of(host) is None:
+                used.setdefault("dns", set()).add((host, _points_at(result, _DNS)))
             if Phase.CONNECT in result.phases:
                 used.setdefault("direct", set()).add((host, _points_at(result, _DIRECT)))
         else:
+            used.setdefault("dns", set()).add((host, _points_at(result, _RESOLVER)))
             used.setdefault(result.key.path, set()).add((host, _points_at(result, _PROXY)))
     return {path: not _is_down(path, seen) for path, seen in used.items()}
 

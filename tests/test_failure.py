@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.failure import REFUSED, PeerClosed, ProxyRefused, Signs, classify, judge, specific, unknown_root
+from exporter.failure import REFUSED, PeerClosed, ProxyRefused, Signs, Way, classify, judge, specific, unknown_root
 from exporter.model import Answer, Phase, Reason, Target
 from tests.strategies import PREFIX
 
@@ -107,36 +107,38 @@ def exceptions() -> list[BaseException]:
     return made
 
 
-def fits(reason: Reason, phase: Phase, *, via_proxy: bool) -> bool:
-    """Whether a reason may stand for a failure of a phase."""
-    on_the_way_to_the_proxy = via_proxy and phase in {Phase.RESOLVE, Phase.CONNECT}
-    prefix = "proxy_" if on_the_way_to_the_proxy else PREFIX[phase]
-    return reason is Reason.INTERNAL_ERROR or reason.startswith(prefix)
+def fits(reason: Reason, phase: Phase, way: Way) -> bool:
+    """Whether a reason may stand for a failure of a phase: by its prefix, or by what else may stand behind."""
+    behind = set()
+    if way is not Way.DIRECT and phase in {Phase.RESOLVE, Phase.CONNECT}:
+        behind.add(Reason.PROXY_UNREACHABLE)
+    if phase is Phase.PROCESSING:
+        behind |= {Reason.TLS_HANDSHAKE, Reason.PROXY_AUTH_REQUIRED}
+        behind |= {Reason.PROXY_ERROR} if way is Way.RELAY else set()
+    return reason is Reason.INTERNAL_ERROR or reason.startswith(PREFIX[phase]) or reason in behind
 
 
-@pytest.mark.parametrize("via_proxy", [False, True])
+@pytest.mark.parametrize("way", Way)
 @pytest.mark.parametrize("phase", Phase)
-def test_every_exception_in_every_phase_has_a_reason_that_fits_the_phase(phase: Phase, via_proxy: bool) -> None:
+def test_every_exception_in_every_phase_has_a_reason_that_fits_the_phase(phase: Phase, way: Way) -> None:
     found = exceptions()
     assert len(found) > 200
     for error in found:
-        failure = classify(phase, error, via_proxy=via_proxy)
+        failure = classify(phase, error, way)
         assert failure.phase == phase
-        assert fits(failure.reason, phase, via_proxy=via_proxy), repr(error)
+        assert fits(failure.reason, phase, way), repr(error)
         assert failure.message
 
 
-@given(st.sampled_from(sorted(TELLING)), wrappings, phases, st.booleans())
-def test_a_wrapped_exception_means_what_the_bare_one_does(
-    name: str, names: list[str], phase: Phase, via_proxy: bool
-) -> None:
-    bare = classify(phase, TELLING[name](), via_proxy=via_proxy)
-    assert classify(phase, wrapped(TELLING[name](), names), via_proxy=via_proxy) == bare
+@given(st.sampled_from(sorted(TELLING)), wrappings, phases, st.sampled_from(Way))
+def test_a_wrapped_exception_means_what_the_bare_one_does(name: str, names: list[str], phase: Phase, way: Way) -> None:
+    bare = classify(phase, TELLING[name](), way)
+    assert classify(phase, wrapped(TELLING[name](), names), way) == bare
 
 
 def test_an_exception_that_says_nothing_is_told_without_its_group() -> None:
-    bare = classify(Phase.TLS, ZeroDivisionError("division by zero"), via_proxy=False)
-    grouped = classify(Phase.TLS, ExceptionGroup("group", [ZeroDivisionError("division by zero")]), via_proxy=False)
+    bare = classify(Phase.TLS, ZeroDivisionError("division by zero"), Way.DIRECT)
+    grouped = classify(Phase.TLS, ExceptionGroup("group", [ZeroDivisionError("division by zero")]), Way.DIRECT)
     assert bare.reason is Reason.INTERNAL_ERROR
     assert bare.message == "division by zero"
     assert grouped == bare
@@ -158,14 +160,14 @@ def test_the_first_of_a_group_counts_with_all_that_is_behind_it() -> None:
 def test_an_exception_that_is_its_own_cause_has_a_reason_too() -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
-    assert classify(Phase.CONNECT, one, via_proxy=False).reason is Reason.INTERNAL_ERROR
+    assert classify(Phase.CONNECT, one, Way.DIRECT).reason is Reason.INTERNAL_ERROR
 
 
 def test_a_long_chain_has_a_reason_too() -> None:
     error: BaseException = TimeoutError()
     for _ in range(3000):
         error = _caused(ValueError("retried"))(error)
-    assert classify(Phase.CONNECT, error, via_proxy=False).reason is Reason.CONNECT_TIMEOUT
+    assert classify(Phase.CONNECT, error, Way.DIRECT).reason is Reason.CONNECT_TIMEOUT
 
 
 def test_a_real_try_and_except_is_seen_through() -> None:
@@ -177,7 +179,7 @@ def test_a_real_try_and_except_is_seen_through() -> None:
 
     with pytest.raises(httpcore.ConnectError) as caught:
         fail()
-    assert classify(Phase.CONNECT, caught.value, via_proxy=False).reason is Reason.CONNECT_REFUSED
+    assert classify(Phase.CONNECT, caught.value, Way.DIRECT).reason is Reason.CONNECT_REFUSED
 
 
 # ---------------------------------------------------------------- which reason
@@ -198,9 +200,10 @@ MEANINGS: list[tuple[Phase, Make, Reason]] = [
     (Phase.CONNECT, lambda: OSError(errno.EPERM, "Operation not permitted"), Reason.CONNECT_UNREACHABLE),
     (Phase.PROXY, lambda: ProxyRefused(Answer(407)), Reason.PROXY_AUTH_REQUIRED),
     (Phase.PROXY, lambda: ProxyRefused(Answer(403)), Reason.PROXY_DENIED),
-    (Phase.PROXY, lambda: ProxyRefused(Answer(400)), Reason.PROXY_DENIED),
+    (Phase.PROXY, lambda: ProxyRefused(Answer(302)), Reason.PROXY_DENIED),
+    (Phase.PROXY, lambda: ProxyRefused(Answer(400)), Reason.PROXY_ERROR),
+    (Phase.PROXY, lambda: ProxyRefused(Answer(405)), Reason.PROXY_ERROR),
     (Phase.PROXY, lambda: ProxyRefused(Answer(502)), Reason.PROXY_ERROR),
-    (Phase.PROXY, lambda: ProxyRefused(Answer(302)), Reason.PROXY_ERROR),
     (Phase.PROXY, TimeoutError, Reason.PROXY_ERROR),
     (Phase.PROXY, TELLING["no HTTP"], Reason.PROXY_ERROR),
     (Phase.TLS, TimeoutError, Reason.TLS_TIMEOUT),
@@ -211,13 +214,14 @@ MEANINGS: list[tuple[Phase, Make, Reason]] = [
     (Phase.PROCESSING, TELLING["reset"], Reason.HTTP_RESET),
     (Phase.PROCESSING, TELLING["closed"], Reason.HTTP_RESET),
     (Phase.PROCESSING, TELLING["no HTTP"], Reason.HTTP_PROTOCOL),
+    (Phase.PROCESSING, TELLING["no TLS"], Reason.TLS_HANDSHAKE),  # TLS 1.3 may refuse after the client has finished
     *((phase, TELLING["no socket left"], Reason.INTERNAL_ERROR) for phase in Phase),
 ]
 
 
 @pytest.mark.parametrize(("phase", "make", "reason"), MEANINGS)
 def test_an_exception_means(phase: Phase, make: Make, reason: Reason) -> None:
-    assert classify(phase, make(), via_proxy=phase is Phase.PROXY).reason == reason
+    assert classify(phase, make(), Way.TUNNEL if phase is Phase.PROXY else Way.DIRECT).reason == reason
 
 
 def test_every_reason_but_those_of_an_answer_stands_for_some_exception() -> None:
@@ -227,12 +231,34 @@ def test_every_reason_but_those_of_an_answer_stands_for_some_exception() -> None
     assert found == set(Reason) - verified - answered - {Reason.PROXY_UNREACHABLE}
 
 
-@pytest.mark.parametrize("phase", [Phase.RESOLVE, Phase.CONNECT])
-@pytest.mark.parametrize("name", ["no such name", "no name at all", "refused", "no route", "time-out"])
-def test_what_fails_on_the_way_to_the_proxy_is_the_proxys_fault(phase: Phase, name: str) -> None:
-    failure = classify(phase, TELLING[name](), via_proxy=True)
-    assert failure.reason is Reason.PROXY_UNREACHABLE
-    assert failure.message.startswith("no connection to the proxy: ")
+@pytest.mark.parametrize("way", [Way.TUNNEL, Way.RELAY])
+@pytest.mark.parametrize(
+    ("phase", "name", "reason"),
+    [
+        (Phase.RESOLVE, "no such name", Reason.PROXY_UNREACHABLE),
+        (Phase.RESOLVE, "no name at all", Reason.PROXY_UNREACHABLE),
+        (Phase.RESOLVE, "resolver in trouble", Reason.DNS_ERROR),  # whichever name it is asked for
+        (Phase.RESOLVE, "time-out", Reason.DNS_TIMEOUT),
+        (Phase.CONNECT, "refused", Reason.PROXY_UNREACHABLE),
+        (Phase.CONNECT, "no route", Reason.PROXY_UNREACHABLE),
+        (Phase.CONNECT, "time-out", Reason.PROXY_UNREACHABLE),
+    ],
+)
+def test_what_fails_on_the_way_to_the_proxy(way: Way, phase: Phase, name: str, reason: Reason) -> None:
+    assert classify(phase, TELLING[name](), way).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("reset", Reason.PROXY_ERROR),
+        ("closed", Reason.PROXY_ERROR),
+        ("no HTTP", Reason.PROXY_ERROR),
+        ("time-out", Reason.HTTP_TIMEOUT),  # it may wait for the target
+    ],
+)
+def test_a_proxy_that_breaks_down_over_a_plain_request_is_at_fault_itself(name: str, reason: Reason) -> None:
+    assert classify(Phase.PROCESSING, TELLING[name](), Way.RELAY).reason is reason
 
 
 # Codes of OpenSSL (x509_vfy.h) and of Windows (winerror.h), which come with and without a sign.
@@ -258,7 +284,7 @@ VERIFY_CODES = [
 def test_a_verify_code_means(code: int, reason: Reason, intercepted: bool) -> None:
     signed = code - (1 << 32) if code >> 31 else code
     for error in (not_verified(code), not_verified(signed), wrapped(not_verified(signed), ["group", "httpx"])):
-        assert classify(Phase.TLS, error, via_proxy=False).reason is reason
+        assert classify(Phase.TLS, error, Way.DIRECT).reason is reason
         assert unknown_root(error) == intercepted
 
 
@@ -277,7 +303,7 @@ def test_only_a_verification_tells_of_an_unknown_root() -> None:
     ],
 )
 def test_the_words_are_for_a_person(error: BaseException, message: str) -> None:
-    assert classify(Phase.PROXY, error, via_proxy=True).message == message
+    assert classify(Phase.PROXY, error, Way.TUNNEL).message == message
 
 
 # ---------------------------------------------------------------- what an answer means
@@ -286,9 +312,9 @@ PUBLISHED = {407, 408, 426, 451, 502, 511, 598, 599}
 ALL = range(100, 600)
 
 
-def reasons(target: Target, *, via_proxy: bool = False) -> dict[int, Reason]:
+def reasons(target: Target, *, way: Way = Way.DIRECT) -> dict[int, Reason]:
     """The statuses that are not usable, and why."""
-    verdicts = {status: judge(target, Answer(status), Signs(), via_proxy=via_proxy, forgeable=True) for status in ALL}
+    verdicts = {status: judge(target, Answer(status), Signs(), way, forgeable=True) for status in ALL}
     return {status: failure.reason for status, failure in verdicts.items() if failure}
 
 
@@ -302,17 +328,17 @@ def test_an_answer_is_judged_by_the_published_table() -> None:
 
 def test_behind_a_proxy_407_is_the_proxys() -> None:
     plain = reasons(Target("http://host.example/"))
-    assert reasons(Target("http://host.example/"), via_proxy=True) == {**plain, 407: Reason.PROXY_AUTH_REQUIRED}
+    assert reasons(Target("http://host.example/"), way=Way.RELAY) == {**plain, 407: Reason.PROXY_AUTH_REQUIRED}
 
 
-@given(st.frozensets(st.integers(100, 599), min_size=1), st.booleans())
-def test_an_endpoint_may_name_the_statuses_that_count(accept: frozenset[int], via_proxy: bool) -> None:
-    found = reasons(Target("http://host.example/", accept=accept), via_proxy=via_proxy)
+@given(st.frozensets(st.integers(100, 599), min_size=1), st.sampled_from(Way))
+def test_an_endpoint_may_name_the_statuses_that_count(accept: frozenset[int], way: Way) -> None:
+    found = reasons(Target("http://host.example/", accept=accept), way=way)
     assert found.keys() == set(ALL) - accept
 
 
 def test_a_refused_status_keeps_its_cause_where_the_endpoint_names_its_own() -> None:
-    found = reasons(Target("http://host.example/", accept=frozenset({200})), via_proxy=True)
+    found = reasons(Target("http://host.example/", accept=frozenset({200})), way=Way.RELAY)
     assert (found[407], found[451], found[511], found[404]) == (
         Reason.PROXY_AUTH_REQUIRED,
         Reason.HTTP_BLOCKED,
@@ -329,8 +355,6 @@ def test_a_refused_status_keeps_its_cause_where_the_endpoint_names_its_own() -> 
     ],
 )
 def test_a_verdict_says_what_came_and_what_was_wanted(accept: Any, status: int, message: str) -> None:
-    failure = judge(
-        Target("https://host.example/", accept=accept), Answer(status), Signs(), via_proxy=False, forgeable=True
-    )
+    failure = judge(Target("https://host.example/", accept=accept), Answer(status), Signs(), Way.DIRECT, forgeable=True)
     assert failure
     assert (failure.phase, failure.message) == (Phase.PROCESSING, message)

@@ -180,15 +180,19 @@ VIA_A, VIA_B = key("a.example", "corporate"), key("b.example", "corporate")
         ([result(A, Reason.CONNECT_TIMEOUT), result(B, Reason.DNS_TIMEOUT)], {"dns": True, "direct": True}),
         ([result(A, Reason.CONNECT_TIMEOUT), result(B, Reason.TLS_TIMEOUT)], {"dns": True, "direct": True}),
         ([result(A, Reason.CONNECT_TIMEOUT)], {"dns": True, "direct": True}),
-        ([result(VIA_A, Reason.PROXY_UNREACHABLE)], {"proxy:corporate": False}),
+        ([result(VIA_A, Reason.PROXY_UNREACHABLE)], {"dns": True, "proxy:corporate": False}),
         (
             [result(VIA_A, Reason.PROXY_AUTH_REQUIRED), result(VIA_B, Reason.PROXY_UNREACHABLE)],
-            {"proxy:corporate": False},
+            {"dns": True, "proxy:corporate": False},
         ),
-        ([result(VIA_A, Reason.PROXY_UNREACHABLE), result(VIA_B)], {"proxy:corporate": True}),
-        ([result(VIA_A, Reason.PROXY_DENIED)], {"proxy:corporate": True}),
-        ([result(VIA_A, Reason.PROXY_ERROR)], {"proxy:corporate": True}),
-        ([result(VIA_A, Reason.HTTP_STATUS)], {"proxy:corporate": True}),
+        ([result(VIA_A, Reason.PROXY_UNREACHABLE), result(VIA_B)], {"dns": True, "proxy:corporate": True}),
+        ([result(VIA_A, Reason.PROXY_DENIED)], {"dns": True, "proxy:corporate": True}),
+        ([result(VIA_A, Reason.PROXY_ERROR)], {"dns": True, "proxy:corporate": True}),
+        ([result(VIA_A, Reason.HTTP_STATUS)], {"dns": True, "proxy:corporate": True}),
+        (
+            [result(VIA_A, Reason.DNS_TIMEOUT), result(VIA_B, Reason.DNS_ERROR)],
+            {"dns": False, "proxy:corporate": True},
+        ),
     ],
 )
 def test_a_path_is_down_when_all_that_used_it_points_at_it(results: list[Result], expected: dict[str, bool]) -> None:
@@ -223,6 +227,10 @@ def test_a_path_that_carried_anything_is_up(drawn: Drawn) -> None:
     for seen in results.values():
         if seen.up:
             assert all(found[path] for path in ([seen.key.path] if seen.key.proxy else ["dns", "direct"]))
+
+
+def test_a_target_that_is_an_address_says_nothing_of_the_names() -> None:
+    assert paths([result(key("192.0.2.1"))]) == {"direct": True}
 
 
 @given(plans_with_results(), st.sampled_from(["dns", "direct"]))

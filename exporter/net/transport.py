@@ -24,6 +24,7 @@ from exporter.net.trail import Trail
 
 Headers = Sequence[tuple[bytes, bytes]]
 
+_BEGINNING: Final = b"HTTP/"
 PAGE: Final = 4096  # bytes of a page that are kept
 _DRAINED: Final = 64 * 1024  # bytes of a page that are read for the sake of the connection, at most
 _PAGE_TIME: Final = 1.0  # seconds that a page may take; its status is known already
@@ -61,7 +62,7 @@ class Transport(httpx.AsyncBaseTransport):
         else:
             stream = await self._open(url.origin)
             self._trail.enter(Phase.PROCESSING)
-            connection = httpcore.AsyncHTTP11Connection(url.origin, stream)
+            connection = httpcore.AsyncHTTP11Connection(url.origin, _Spoken(stream))
             response = await connection.handle_async_request(
                 httpcore.Request(request.method, url, headers=request.headers.raw)
             )
@@ -170,10 +171,35 @@ class Transport(httpx.AsyncBaseTransport):
             secure = TlsStream(stream, self._route.context, _name(origin))
             await secure.handshake()
             stream = secure
-        return httpcore.AsyncHTTP11Connection(origin, stream)
+        return httpcore.AsyncHTTP11Connection(origin, _Spoken(stream))
 
     def _remember(self, answer: Answer) -> None:
         self._trail.evidence["dialogue"] = (*self._trail.evidence.get("dialogue", ()), answer)
+
+
+class _Spoken(httpcore.AsyncNetworkStream):
+    """A stream whose first bytes must be those of an HTTP answer: the parser would wait for the end of any line."""
+
+    def __init__(self, below: httpcore.AsyncNetworkStream) -> None:
+        self._below = below
+        self._first = b""
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        """What has arrived. Raises httpcore.RemoteProtocolError when it begins otherwise."""
+        data = await self._below.read(max_bytes, timeout)
+        if len(self._first) < len(_BEGINNING):
+            self._first = (self._first + data)[: len(_BEGINNING)]
+            if not _BEGINNING.startswith(self._first):
+                raise httpcore.RemoteProtocolError(f"the answer is not HTTP: it begins with {self._first!r}")
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Send all of it."""
+        await self._below.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """Close the stream below."""
+        await self._below.aclose()
 
 
 class _Body(httpx.AsyncByteStream):

@@ -60,6 +60,6 @@ async def _attempt(key: CheckKey, network: Network, timeout: float) -> Result:  
         with anyio.fail_after(timeout):
             failure = await PROBES[key.target.scheme](key.target, route, network.signs, trail)
     except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
-        failure = classify(trail.phase, error, via_proxy=route.proxy is not None)
+        failure = classify(trail.phase, error, http.way_of(key.target, route))
     trail.stop()
     return Result(key, started, trail.laps, Evidence(**trail.evidence), failure)

@@ -10,7 +10,7 @@ import anyio
 import httpx
 
 from exporter import __version__
-from exporter.failure import Signs, judge
+from exporter.failure import Signs, Way, judge
 from exporter.model import Answer, Failure, Root, Target
 from exporter.net import Route, Trail, Transport
 
@@ -27,10 +27,15 @@ async def probe(target: Target, route: Route, signs: Signs, trail: Trail) -> Fai
         client.stream(target.method, target.url) as response,
     ):
         answer = trail.evidence["answer"] = await _with_page(trail.evidence["answer"], response)
-        plain = target.scheme == "http"
-        return judge(
-            target, answer, signs, via_proxy=plain and route.proxy is not None, forgeable=plain or _inspected(trail)
-        )
+        forgeable = target.scheme == "http" or _inspected(trail)
+        return judge(target, answer, signs, way_of(target, route), forgeable=forgeable)
+
+
+def way_of(target: Target, route: Route) -> Way:
+    """Who is at the other end when a target is asked along a route."""
+    if route.proxy is None:
+        return Way.DIRECT
+    return Way.RELAY if target.scheme == "http" else Way.TUNNEL
 
 
 async def _with_page(answer: Answer, response: httpx.Response) -> Answer:
