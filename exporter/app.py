@@ -22,7 +22,7 @@ from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
 from exporter.journal import Journal
 from exporter.metrics import Events, ReloadStatus, TrustAnchors, registry_for
-from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Snapshot
+from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Site, Snapshot
 from exporter.narrow import UNUSABLE, Narrowing
 from exporter.net import trusted_roots, verifying
 from exporter.plan import plan
@@ -65,6 +65,16 @@ def documented(source: Source, *, whole: bool) -> tuple[Requirement, ...]:
     catalogue, settings, groups = _read(source)
     site = everything(catalogue, settings.site) if whole else settings.site
     return requirements(catalogue, groups, source.narrowing.applied(site, catalogue, groups))
+
+
+def documented_anywhere(source: Source) -> tuple[tuple[Requirement, ...], Site]:
+    """What is documented for any site at all, and the site itself. Raises what `deploy` raises."""
+    catalogue, settings, groups = _read(source)
+    site = source.narrowing.applied(settings.site, catalogue, groups)
+    limiting = {parameter.name for parameter in catalogue.parameters.values() if parameter.values}
+    filling = {name: value for name, value in site.parameters.items() if name not in limiting}
+    anywhere = replace(everything(catalogue, site), features=(), parameters=filling)
+    return requirements(catalogue, groups, anywhere), site
 
 
 def _read(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...]]:

@@ -1,10 +1,12 @@
-"""The command line: `serve`, `check`, `validate`, `endpoints`."""
+"""The command line: `serve`, `check`, `validate`, `endpoints`, `explain`."""
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -17,9 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from exporter import __version__, report
 from exporter import serve as server
-from exporter.app import Source, check_once, deploy, documented
+from exporter.app import Source, check_once, deploy, documented, documented_anywhere
 from exporter.log import LogFormat, LogLevel, configure
-from exporter.narrow import UNUSABLE, Narrowing
+from exporter.narrow import UNUSABLE, Narrowing, NarrowingError
 
 DEFAULT_ADDRESS: Final = ":10965"
 NOT_READY: Final = 1
@@ -66,6 +68,9 @@ class EndpointsFormat(StrEnum):
 
 def main() -> None:
     """Run the command line; a person sees words, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a narrow code page, as on Windows, shall not stop a report
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except (*UNUSABLE, server.ListenError) as error:
@@ -170,7 +175,36 @@ def endpoints(
         case EndpointsFormat.JSON:
             typer.echo(report.endpoints_json(requirements))
         case EndpointsFormat.CSV:
-            typer.echo(report.endpoints_csv(requirements), nl=False)
+            typer.echo(report.endpoints_csv(requirements).encode(), nl=False)  # bytes: RFC 4180 has its own line ends
+
+
+@app.command()
+def explain(
+    word: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET-OR-ENDPOINT", help="A URL that is probed, an endpoint as documented, or a host."
+        ),
+    ],
+    config_file: ConfigFile = None,
+    feature: Features = None,
+    role: Roles = None,
+    cloud: Clouds = None,
+    log_level: Level = LogLevel.WARNING,
+    log_format: Form = LogFormat.LOGFMT,
+) -> None:
+    """Probe one target or endpoint now and show all that was seen. Exits with 1 if it is not usable."""
+    configure(log_level, log_format)
+    source = _source(config_file, feature, role, cloud)
+    deployment = deploy(source)
+    asked = report.asked(deployment.plan, word)
+    if asked is None:
+        raise NarrowingError(report.why_none(word, deployment.plan, *documented_anywhere(source)))
+    with _progress(len(asked.plan.checks)) as advance:
+        snapshot = anyio.run(check_once, replace(deployment, plan=asked.plan), advance)
+    report.print_asked(asked, snapshot, Console())
+    if not asked.usable(snapshot):
+        raise typer.Exit(NOT_READY)
 
 
 def _source(

@@ -85,13 +85,13 @@ WORDS: Final[Mapping[Reason, Words]] = MappingProxyType(
         ),
         Reason.PROXY_AUTH_REQUIRED: Words(
             "The proxy asks for credentials (407): it was given none, or does not accept those that it was given.",
-            "Set `username` and `password_file` of the proxy under `proxies` (they are sent by Basic authentication), "
-            "or let the role's server through without authentication. A site system itself signs in with its computer "
-            "account, unless it has a proxy server account: the proxy must let that one through as well.",
+            "Set `username` and `password_file` of the proxy under `proxies`, and `auth` where only one way to sign in will "
+            "do, or let the role's server through without authentication. A site system itself signs in with its "
+            "computer account, unless it has a proxy server account: the proxy must let that one through as well.",
             Who.PROXY,
         ),
         Reason.PROXY_DENIED: Words(
-            "The proxy refuses the tunnel (a status from 400 to 499): its rules do not allow this host and port.",
+            "The proxy refuses the request: its rules do not allow this host and port.",
             "Allow CONNECT to the host and port of the target in the proxy's rules, for the role's server, for the "
             "name or wildcard as documented.",
             Who.PROXY,

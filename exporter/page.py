@@ -87,7 +87,8 @@ def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
         "attempts": result.attempts,
         "address": result.evidence.address,
         "status": result.evidence.status,
-        "tls": tls and {
+        "tls": tls
+        and {
             "protocol": tls.protocol,
             "leads_to": tls.leads_to,
             "not_after": tls.not_after,

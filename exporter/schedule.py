@@ -93,6 +93,7 @@ async def probe_forever(
     place = offset(key, interval)
     begun = anyio.current_time()
     due = starts_at(next_slot(begun, place, interval), place, interval)
+    in_place = known  # the first round comes out of turn, and a slot that it runs into is not missed
     if not known:
         due = min(due, begun + share(key) * min(FIRST_ROUND, interval))
     while True:
@@ -102,7 +103,9 @@ async def probe_forever(
             observer.finished(await probe(key))
         following = next_slot(due, place, interval)
         upcoming = next_slot(max(anyio.current_time(), due), place, interval)
-        observer.missed(upcoming - following)
+        if in_place:
+            observer.missed(upcoming - following)
+        in_place = True
         due = starts_at(upcoming, place, interval)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, Protocol, cast
 
@@ -15,14 +16,16 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from exporter.metrics import probe_registry, render
-from exporter.model import Check, CheckKey, Latest, Result
+from exporter.model import Check, CheckKey, Latest, Result, Snapshot
 from exporter.narrow import UNUSABLE
 from exporter.page import landing, status
+from exporter.report import probes_text
 from exporter.requirements import canonical
 from exporter.state import Board
 
 # What Prometheus leaves between our answer and its own time-out; the ecosystem's black-box prober keeps as much.
 SCRAPE_MARGIN: Final = 0.5
+WIDTH: Final = 100  # characters of a line of text
 
 
 class Service(Protocol):
@@ -91,14 +94,28 @@ async def _status(request: Request) -> Response:
 
 async def _probe(request: Request) -> Response:
     service = _service(request)
+    plan = service.board.plan
     try:
         budget = _budget(request.headers)
+        debug = _debug(request.query_params)
         checks = service.board.find(canonical(request.query_params.get("target", "")))
     except ValueError as error:
         return PlainTextResponse(f"{error}\n", HTTPStatus.BAD_REQUEST)
     if not checks:
         return PlainTextResponse("no such target in the plan; /api/v1/status lists them all\n", HTTPStatus.NOT_FOUND)
-    return await _rendered(request, probe_registry(await _probe_all(service, checks, budget)))
+    results = await _probe_all(service, checks, budget)
+    registry = probe_registry(results, plan.requirements)
+    if not debug:
+        return await _rendered(request, registry)
+    latest = {check.key: found for check, found in results.items()}
+    seen = Snapshot(replace(plan, checks=checks), latest, (), {})
+    return PlainTextResponse(await anyio.to_thread.run_sync(_explained, seen, registry))
+
+
+def _explained(seen: Snapshot, registry: CollectorRegistry) -> str:
+    """What a person wants to see of a probe, and what a scrape would have."""
+    body, _ = render(registry, "", "")
+    return f"{probes_text(seen, WIDTH)}Metrics\n\n{body.decode()}"
 
 
 async def _rendered(request: Request, registry: CollectorRegistry) -> Response:
@@ -106,6 +123,14 @@ async def _rendered(request: Request, registry: CollectorRegistry) -> Response:
     accept, encoding = request.headers.get("accept", ""), request.headers.get("accept-encoding", "")
     body, headers = await anyio.to_thread.run_sync(render, registry, accept, encoding)
     return Response(body, headers=headers)
+
+
+def _debug(parameters: Mapping[str, str]) -> bool:
+    """Whether the whole probe is wanted as text, and not only its metrics."""
+    text = parameters.get("debug", "false")
+    if text not in {"true", "false"}:
+        raise ValueError(f"debug: expected true or false, found {text!r}")
+    return text == "true"
 
 
 def _budget(headers: Mapping[str, str]) -> float | None:

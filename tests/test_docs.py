@@ -119,9 +119,21 @@ def test_the_options_are_documented_with_their_defaults() -> None:
         (name, option): str(parameter.default or "")
         for name, found in GROUP.commands.items()
         for parameter in found.params
+        if parameter.param_type_name == "option"
         for option in parameter.opts
     }
     assert documented == existing | {("serve", "--web.listen-address"): DEFAULT_ADDRESS}
+
+
+def test_the_arguments_are_documented() -> None:
+    arguments = {
+        f"{name} {parameter.metavar}"
+        for name, found in GROUP.commands.items()
+        for parameter in found.params
+        if parameter.param_type_name == "argument"
+    }
+    assert arguments
+    assert arguments <= set(code(prose(README)))
 
 
 def test_the_options_beside_the_commands_own_are_documented() -> None:

@@ -44,7 +44,7 @@ _WORST_FIRST: Final = {False: 0, None: 1, True: 2}
 
 def print_check(snapshot: Snapshot, console: Console) -> None:
     """Features, the worst first; what is down, each target once; what is not probed, in sum; the verdict last."""
-    page = _Page(console)
+    page = Page(console)
     for cloud in sorted({feature.consumer.cloud for feature in snapshot.features}):
         page.line(cloud, "bold")
         page.table(_features(snapshot, cloud, page))
@@ -55,7 +55,7 @@ def print_check(snapshot: Snapshot, console: Console) -> None:
 
 def print_endpoints(requirements: Iterable[Requirement], console: Console) -> None:
     """By feature, and within it by who needs it: each endpoint, and what is probed for it or why nothing is."""
-    page = _Page(console)
+    page = Page(console)
     ordered = sorted(requirements, key=attrgetter("use"))
     for feature, needed in groupby(ordered, key=attrgetter("use.consumer.feature")):
         page.line(feature, "bold")
@@ -69,7 +69,7 @@ def print_endpoints(requirements: Iterable[Requirement], console: Console) -> No
             page.gap()
 
 
-class _Page:
+class Page:
     """A console that shows every text as it is: no markup, no emoji, nothing that the encoding lacks."""
 
     def __init__(self, console: Console) -> None:
@@ -102,7 +102,7 @@ class _Page:
 # ---------------------------------------------------------------- check
 
 
-def _features(snapshot: Snapshot, cloud: str, page: _Page) -> Table:
+def _features(snapshot: Snapshot, cloud: str, page: Page) -> Table:
     columns = occurring(snapshot)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("state", "feature", "role"):
@@ -125,7 +125,7 @@ def _worst_first(feature: FeatureReadiness) -> tuple[int, Consumer]:
     return _WORST_FIRST[feature.ready], feature.consumer
 
 
-def _print_down(snapshot: Snapshot, page: _Page) -> None:
+def _print_down(snapshot: Snapshot, page: Page) -> None:
     faults = down(snapshot)
     broken = [fault for fault in faults if fault.broken]
     covered = [fault for fault in faults if not fault.broken]
@@ -146,13 +146,13 @@ def _print_down(snapshot: Snapshot, page: _Page) -> None:
         page.gap()
 
 
-def _print_target(fault: Down, message: str, page: _Page) -> None:
+def _print_target(fault: Down, message: str, page: Page) -> None:
     page.line(f"{fault.key.target.url} ({fault.key.path}): {message}", indent=2)
     for who in needed_by((*fault.broken, *fault.covered)):
         page.line(f"for {who}", indent=6)
 
 
-def _print_unprobed(snapshot: Snapshot, page: _Page) -> None:
+def _print_unprobed(snapshot: Snapshot, page: Page) -> None:
     for why, patterns in unprobed(snapshot).items():
         page.line(f"Not probed: {why}, {plural(len(patterns), 'endpoint')}", _NO_VERDICT)
         page.words(UNPROBED[why])
