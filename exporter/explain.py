@@ -85,8 +85,8 @@ WORDS: Final[Mapping[Reason, Words]] = MappingProxyType(
         ),
         Reason.PROXY_AUTH_REQUIRED: Words(
             "The proxy asks for credentials (407): it was given none, or does not accept those that it was given.",
-            "Set `username` and `password_file` of the proxy under `proxies`, and `auth` where only one way to sign in will "
-            "do, or let the role's server through without authentication. A site system itself signs in with its "
+            "Set `username` and `password_file` of the proxy under `proxies`, and `auth` where just one way to sign in "
+            "will do, or let the role's server through without authentication. A site system itself signs in with its "
             "computer account, unless it has a proxy server account: the proxy must let that one through as well.",
             Who.PROXY,
         ),

@@ -51,7 +51,8 @@ def configure(level: LogLevel, form: LogFormat) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for chatty in ("httpx", "httpcore"):  # one line for each probe, and fields of requests
+    # one line for each probe, and fields of requests; of spnego tokens, which can be attacked offline
+    for chatty in ("httpx", "httpcore", "spnego"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[

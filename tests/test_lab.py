@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from tests.lab import EXTRA_HOSTS, Flaw, Lab, catalogue_hosts
+from tests.lab import BLOCK_PAGE_HOST, EXTRA_HOSTS, PROXY_HOST, Denial, Flaw, Lab, Port, catalogue_hosts
 from tests.lab.network import Network
+from tests.lab.scripts import HOLD, READ, READ_HEAD, RESET, Step, drip, send, tls
 
 pytestmark = pytest.mark.lab
 
 HOST = "portal.corp.example"
 OTHER = "sup1.corp.example"
 SIX = "six.corp.example"
+DUAL = "dual.corp.example"
 ROOT = Path(__file__).parents[1]
 
 # What a client sees of one attempt to connect: "connected", "timeout", or the name of the error.
@@ -91,8 +95,8 @@ def test_hosts_have_addresses_of_their_own(lab: Lab) -> None:
 
 
 def test_a_host_can_have_ipv6_only_or_both(lab: Lab) -> None:
-    both = lab.run(["getent", "ahosts", "dual.corp.example"]).stdout
-    assert all(address in both for address in lab.addresses_of["dual.corp.example"])
+    both = lab.run(["getent", "ahosts", DUAL]).stdout
+    assert all(address in both for address in lab.addresses_of[DUAL])
     assert ":" in lab.address_of[SIX]
     assert lookup(lab, SIX) == [lab.address_of[SIX]]
     assert curl(lab, f"https://{SIX}/") == (0, "200")
@@ -154,6 +158,39 @@ def test_the_proxy_tells_what_it_did_and_for_whom(lab: Lab) -> None:
     assert eventually(lambda: told in [(seen.user, seen.method, seen.uri, seen.status) for seen in lab.proxy_log()])
 
 
+@pytest.mark.parametrize("denial", Denial)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_proxy_denies_in_the_way_that_is_asked_for(lab: Lab, denial: Denial, scheme: str) -> None:
+    asked = (f"{scheme}://{HOST}/", "--proxy", lab.proxy_url, "--include", "--suppress-connect-headers")
+    with lab.proxy_denies(HOST, denial):
+        done = lab.run(["curl", "--silent", "--verbose", *asked])
+        assert curl(lab, f"https://{OTHER}/", "--proxy", lab.proxy_url) == (0, "200")
+        assert curl(lab, f"{scheme}://{HOST}/") == (0, "200")
+    said = {
+        Denial.PAGE: "X-Squid-Error: ERR_ACCESS_DENIED",
+        Denial.CUSTOM_PAGE: "X-Squid-Error: ERR_CUSTOM",
+        Denial.REDIRECT: f"Location: http://{BLOCK_PAGE_HOST}/",
+        Denial.RESET: "Connection reset by peer",
+    }
+    assert said[denial] in done.stderr
+    assert curl(lab, f"{scheme}://{HOST}/", "--proxy", lab.proxy_url) == (0, "200")
+
+
+def test_the_inspecting_proxy_shows_certificates_of_its_own_authority(lab: Lab) -> None:
+    asked = (f"https://{HOST}/", "--proxy", lab.inspecting_proxy_url)
+    trusting = (*asked, "--cacert", str(lab.inspection_ca_file))
+    chain = lab.run(["curl", "--silent", "--output", "/dev/null", "--write-out", "%{certs}", *trusting]).stdout
+    assert curl(lab, *asked) == (60, "000")
+    assert curl(lab, *trusting) == (0, "200")
+    assert "Issuer:CN = Laboratory Inspection CA" in chain
+
+
+def test_the_inspecting_proxy_can_want_its_password(lab: Lab) -> None:
+    asked = (f"https://{HOST}/", "--proxy", lab.inspecting_auth_proxy_url, "--cacert", str(lab.inspection_ca_file))
+    assert curl(lab, *asked) == (56, "000")
+    assert curl(lab, *asked, "--proxy-user", ":".join(lab.proxy_credentials)) == (0, "200")
+
+
 # ---------------------------------------------------------------- faults
 
 
@@ -181,6 +218,19 @@ def test_prohibit_is_told_by_icmp(lab: Lab, host: str, seen: str) -> None:
     assert reach(lab, host) == "connected"
 
 
+def test_no_route_is_told_by_icmp(lab: Lab) -> None:
+    with lab.no_route(HOST):
+        assert reach(lab, HOST) == "ENETUNREACH"
+        assert reach(lab, OTHER) == "connected"
+    assert reach(lab, HOST) == "connected"
+
+
+def test_ipv6_can_be_dead_alone(lab: Lab) -> None:
+    with lab.drop_ipv6(DUAL):
+        seen = {":" in address: reach(lab, address) for address in lab.addresses_of[DUAL]}
+    assert seen == {False: "connected", True: "timeout"}
+
+
 def test_a_fault_can_hold_for_one_port(lab: Lab) -> None:
     with lab.drop(HOST, 443), lab.reset(HOST, 8531):
         seen = [reach(lab, HOST, port) for port in (80, 443, 8530, 8531)]
@@ -188,8 +238,8 @@ def test_a_fault_can_hold_for_one_port(lab: Lab) -> None:
 
 
 def test_a_fault_holds_for_every_address_of_a_host(lab: Lab) -> None:
-    with lab.reset("dual.corp.example"):
-        assert [reach(lab, address) for address in lab.addresses_of["dual.corp.example"]] == ["ECONNREFUSED"] * 2
+    with lab.reset(DUAL):
+        assert [reach(lab, address) for address in lab.addresses_of[DUAL]] == ["ECONNREFUSED"] * 2
 
 
 def test_the_proxy_can_fail_like_any_host(lab: Lab) -> None:
@@ -212,6 +262,16 @@ def test_servfail_is_a_temporary_failure_of_that_name_only(lab: Lab) -> None:
     assert reach(lab, "manage.microsoft.com") == "connected"
 
 
+@pytest.mark.parametrize(("fault", "seen"), [(Lab.dns_refused, "EAI_AGAIN"), (Lab.dns_without_address, "EAI_NODATA")])
+def test_a_name_can_be_answered_with_a_fault(
+    lab: Lab, fault: Callable[[Lab, str], AbstractContextManager[None]], seen: str
+) -> None:
+    with fault(lab, HOST):
+        assert reach(lab, HOST) == seen
+        assert reach(lab, OTHER) == "connected"
+    assert reach(lab, HOST) == "connected"
+
+
 def test_faults_of_names_can_overlap(lab: Lab) -> None:
     with lab.dns_missing(HOST), lab.dns_servfail(OTHER), lab.dns_missing(SIX):
         assert [reach(lab, host) for host in (HOST, OTHER, SIX)] == ["EAI_NONAME", "EAI_AGAIN", "EAI_NONAME"]
@@ -228,13 +288,15 @@ def test_the_proxy_sees_faults_of_names_within_two_seconds(lab: Lab) -> None:
     assert eventually(lambda: status() == 0, 2.5)
 
 
-def test_silent_dns_answers_nobody(lab: Lab) -> None:
-    with lab.dns_silent():
+@pytest.mark.parametrize("of", [None, HOST])
+def test_silent_dns_answers_nobody(lab: Lab, of: str | None) -> None:
+    with lab.dns_silent(of):
         asked = lab.popen(["getent", "ahosts", HOST], stdout=subprocess.DEVNULL)
         with pytest.raises(subprocess.TimeoutExpired):
             asked.wait(0.5)
         asked.kill()
         asked.wait()
+        assert of is None or reach(lab, OTHER) == "connected"
     assert reach(lab, HOST) == "connected"
 
 
@@ -242,9 +304,12 @@ def test_silent_dns_answers_nobody(lab: Lab) -> None:
     ("flaw", "words"),
     [
         (Flaw.EXPIRED, "certificate has expired"),
+        (Flaw.EXPIRED_INTERMEDIATE, "certificate has expired"),
+        (Flaw.NOT_YET_VALID, "certificate is not yet valid"),
         (Flaw.WRONG_NAME, "no alternative certificate subject name matches"),
         (Flaw.UNKNOWN_ROOT, "unable to get local issuer certificate"),
         (Flaw.SELF_SIGNED, "self-signed certificate"),
+        (Flaw.MISSING_INTERMEDIATE, "unable to get local issuer certificate"),
     ],
 )
 def test_a_flawed_certificate_has_that_flaw(lab: Lab, flaw: Flaw, words: str) -> None:
@@ -270,11 +335,105 @@ def test_a_snippet_that_nginx_does_not_take_changes_nothing(lab: Lab) -> None:
 
 
 def test_a_host_that_the_lab_does_not_have_is_an_error(lab: Lab) -> None:
-    faults = [lab.drop, lab.dns_missing, lab.dns_servfail]
+    faults: list[Callable[[str], AbstractContextManager[None]]] = [lab.drop, lab.dns_missing, lab.dns_servfail]
+    faults += [lab.proxy_denies, lambda host: lab.script(host, 80, [HOLD]), lambda host: lab.delay_data(host, 80, 1)]
     faults += [lambda host: lab.serve(host, "return 503;"), lambda host: lab.certificate(host, "expired")]
     for fault in faults:
         with pytest.raises(KeyError, match="unknown"), fault("unknown.corp.example"):
             pass
+
+
+ANSWER = send("HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize("host", [HOST, SIX])
+@pytest.mark.parametrize(
+    ("scheme", "script", "seen"),
+    [
+        ("http", [READ_HEAD, ANSWER], (0, "418")),
+        ("https", [tls(), READ_HEAD, ANSWER], (0, "418")),
+        ("https", [READ], (35, "000")),
+        ("https", [READ, RESET], (35, "000")),
+        ("https", [READ, HOLD], (28, "000")),
+        ("https", [tls(newest="TLSv1_1"), HOLD], (35, "000")),
+        ("https", [tls(newest="TLSv1_2", ciphers="kRSA"), HOLD], (35, "000")),
+        ("https", [tls(client_certificate=True), HOLD], (56, "000")),
+        ("https", [tls(), READ_HEAD], (52, "000")),
+        ("http", [READ_HEAD, RESET], (56, "000")),
+        ("http", [READ_HEAD, send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), drip("x", 0.01)], (0, "200")),
+    ],
+)
+def test_a_host_can_follow_a_script(
+    lab: Lab, host: str, scheme: str, script: list[Step], seen: tuple[int, str]
+) -> None:
+    port = {"http": 80, "https": 443}[scheme]
+    with lab.script(host, port, script):
+        assert curl(lab, f"{scheme}://{host}/", "--max-time", "1") == seen
+        assert curl(lab, f"{scheme}://{OTHER}/") == (0, "200")
+    assert curl(lab, f"{scheme}://{host}/") == (0, "200")
+
+
+def test_the_proxy_meets_a_script_as_well(lab: Lab) -> None:
+    with lab.script(HOST, 443, [tls(), READ_HEAD, ANSWER]):
+        assert curl(lab, f"https://{HOST}/", "--proxy", lab.proxy_url) == (0, "418")
+
+
+def test_the_port_of_a_proxy_can_follow_a_script(lab: Lab) -> None:
+    with lab.script(PROXY_HOST, Port.OPEN, [READ_HEAD, ANSWER]):
+        assert curl(lab, f"http://{HOST}/", "--proxy", lab.proxy_url) == (0, "418")
+    assert curl(lab, f"http://{HOST}/", "--proxy", lab.proxy_url) == (0, "200")
+
+
+# ---------------------------------------------------------------- delays
+
+
+def phases(lab: Lab, host: str, *options: str) -> dict[str, float]:
+    """Seconds that each phase took for curl; those of CONNECT are part of `tls`."""
+    done = lab.run(
+        ["curl", "--silent", "--output", "/dev/null", "--write-out", "\n%{json}", *options, f"https://{host}/"]
+    )
+    facts = json.loads(done.stdout.rpartition("\n")[2])
+    ends = ("namelookup", "connect", "appconnect", "starttransfer")
+    times = [0.0, *(facts[f"time_{end}"] for end in ends)]
+    names = ("resolve", "connect", "tls", "processing")
+    return {name: after - before for name, before, after in zip(names, times, times[1:], strict=False)}
+
+
+@pytest.mark.parametrize(
+    ("delay", "phase", "seconds"),
+    [
+        (lambda lab: lab.delay_names(HOST, 0.3), "resolve", 0.3),
+        (lambda lab: lab.delay_connect(HOST), "connect", 1.0),
+        (lambda lab: lab.delay_data(HOST, 443, 0.3), "tls", 0.3),
+        (lambda lab: lab.delay_answer(HOST, 0.3), "processing", 0.3),
+    ],
+)
+def test_each_phase_can_be_delayed_alone(
+    lab: Lab, delay: Callable[[Lab], AbstractContextManager[None]], phase: str, seconds: float
+) -> None:
+    with delay(lab):
+        slow, other = phases(lab, HOST), phases(lab, OTHER)
+    expected = dict.fromkeys(slow, 0.0) | {phase: seconds}
+    assert slow == pytest.approx(expected, abs=0.1)
+    assert other == pytest.approx(dict.fromkeys(other, 0.0), abs=0.1)
+    assert phases(lab, HOST) == pytest.approx(dict.fromkeys(slow, 0.0), abs=0.1)
+
+
+def test_every_connection_is_delayed_alike(lab: Lab) -> None:
+    with lab.delay_connect(SIX):
+        took = [phases(lab, SIX)["connect"] for _ in range(2)]
+    assert took == pytest.approx([1.0] * 2, abs=0.1)
+
+
+def test_a_host_of_ipv6_can_be_slow(lab: Lab) -> None:
+    with lab.delay_data(SIX, 443, 0.3):
+        assert phases(lab, SIX)["tls"] == pytest.approx(0.3, abs=0.1)
+
+
+def test_the_proxy_can_be_slow(lab: Lab) -> None:
+    with lab.delay_data(PROXY_HOST, Port.OPEN, 0.3):
+        assert phases(lab, HOST, "--proxy", lab.proxy_url)["tls"] == pytest.approx(0.3, abs=0.1)
+    assert phases(lab, HOST, "--proxy", lab.proxy_url)["tls"] < 0.1
 
 
 # ---------------------------------------------------------------- what was seen

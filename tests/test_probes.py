@@ -115,7 +115,7 @@ async def test_the_request_is_the_one_that_was_asked_for() -> None:
     line, *headers = heard[0].decode().split("\r\n")
     assert line == "HEAD /fwlink/?LinkID=619849 HTTP/1.1"
     assert f"Host: {HOST}:{server.port}" in headers
-    assert "Connection: close" in headers
+    assert any(header.startswith("User-Agent: configmgr-endpoint-exporter/") for header in headers)
 
 
 async def test_each_probe_has_a_connection_of_its_own() -> None:
@@ -401,6 +401,15 @@ async def test_no_socket_is_left_open(context: ssl.SSLContext) -> None:
         await probe("https://never.example/", proxy=Proxy("p", proxy.url()))
         with anyio.move_on_after(0.05):
             await probe(quiet.url())
+
+
+async def test_a_refused_sign_in_is_not_tried_again() -> None:
+    heard: list[bytes] = []
+    with serving(status(407, heard=heard)) as proxy:
+        account = Proxy("p", proxy.url(), "svc", "secret", auth=Auth.BASIC)
+        result = await probe("https://never.example/", proxy=account, probing=Probing(timeout=1.0, attempts=3))
+    assert reason_of(result) == Reason.PROXY_AUTH_REQUIRED
+    assert len(heard) == 1
 
 
 async def test_a_failed_attempt_is_tried_again() -> None:

@@ -13,7 +13,7 @@ import anyio
 
 from exporter.authentication import Account
 from exporter.failure import Signs, classify
-from exporter.model import CheckKey, Evidence, Failure, Probing, Proxy, Result, Target
+from exporter.model import CheckKey, Evidence, Failure, Probing, Proxy, Reason, Result, Target
 from exporter.net import Route, Trail
 from exporter.probes import http
 
@@ -42,11 +42,11 @@ PROBES: Final[Mapping[str, Probe]] = MappingProxyType({"http": http.probe, "http
 async def run_check(key: CheckKey, network: Network, probing: Probing) -> Result:
     """Probe until an attempt succeeds or all are used up; the result is the last attempt's.
 
-    Never raises, and outlives no attempt's time-out.
+    Never raises, and outlives no attempt's time-out. A refused sign-in is not tried again: it may lock the account.
     """
     attempts = 1
     result = await _attempt(key, network, probing.timeout)
-    while not result.up and attempts < probing.attempts:
+    while result.failure and result.failure.reason is not Reason.PROXY_AUTH_REQUIRED and attempts < probing.attempts:
         attempts += 1
         result = await _attempt(key, network, probing.timeout)
     return replace(result, attempts=attempts)

@@ -14,7 +14,8 @@ from exporter.failure import Signs, Way, judge
 from exporter.model import Answer, Failure, Root, Target
 from exporter.net import Route, Trail, Transport
 
-_HEADERS: Final = {"User-Agent": f"configmgr-endpoint-exporter/{__version__}", "Connection": "close"}
+# No `Connection: close`: a proxy would close between the steps of NTLM, which signs in the connection. We close it.
+_HEADERS: Final = {"User-Agent": f"configmgr-endpoint-exporter/{__version__}"}
 _PAGE: Final = 4096  # bytes of a page that tell whose it is
 _PAGE_TIME: Final = 0.5  # seconds that they may take; the head has decided most already
 

@@ -13,26 +13,47 @@ from .hosts import DUAL_STACK, EXTRA_HOSTS, IPV6_ONLY, addresses, catalogue_host
 from .names import Names
 from .network import NAME_SERVER, PROXY, Network, unavailable
 from .pki import Flaw, authority, flawed_leaf
-from .proxy import AUTH_PORT, PORT, CorporateProxy, Credentials, ProxyRequest
+from .proxy import BLOCK_PAGE_HOST, CorporateProxy, Credentials, Denial, Port, ProxyRequest
 from .proxy import HOST as PROXY_HOST
+from .scripts import READ_HEAD, Responder, Script, Step, relay, reply, send, sleep, tls
 from .web import Request, Web
 
 __all__ = [
+    "BLOCK_PAGE_HOST",
     "EXTRA_HOSTS",
     "PROXY_HOST",
     "Credentials",
+    "Denial",
     "Flaw",
     "Lab",
+    "Port",
     "ProxyRequest",
     "Request",
     "catalogue_hosts",
     "unavailable",
 ]
 
-_DROP: Final = ("DROP",)
-_RESET: Final = ("REJECT", "--reject-with", "tcp-reset")
-_PROHIBIT: Final = ("REJECT", "--reject-with", "icmp-admin-prohibited")
-_PROHIBIT_IPV6: Final = ("REJECT", "--reject-with", "icmp6-adm-prohibited")
+# What the firewall does with packets of TCP.
+_DROP: Final = ("--jump", "DROP")
+_RESET: Final = ("--jump", "REJECT", "--reject-with", "tcp-reset")
+_PROHIBIT: Final = ("--jump", "REJECT", "--reject-with", "icmp-admin-prohibited")
+_PROHIBIT_IPV6: Final = ("--jump", "REJECT", "--reject-with", "icmp6-adm-prohibited")
+_NO_ROUTE: Final = ("--jump", "REJECT", "--reject-with", "icmp-net-unreachable")
+_NO_ROUTE_IPV6: Final = ("--jump", "REJECT", "--reject-with", "icmp6-no-route")
+# The first SYN of each connection is lost, and the one that repeats it a second later is not.
+_DROP_FIRST_SYN: Final = (
+    *("--syn", "--match", "hashlimit", "--hashlimit-name", "syn", "--hashlimit-mode", "srcip,srcport,dstip,dstport"),
+    *("--hashlimit-upto", "1/minute", "--hashlimit-burst", "1", *_DROP),
+)
+
+_WEB_PORTS: Final[Mapping[int, Script]] = MappingProxyType(
+    {80: (READ_HEAD,), 443: (tls(), READ_HEAD), 8530: (READ_HEAD,), 8531: (tls(), READ_HEAD)}
+)  # what comes before the answer
+_ANSWER: Final = send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+_REFUSED: Final = 5  # a code of DNS answers
+_SERVFAIL: Final = 2
+_NO_ERROR: Final = 0
 
 
 class Lab:
@@ -45,10 +66,11 @@ class Lab:
         root = authority("Laboratory Root CA")
         self._issuer = authority("Laboratory Issuing CA", root)
         network.ca_file.write_bytes(root.pem)
-        self._proxy = CorporateProxy(network)
+        self._proxy = CorporateProxy(network, authority("Laboratory Inspection CA"))
         self._names = Names(network, self.addresses_of)
         self._web = Web(network, frozenset(hosts), self._issuer)
-        for part in (self._proxy, self._names, self._web):
+        self._responder = Responder(network)
+        for part in (self._proxy, self._names, self._web, self._responder):
             part.wait()
 
     @classmethod
@@ -100,12 +122,27 @@ class Lab:
     @property
     def proxy_url(self) -> str:
         """The proxy for everybody."""
-        return f"http://{PROXY_HOST}:{PORT}"
+        return _proxy_url(Port.OPEN)
 
     @property
     def auth_proxy_url(self) -> str:
         """The proxy for those who sign in with `proxy_credentials`."""
-        return f"http://{PROXY_HOST}:{AUTH_PORT}"
+        return _proxy_url(Port.AUTH)
+
+    @property
+    def inspecting_proxy_url(self) -> str:
+        """The proxy that inspects TLS: every certificate that it shows is by the authority in `inspection_ca_file`."""
+        return _proxy_url(Port.INSPECTING)
+
+    @property
+    def inspecting_auth_proxy_url(self) -> str:
+        """The same for those who sign in."""
+        return _proxy_url(Port.INSPECTING_AUTH)
+
+    @property
+    def inspection_ca_file(self) -> Path:
+        """The authority of the proxy that inspects, which nobody trusts by himself, as PEM."""
+        return self._proxy.inspection_ca_file
 
     @property
     def proxy_credentials(self) -> Credentials:
@@ -138,18 +175,27 @@ class Lab:
         """
         return self._firewall(host, port, _PROHIBIT, _PROHIBIT_IPV6)
 
+    def no_route(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
+        """Answer what is sent to the host with ICMP's "network unreachable": ENETUNREACH."""
+        return self._firewall(host, port, _NO_ROUTE, _NO_ROUTE_IPV6)
+
+    def drop_ipv6(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
+        """Take in silence what is sent to the host by IPv6, and let IPv4 through."""
+        return self._firewall(host, port, None, _DROP)
+
     @contextmanager
     def _firewall(
-        self, host: str, port: int | None, target: Sequence[str], target_ipv6: Sequence[str]
+        self, host: str, port: int | None, rule: Sequence[str] | None, rule_ipv6: Sequence[str] | None
     ) -> Iterator[None]:
         match = ("--protocol", "tcp") if port is None else ("--protocol", "tcp", "--dport", str(port))
         with ExitStack() as rules:
             for address in self.addresses_of[self._known(host)]:
-                jump = target_ipv6 if ":" in address else target
-                rules.enter_context(self._network.rule(address, *match, "--jump", *jump))
+                chosen = rule_ipv6 if ":" in address else rule
+                if chosen is not None:
+                    rules.enter_context(self._network.rule(address, *match, *chosen))
             yield
 
-    # ---------------------------------------------------------------- faults of the names (Squid: within two seconds)
+    # ---------------------------------------------------------------- faults of names (Squid sees them in two seconds)
 
     def dns_missing(self, host: str) -> AbstractContextManager[None]:
         """Take the host out of the DNS: NXDOMAIN, or no address where other hosts stand below its name (RFC 8020)."""
@@ -157,14 +203,34 @@ class Lab:
 
     def dns_servfail(self, host: str) -> AbstractContextManager[None]:
         """Answer every question for the host with SERVFAIL."""
-        return self._names.failing(self._known(host))
+        return self._answered(host, reply(_SERVFAIL))
+
+    def dns_refused(self, host: str) -> AbstractContextManager[None]:
+        """Answer every question for the host with REFUSED."""
+        return self._answered(host, reply(_REFUSED))
+
+    def dns_without_address(self, host: str) -> AbstractContextManager[None]:
+        """Have the host exist without an address (NODATA)."""
+        return self._answered(host, reply(_NO_ERROR))
 
     @contextmanager
-    def dns_silent(self) -> Iterator[None]:
-        """Take every question in silence."""
+    def dns_silent(self, host: str | None = None) -> Iterator[None]:
+        """Take every question in silence, or those for this host."""
+        if host is not None:
+            with self._answered(host):
+                yield
+            return
         with (
-            self._network.rule(NAME_SERVER, "--protocol", "udp", "--dport", "53", "--jump", *_DROP),
-            self._network.rule(NAME_SERVER, "--protocol", "tcp", "--dport", "53", "--jump", *_DROP),
+            self._network.rule(NAME_SERVER, "--protocol", "udp", "--dport", "53", *_DROP),
+            self._network.rule(NAME_SERVER, "--protocol", "tcp", "--dport", "53", *_DROP),
+        ):
+            yield
+
+    @contextmanager
+    def _answered(self, host: str, *steps: Step) -> Iterator[None]:
+        with (
+            self._responder.playing(steps, protocol="udp") as port,
+            self._names.elsewhere(self._known(host), port),
         ):
             yield
 
@@ -185,6 +251,57 @@ class Lab:
         """Have the host present this certificate: key, certificate and chain as PEM."""
         return self._web.presenting(self._known(host), pem)
 
+    @contextmanager
+    def script(self, host: str, port: int, script: Script) -> Iterator[None]:
+        """Have the host do this, step by step, for every connection to the port; `tls` presents its certificate.
+
+        The firewall of the host is not asked about these connections.
+        """
+        certificate = self._web.certificate_file(host)
+        with self._responder.playing(script, certificate=certificate) as played, ExitStack() as rules:
+            for address in self.addresses_of[self._known(host)]:
+                rules.enter_context(self._network.diverted(address, port, played))
+            yield
+
+    # ---------------------------------------------------------------- faults of the proxy
+
+    def proxy_denies(self, host: str, denial: Denial = Denial.PAGE) -> AbstractContextManager[None]:
+        """Have the proxy's rules forbid the host, at all its ports.
+
+        In the moment when the rules change, at the beginning and the end, the proxy refuses connections.
+        """
+        return self._proxy.denying(self._known(host), denial)
+
+    # ---------------------------------------------------------------- delays
+
+    def delay_names(self, host: str, seconds: float) -> AbstractContextManager[None]:
+        """Answer questions for the host's IPv4 addresses that much later; the proxy waits for a second at least."""
+        addresses = [address for address in self.addresses_of[self._known(host)] if ":" not in address]
+        return self._answered(host, sleep(seconds), reply(_NO_ERROR, *addresses))
+
+    def delay_connect(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
+        """Lose the first packet of every connection to the host: it opens a second later, when TCP repeats that."""
+        return self._firewall(host, port, _DROP_FIRST_SYN, _DROP_FIRST_SYN)
+
+    @contextmanager
+    def delay_data(self, host: str, port: int, seconds: float) -> Iterator[None]:
+        """Take connections to the port at once, but what is first sent on them that much later.
+
+        That delays the TLS handshake at a port for https, the answer at one for http, and CONNECT at the proxy's.
+        The servers see the connections come from another address.
+        """
+        address = self.addresses_of[self._known(host)][0]
+        with self.script(host, port, (sleep(seconds), relay(address, port))):
+            yield
+
+    @contextmanager
+    def delay_answer(self, host: str, seconds: float) -> Iterator[None]:
+        """Answer requests that much later."""
+        with ExitStack() as ports:
+            for port, before in _WEB_PORTS.items():
+                ports.enter_context(self.script(host, port, (*before, sleep(seconds), _ANSWER)))
+            yield
+
     def _known(self, host: str) -> str:
         if host not in self.addresses_of:
             raise KeyError(f"{host}: the laboratory has no such host")
@@ -203,3 +320,7 @@ class Lab:
     def proxy_log(self) -> list[ProxyRequest]:
         """The requests that the proxy has finished; a tunnel is one, and may show a moment after the client's end."""
         return self._proxy.requests()
+
+
+def _proxy_url(port: Port) -> str:
+    return f"http://{PROXY_HOST}:{port}"

@@ -16,4 +16,4 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
     sleep 0.02
 done
 [ ! -e "/run/netns/$namespace" ] || ip netns delete "$namespace"
-rm -rf "/etc/netns/$namespace" "$directory" /dev/shm/"$namespace"-*  # Squid's shared memory
+rm -rf "/etc/netns/$namespace" "$directory" /dev/shm/"$namespace"*  # Squid's shared memory

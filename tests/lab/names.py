@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
-from .network import FAILING_NAME_SERVER, NAME_SERVER, Network
+from .network import NAME_SERVER, RESPONDER, Network
 
 # Without an upstream server, what the two files do not hold does not exist (`local=/#/`).
 _CONFIG: Final = """\
@@ -36,43 +34,40 @@ class Names:
         self._hosts = network.directory / "hosts"
         self._servers = network.directory / "servers.conf"
         self._missing: set[str] = set()
-        self._failing: set[str] = set()
+        self._elsewhere: dict[str, int] = {}  # host -> the port at RESPONDER that answers for it
         self._write()
         config = network.directory / "dnsmasq.conf"
         config.write_text(_CONFIG.format(address=NAME_SERVER, hosts=self._hosts, servers=self._servers))
-        script = Path(__file__).with_name("servfail.py")
-        self._failing_server = network.serve("servfail", [sys.executable, "-I", "-S", script, FAILING_NAME_SERVER])
         self._server = network.serve("dnsmasq", ["dnsmasq", f"--conf-file={config}"])
 
     def wait(self) -> None:
         """Return when names are answered."""
         self._server.wait_until("answering", lambda: self._times_read() > 0)
-        self._failing_server.wait_until("answering", lambda: "ready" in self._failing_server.said())
 
     @contextmanager
     def missing(self, host: str) -> Iterator[None]:
         """Take the host out of the DNS."""
-        with self._among(self._missing, host):
-            yield
-
-    @contextmanager
-    def failing(self, host: str) -> Iterator[None]:
-        """Have every question for the host answered with SERVFAIL."""
-        with self._among(self._failing, host):
-            yield
-
-    @contextmanager
-    def _among(self, affected: set[str], host: str) -> Iterator[None]:
-        affected.add(host)
+        self._missing.add(host)
         self._reload()
         try:
             yield
         finally:
-            affected.remove(host)
+            self._missing.remove(host)
+            self._reload()
+
+    @contextmanager
+    def elsewhere(self, host: str, port: int) -> Iterator[None]:
+        """Have every question for the host answered by this port at RESPONDER."""
+        self._elsewhere[host] = port
+        self._reload()
+        try:
+            yield
+        finally:
+            del self._elsewhere[host]
             self._reload()
 
     def _write(self) -> None:
-        absent = self._missing | self._failing
+        absent = self._missing | self._elsewhere.keys()
         self._hosts.write_text(
             "".join(
                 f"{address} {host}\n"
@@ -82,13 +77,13 @@ class Names:
             )
         )
         # `server` speaks for all names below the host as well, so the known ones among them are taken out again.
-        failing = [f"server=/{host}/{FAILING_NAME_SERVER}\n" for host in self._failing]
+        forwarded = [f"server=/{host}/{RESPONDER[0]}#{port}\n" for host, port in self._elsewhere.items()]
         spared = [
             f"server=/{other}/\n"
-            for other in self._addresses_of.keys() - self._failing
-            if any(other.endswith(f".{host}") for host in self._failing)
+            for other in self._addresses_of.keys() - self._elsewhere.keys()
+            if any(other.endswith(f".{host}") for host in self._elsewhere)
         ]
-        self._servers.write_text("".join(failing + spared))
+        self._servers.write_text("".join(forwarded + spared))
 
     def _reload(self) -> None:
         read = self._times_read()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -21,9 +22,13 @@ NETWORKS: Final = ("198.18.0.0/15", "fd00:1ab::/64")
 CLIENT: Final = ("198.19.0.1", "fd00:1ab::1")
 NAME_SERVER: Final = "198.19.0.2"
 PROXY: Final = ("198.19.0.3", "fd00:1ab::3")
-FAILING_NAME_SERVER: Final = "198.19.0.4"
+RESPONDER: Final = ("198.19.0.4", "fd00:1ab::4")
 
-PROGRAMS: Final = ("curl", "dnsmasq", "ip", "ip6tables", "iptables", "nginx", "openssl", "squid", "unshare")
+PROGRAMS: Final = (
+    *("curl", "dnsmasq", "ip", "ip6tables", "iptables", "nginx", "openssl", "squid", "unshare"),
+    *("kadmin.local", "kinit", "krb5kdc", "ntlm_auth", "prometheus", "promtool"),
+)
+MODULES: Final = ("gssapi", "krb5")  # of the extra `negotiate`
 PATH: Final = os.pathsep.join((str(Path(sys.executable).parent), "/usr/sbin", "/usr/bin", "/sbin", "/bin"))
 
 # A client has another address than the hosts it speaks to (`src`). Without that, a reset or an ICMP error would go
@@ -33,6 +38,7 @@ link set lo up
 address add {CLIENT[0]}/32 dev lo
 address add {CLIENT[1]}/128 dev lo nodad
 address add {PROXY[1]}/128 dev lo nodad
+address add {RESPONDER[1]}/128 dev lo nodad
 route add local {NETWORKS[0]} dev lo src {CLIENT[0]}
 route add local {NETWORKS[1]} dev lo src {CLIENT[1]}
 """
@@ -53,12 +59,15 @@ def unavailable() -> str | None:
         return "the laboratory needs Linux"
     if os.geteuid() != 0:
         return "the laboratory needs root"
-    if missing := [program for program in PROGRAMS if shutil.which(program, path=PATH) is None]:
-        return f"the laboratory lacks {', '.join(missing)}: run tests/lab/install.sh"
+    missing = [program for program in PROGRAMS if shutil.which(program, path=PATH) is None]
+    missing += [f"Python's {module}" for module in MODULES if find_spec(module) is None]
+    if missing:
+        return f"the laboratory lacks {', '.join(missing)}: `make test` installs it"
     if not Path("/proc/net/if_inet6").exists():
         return "the laboratory needs IPv6, which this kernel has switched off"
-    if subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, check=False).returncode != 0:
-        return "the laboratory may not make a network namespace here"
+    firewall = ["unshare", "--net", "--mount", "iptables", "--table", "nat", "--list"]
+    if subprocess.run(firewall, capture_output=True, check=False).returncode != 0:
+        return "the laboratory may not make a network namespace with a firewall here"
     return None
 
 
@@ -184,10 +193,23 @@ class Network:
 
         On arrival, not on departure: a packet dropped in OUTPUT fails the sender's call at once, with EPERM.
         """
-        rule = ["INPUT", "--destination", address, *match_and_target]
-        command = "ip6tables" if ":" in address else "iptables"
-        self.run([command, "--wait", "--insert", *rule], check=True)
+        with self._rule("filter", "INPUT", address, match_and_target):
+            yield
+
+    @contextmanager
+    def diverted(self, address: str, port: int, to: int) -> Iterator[None]:
+        """Lead connections to this address and port to another port, at RESPONDER; not those that come from there."""
+        there = f"[{RESPONDER[1]}]:{to}" if ":" in address else f"{RESPONDER[0]}:{to}"
+        match = ("!", "--source", RESPONDER[":" in address], "--protocol", "tcp", "--dport", str(port))
+        with self._rule("nat", "OUTPUT", address, (*match, "--jump", "DNAT", "--to-destination", there)):
+            yield
+
+    @contextmanager
+    def _rule(self, table: str, chain: str, address: str, match_and_target: Sequence[str]) -> Iterator[None]:
+        command = ["ip6tables" if ":" in address else "iptables", "--wait", "--table", table]
+        rule = [chain, "--destination", address, *match_and_target]
+        self.run([*command, "--insert", *rule], check=True)
         try:
             yield
         finally:
-            self.run([command, "--wait", "--delete", *rule], check=True)
+            self.run([*command, "--delete", *rule], check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -17,15 +18,20 @@ Lifetime = tuple[int, int]  # first and last day, counted from now
 
 SOUND: Final[Lifetime] = (-1, 90)
 OVER: Final[Lifetime] = (-91, -1)
+TO_COME: Final[Lifetime] = (1, 90)
+LONG: Final[Lifetime] = (-365, 3650)
 
 
 class Flaw(StrEnum):
     """What can be wrong with a host's certificate, one thing at a time."""
 
     EXPIRED = "expired"
+    EXPIRED_INTERMEDIATE = "expired_intermediate"
+    NOT_YET_VALID = "not_yet_valid"
     WRONG_NAME = "wrong_name"
     UNKNOWN_ROOT = "unknown_root"
     SELF_SIGNED = "self_signed"
+    MISSING_INTERMEDIATE = "missing_intermediate"
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,13 @@ class Authority:
 
     @property
     def pem(self) -> bytes:
-        """Its certificate."""
+        """Its certificate, as PEM."""
         return self.certificate.public_bytes(Encoding.PEM)
+
+    @property
+    def secret(self) -> bytes:
+        """Its private key, as PEM."""
+        return _secret(self.key)
 
     @property
     def chain(self) -> bytes:
@@ -47,11 +58,11 @@ class Authority:
         return b"" if self.above is None else self.pem + self.above.chain
 
 
-def authority(name: str, above: Authority | None = None) -> Authority:
+def authority(name: str, above: Authority | None = None, lifetime: Lifetime = LONG) -> Authority:
     """Make an authority, a root unless another stands above it."""
     key = ec.generate_private_key(ec.SECP256R1())
     extensions = (x509.BasicConstraints(ca=True, path_length=None), _usage(of_authority=True))
-    return Authority(key, _certificate(name, key, above, (-365, 3650), extensions), above)
+    return Authority(key, _certificate(name, key, above, lifetime, extensions), above)
 
 
 def leaf(host: str, by: Authority | None, lifetime: Lifetime = SOUND) -> bytes:
@@ -64,21 +75,25 @@ def leaf(host: str, by: Authority | None, lifetime: Lifetime = SOUND) -> bytes:
         x509.SubjectAlternativeName([x509.DNSName(host)]),
     )
     certificate = _certificate(host, key, by, lifetime, extensions)
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return secret + certificate.public_bytes(Encoding.PEM) + (by.chain if by else b"")
+    return _secret(key) + certificate.public_bytes(Encoding.PEM) + (by.chain if by else b"")
 
 
 def flawed_leaf(host: str, by: Authority, flaw: Flaw) -> bytes:
     """Make a certificate for `host` that is wrong in this one way: key, certificate and chain as PEM."""
-    match flaw:
-        case Flaw.EXPIRED:
-            return leaf(host, by, OVER)
-        case Flaw.WRONG_NAME:
-            return leaf("another.host.example", by)
-        case Flaw.UNKNOWN_ROOT:
-            return leaf(host, authority("Unknown Issuing CA", authority("Unknown Root CA")))
-        case Flaw.SELF_SIGNED:
-            return leaf(host, None)
+    make: Mapping[Flaw, Callable[[], bytes]] = {
+        Flaw.EXPIRED: lambda: leaf(host, by, OVER),
+        Flaw.EXPIRED_INTERMEDIATE: lambda: leaf(host, authority("Expired Issuing CA", by.above, OVER)),
+        Flaw.NOT_YET_VALID: lambda: leaf(host, by, TO_COME),
+        Flaw.WRONG_NAME: lambda: leaf("another.host.example", by),
+        Flaw.UNKNOWN_ROOT: lambda: leaf(host, authority("Unknown Issuing CA", authority("Unknown Root CA"))),
+        Flaw.SELF_SIGNED: lambda: leaf(host, None),
+        Flaw.MISSING_INTERMEDIATE: lambda: leaf(host, by).removesuffix(by.chain),
+    }
+    return make[flaw]()
+
+
+def _secret(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _certificate(

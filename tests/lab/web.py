@@ -88,7 +88,7 @@ class Web:
         self._snippets: Mapping[str, str] = {}
         self._certificates.mkdir()
         for host in hosts:
-            self._certificate(host).write_bytes(leaf(host, issuer))
+            self.certificate_file(host).write_bytes(leaf(host, issuer))
         (network.directory / "nginx.conf").write_text(_MAIN)
         self._write()
         self._server = network.serve("nginx", self._nginx())
@@ -110,7 +110,7 @@ class Web:
     @contextmanager
     def presenting(self, host: str, pem: bytes) -> Iterator[None]:
         """Have the host present another certificate: key, certificate and chain as PEM."""
-        before = self._certificate(host).read_bytes()
+        before = self.certificate_file(host).read_bytes()
         self._present(host, pem)
         try:
             yield
@@ -129,13 +129,14 @@ class Web:
         self._fence()
         self._cleared_at = self._access_log.stat().st_size
 
-    def _certificate(self, host: str) -> Path:
+    def certificate_file(self, host: str) -> Path:
+        """The host's key, certificate and chain as PEM."""
         return self._certificates / f"{host}.pem"
 
     def _present(self, host: str, pem: bytes) -> None:
         new = self._certificates / "new"
         new.write_bytes(pem)
-        new.replace(self._certificate(host))
+        new.replace(self.certificate_file(host))
 
     def _nginx(self, *options: str) -> list[str]:
         return ["nginx", "-e", "stderr", "-p", f"{self._network.directory}/", "-c", "nginx.conf", *options]

@@ -1,0 +1,138 @@
+"""Time is measured where it passes: each phase against an injected delay, and nobody against another's."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from exporter.model import Phase
+from tests.lab import PROXY_HOST, Lab
+from tests.lab.scripts import HOLD, READ_HEAD
+from tests.running import Exporter, command, eventually, running
+
+pytestmark = pytest.mark.lab
+
+HOST = "portal.corp.example"
+SILENT = "sup1.corp.example"
+NAMELESS = "sup0.corp.example"
+PORTAL = """
+probe: {{timeout: 3s, attempts: 1}}
+site: {{features: [portal], roles: [client]}}
+proxies: {{corporate: {{url: "{proxy}"}}}}
+via: {via}
+groups:
+  - feature: portal
+    endpoints: [{{pattern: "https://portal.corp.example/"}}]
+"""
+
+
+def phases(lab: Lab, directory: Path, via: str) -> tuple[dict[str, float], str | None]:
+    """Seconds of each phase of one probe, and the reason if it failed."""
+    config = directory / "exporter.yaml"
+    config.write_text(PORTAL.format(proxy=lab.proxy_url, via=via))
+    done = command(lab, "check", "--format", "json", "--config.file", config)
+    ((endpoint,),) = (feature["endpoints"] for feature in json.loads(done.stdout)["features"])
+    (target,) = endpoint["targets"]
+    found: dict[str, float] = target["phases"]
+    return found, target["reason"]
+
+
+Delay = Callable[[Lab], AbstractContextManager[None]]
+
+
+@pytest.mark.parametrize(
+    ("delay", "via", "phase", "seconds"),
+    [
+        (lambda lab: lab.delay_names(HOST, 0.4), "{}", Phase.RESOLVE, 0.4),
+        (lambda lab: lab.delay_connect(HOST), "{}", Phase.CONNECT, 1.0),
+        (lambda lab: lab.delay_data(HOST, 443, 0.4), "{}", Phase.TLS, 0.4),
+        (lambda lab: lab.delay_answer(HOST, 0.4), "{}", Phase.PROCESSING, 0.4),
+        (lambda lab: lab.delay_data(PROXY_HOST, 3128, 0.4), "{client: corporate}", Phase.PROXY, 0.4),
+    ],
+)
+def test_a_delay_is_measured_in_the_phase_where_it_happened(
+    lab: Lab, tmp_path: Path, delay: Delay, via: str, phase: Phase, seconds: float
+) -> None:
+    with delay(lab):
+        found, reason = phases(lab, tmp_path, via)
+    assert reason is None
+    assert found.pop(phase) == pytest.approx(seconds, abs=0.1)
+    assert sum(found.values()) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("delay", "phase"),
+    [
+        (lambda lab: lab.dns_silent(HOST), Phase.RESOLVE),
+        (lambda lab: lab.drop(HOST), Phase.CONNECT),
+        (lambda lab: lab.delay_data(HOST, 443, 9.0), Phase.TLS),
+        (lambda lab: lab.delay_answer(HOST, 9.0), Phase.PROCESSING),
+    ],
+)
+def test_time_up_to_the_failure_belongs_to_the_phase_that_failed(
+    lab: Lab, tmp_path: Path, delay: Delay, phase: Phase
+) -> None:
+    with delay(lab):
+        found, reason = phases(lab, tmp_path, "{}")
+    assert reason
+    assert list(found)[-1] == phase
+    assert sum(found.values()) == pytest.approx(3.0, abs=0.1)
+    assert found[phase] == pytest.approx(3.0, abs=0.2)
+
+
+# ---------------------------------------------------------------- isolation
+
+OTHERS = """
+probe: {{interval: 4s, timeout: 2s, attempts: 1}}
+site:
+  features: [tenant-attach, updates-and-servicing, certificate-revocation{hanging}]
+  roles: [service-connection-point]
+groups:
+  - feature: hanging
+    endpoints:
+{endpoints}
+"""
+HANGING = [f"http://n{number}.{NAMELESS}/" for number in range(200)] + [f"http://{SILENT}/{n}" for n in range(200)]
+ROUNDS = 5
+Phases = dict[frozenset[tuple[str, str]], float]
+
+
+def medians(exporter: Exporter) -> Phases:
+    """The median of each phase of each of the others over some rounds, in seconds."""
+    eventually("first results", exporter.ready, within=20)
+    seen: dict[frozenset[tuple[str, str]], list[float]] = {}
+    for _ in range(ROUNDS):
+        time.sleep(4.0)  # a round; asking meanwhile would cost what is to be measured
+        for labels, value in exporter.values("configmgr_endpoint_phase_duration_seconds").items():
+            if ("feature", "hanging") not in labels:
+                seen.setdefault(labels, []).append(value)
+    return {labels: statistics.median(values) for labels, values in seen.items()}
+
+
+def test_hundreds_that_hang_delay_nobody(lab: Lab, tmp_path: Path) -> None:
+    endpoints = "\n".join(f'      - pattern: "{url}"' for url in HANGING)
+    config = tmp_path / "exporter.yaml"
+    config.write_text(OTHERS.format(hanging="", endpoints=endpoints))
+    with running(lab, tmp_path, "--config.file", config) as exporter:
+        alone = medians(exporter)
+    config.write_text(OTHERS.format(hanging=", hanging", endpoints=endpoints))
+    with (
+        lab.dns_silent(NAMELESS),
+        lab.script(SILENT, 80, (READ_HEAD, HOLD)),
+        running(lab, tmp_path, "--config.file", config) as exporter,
+    ):
+        beside = medians(exporter)
+        down = exporter.values("configmgr_endpoint_up", feature="hanging")
+        missed = sum(exporter.values("configmgr_exporter_missed_slots_total").values())
+    assert len(down) == len(HANGING)
+    assert set(down.values()) == {0.0}
+    assert alone.keys() == beside.keys()
+    slower = sorted(beside[labels] - alone[labels] for labels in alone)
+    assert slower[len(slower) * 95 // 100] < 0.02
+    assert missed == 0
