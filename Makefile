@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check truth format bench clean
+.PHONY: help run test check truth fuzz format bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -29,6 +29,9 @@ check: $(VENV)/developer ## Format, lint, types, import direction
 format: $(VENV)/developer ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+fuzz: $(VENV)/developer ## Feed 100,000 broken answers, certificates and configurations to what reads them
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(VENV)/laboratory ## Measure: CPU per probe, milliseconds per scrape
 	$(BIN)/python -m tests.bench $(ARGS)

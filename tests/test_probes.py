@@ -105,6 +105,11 @@ async def test_a_redirect_is_an_answer_and_not_followed() -> None:
     assert len(heard) == 1
 
 
+async def test_a_location_that_nobody_can_read_is_an_answer_all_the_same() -> None:
+    with serving(answer("HTTP/1.1 302 Found\nLocation: http://[::1\nContent-Length: 0\n\n")) as server:
+        assert (await probe(server.url())).up
+
+
 # ---------------------------------------------------------------- what is sent
 
 
@@ -345,6 +350,35 @@ async def test_a_proxy_is_given_the_credentials_and_nothing_else_is(url: str) ->
         result = await probe(url, proxy=Proxy("p", proxy.url(), "svc", "gehéim", auth=Auth.BASIC))
     assert reason_of(result) == Reason.PROXY_AUTH_REQUIRED
     assert b"Proxy-Authorization: Basic c3ZjOmdlaMOpaW0=\r\n" in heard[0]
+
+
+async def test_a_proxy_may_be_spoken_to_by_tls(authority: trustme.CA, context: ssl.SSLContext) -> None:
+    with (
+        serving(status(200), tls=certified(authority, "localhost")) as server,
+        serving(connect_proxy(), tls=certified(authority, "localhost")) as proxy,
+    ):
+        url = server.url("https", host="localhost")
+        result = await probe(url, context, proxy=Proxy("p", proxy.url("https", host="localhost")))
+    assert result.up
+    assert list(result.phases) == list(Phase)
+
+
+async def test_a_proxy_whose_certificate_does_not_verify_is_a_proxy_error(context: ssl.SSLContext) -> None:
+    with serving(connect_proxy(), tls=certified(trustme.CA(), "localhost")) as proxy:
+        result = await probe("https://never.example/", context, proxy=Proxy("p", proxy.url("https", host="localhost")))
+    assert reason_of(result) == Reason.PROXY_ERROR
+    assert result.failure
+    assert result.failure.phase == Phase.PROXY
+
+
+async def test_what_the_proxy_refused_with_is_kept() -> None:
+    page = "<html>The category is blocked</html>"
+    said = f"HTTP/1.1 403 No\nVia: 1.1 proxy\nX-Squid-Error: ERR_ACCESS_DENIED 0\nContent-Length: {len(page)}\n\n{page}"
+    with serving(connect_proxy(said)) as proxy:
+        result = await probe("https://never.example/", proxy=Proxy("p", proxy.url()))
+    (answer,) = result.evidence.dialogue
+    assert (answer.status, answer.body) == (403, page)
+    assert answer.values("x-squid-error") == ("ERR_ACCESS_DENIED 0",)
 
 
 async def test_the_origin_never_sees_the_proxys_password(authority: trustme.CA, context: ssl.SSLContext) -> None:

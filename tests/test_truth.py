@@ -55,7 +55,7 @@ def test_faults_do_not_meet() -> None:
 
 
 def test_the_readme_shows_the_matrix() -> None:
-    right = [Cell(fault, way, fault.expected[way], "", None, Seen(0, 200, 0)) for fault in FAULTS for way in Way]
+    right = [Cell(fault, way, fault.expected[way], "", True, Seen(0, 200, 0)) for fault in FAULTS for way in Way]
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     assert markdown(right).strip() in readme
     assert f"{len(right)}\nverdicts" in readme

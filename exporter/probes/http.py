@@ -15,18 +15,19 @@ from exporter.model import Answer, Failure, Root, Target
 from exporter.net import Route, Trail, Transport
 
 # No `Connection: close`: a proxy would close between the steps of NTLM, which signs in the connection. We close it.
-_HEADERS: Final = {"User-Agent": f"configmgr-endpoint-exporter/{__version__}"}
+_HEADERS: Final = {"Accept": "*/*", "User-Agent": f"configmgr-endpoint-exporter/{__version__}"}
 _PAGE: Final = 4096  # bytes of a page that tell whose it is
 _PAGE_TIME: Final = 0.5  # seconds that they may take; the head has decided most already
 
 
 async def probe(target: Target, route: Route, signs: Signs, trail: Trail) -> Failure | None:
-    """One request on a connection of its own. The head of the answer decides; of the body only a page's beginning."""
-    transport = Transport(route, trail)
-    async with (
-        httpx.AsyncClient(transport=transport, trust_env=False, headers=_HEADERS) as client,
-        client.stream(target.method, target.url) as response,
-    ):
+    """One request on a connection of its own. The head of the answer decides; of the body only a page's beginning.
+
+    httpx's client stays out of it: it takes every answer for its own business, and raises for a Location that it cannot
+    read, though nobody wants to go there.
+    """
+    async with Transport(route, trail) as transport:
+        response = await transport.handle_async_request(httpx.Request(target.method, target.url, headers=_HEADERS))
         answer = trail.evidence["answer"] = await _with_page(trail.evidence["answer"], response)
         forgeable = target.scheme == "http" or _inspected(trail)
         return judge(target, answer, signs, way_of(target, route), forgeable=forgeable)

@@ -1,0 +1,201 @@
+"""Feed what strangers may send to the code that reads it: answers, the proxy's dialogue, certificates, configurations.
+
+Run by `make fuzz`. Inputs are mutations of real ones, from a seed, so that a run can be repeated; each must end in one
+of our own results, never in an exception that is not ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import ssl
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anyio
+import httpcore
+import httpx
+import trustme
+
+from exporter import catalogue, config
+from exporter.certificates import facts
+from exporter.failure import PeerClosed, Signs, Way, classify, judge
+from exporter.fingerprints import load_fingerprints
+from exporter.model import Auth, Phase, Proxy, Reason, Target
+from exporter.net import Route, Trail, Transport
+from exporter.reading.documents import DocumentError
+
+ROOT: Final = Path(__file__).parents[1]
+PAGES: Final = [path.read_bytes() for path in sorted((ROOT / "tests/data/truth").glob("*/*.http"))]
+ANSWERS: Final = [
+    *PAGES,
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 103 Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    (
+        b'HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate, NTLM\r\nProxy-Authenticate: Basic realm="a, b"\r\n'
+        b"Content-Length: 5\r\n\r\npage!HTTP/1.1 200 Connection established\r\n\r\n"
+    ),
+    (
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Type: text/html\r\n\r\n"
+        b"<meta http-equiv=refresh content='0;url=//x'>"
+    ),
+]
+TOKENS: Final = [
+    b"\x00",
+    b"\t",
+    b"\r\n",
+    b"HTTP/1.1 ",
+    b": ",
+    b"\xff",
+    b"407",
+    b'"',
+    b"{",
+    b"- ",
+    b"&a ",
+    b"*a",
+    b"9" * 40,
+]
+
+
+def mutated(chance: random.Random, seeds: list[bytes]) -> bytes:
+    """A seed with some of its bytes changed, dropped, doubled, or swapped for a part of another."""
+    data = bytearray(chance.choice(seeds))
+    for _ in range(chance.randint(0, 6)):
+        at = chance.randint(0, len(data))
+        match chance.randrange(5):
+            case 0:
+                data[at : at + 1] = chance.randbytes(1)
+            case 1:
+                del data[at : at + chance.randint(1, 20)]
+            case 2:
+                data[at:at] = data[at : at + chance.randint(1, 40)]
+            case 3:
+                data[at:at] = chance.choice(TOKENS)
+            case _:
+                other = chance.choice(seeds)
+                start = chance.randint(0, len(other))
+                data[at : at + 10] = other[start : start + 30]
+    return bytes(data)
+
+
+# ---------------------------------------------------------------- answers, and the proxy's dialogue
+
+
+class Canned(httpcore.AsyncNetworkStream):
+    """A peer that says one thing, in small pieces, and hangs up."""
+
+    def __init__(self, said: bytes, piece: int) -> None:
+        self._rest = said
+        self._piece = piece
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109
+        if not self._rest:
+            raise PeerClosed("the connection was closed before the answer")
+        said, self._rest = self._rest[: self._piece], self._rest[self._piece :]
+        return said
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+
+class CannedTransport(Transport):
+    """The real transport, but for where its connections lead."""
+
+    def __init__(self, route: Route, trail: Trail, said: bytes, piece: int) -> None:
+        super().__init__(route, trail)
+        self._said = partial(Canned, said, piece)
+
+    async def _dial(self, origin: httpcore.Origin) -> httpcore.AsyncNetworkStream:  # noqa: ARG002
+        self._trail.enter(Phase.CONNECT)
+        return self._said()
+
+
+CONTEXT: Final = ssl.create_default_context()
+PROXY: Final = Proxy("fuzz", "http://proxy.example:3128", "user", "secret", auth=Auth.AUTO)
+FINGERPRINTS: Final = load_fingerprints(catalogue.shipped() / "vocabulary" / "fingerprints.yaml")
+SIGNS: Final = Signs(FINGERPRINTS, frozenset({"a.example"}))
+
+
+async def an_answer(chance: random.Random) -> None:
+    """Read one answer, direct, relayed, or to CONNECT, and judge it."""
+    way = chance.choice(list(Way))
+    target = Target("https://a.example/" if way is Way.TUNNEL else "http://a.example/")
+    trail = Trail()
+    route = Route(CONTEXT, None if way is Way.DIRECT else PROXY)
+    said, piece = mutated(chance, ANSWERS), chance.choice([1, 7, 100, 65536])
+    try:
+        async with CannedTransport(route, trail, said, piece) as transport:
+            await transport.handle_async_request(httpx.Request("GET", target.url))
+        judge(target, trail.evidence["answer"], SIGNS, way, forgeable=True)
+    except Exception as error:
+        failure = classify(trail.phase, error, way)
+        if failure.reason is Reason.INTERNAL_ERROR:
+            raise
+
+
+# ---------------------------------------------------------------- certificates and configurations
+
+_CA: Final = trustme.CA()
+CHAIN: Final = [ssl.PEM_cert_to_DER_cert(pem.bytes().decode()) for pem in _CA.issue_cert("a.example").cert_chain_pems]
+
+
+async def a_chain(chance: random.Random) -> None:
+    """Read the facts of a chain."""
+    facts(tuple(mutated(chance, CHAIN) for _ in range(chance.randint(0, 3))), chance.choice([None, "TLSv1.3"]))
+
+
+EXAMPLE: Final = (ROOT / "config" / "exporter.yaml").read_bytes()
+CONFIGURATIONS: Final = [EXAMPLE, EXAMPLE.replace(b"\n# ", b"\n"), EXAMPLE.replace(b"{}", b"").replace(b"\n#", b"\n")]
+KNOWN: Final = catalogue.load()
+
+
+def configuration_reader(directory: Path) -> Callable[[random.Random], Awaitable[None]]:
+    """Loads mutated configurations from a file in the directory."""
+    path = directory / "exporter.yaml"
+
+    async def a_configuration(chance: random.Random) -> None:
+        path.write_bytes(mutated(chance, CONFIGURATIONS))
+        with suppress(DocumentError):
+            config.load(path, KNOWN)
+
+    return a_configuration
+
+
+async def run(inputs: int, seed: int, directory: Path) -> Iterator[str]:
+    """Half of the inputs are answers, a quarter each certificates and configurations."""
+    told = []
+    for name, one, share in (
+        ("answers", an_answer, 2),
+        ("certificates", a_chain, 1),
+        ("configurations", configuration_reader(directory), 1),
+    ):
+        chance, count, begun = random.Random(f"{seed} {name}"), inputs * share // 4, time.monotonic()  # noqa: S311 - chance, no secret
+        for _ in range(count):
+            await one(chance)
+        told.append(f"{name}: {count} inputs, no exception that is not ours ({time.monotonic() - begun:.0f} s)")
+    return iter(told)
+
+
+def main() -> int:
+    """Fuzz and tell."""
+    parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
+    parser.add_argument("--inputs", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        for line in anyio.run(run, given.inputs, given.seed, Path(directory)):
+            sys.stdout.write(f"{line}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
