@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from exporter import __version__
-from exporter.model import Check, EndpointState, Latest, Requirement, Snapshot, Use
+from exporter.model import Check, CheckKey, EndpointState, Latest, Requirement, Snapshot, Use
+from exporter.rollup import failures_to_come
 
 _LINKS = {
     "/metrics": "metrics, for Prometheus",
@@ -38,6 +39,10 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
             for feature in snapshot.features
         ],
         "targets": [_target(check, snapshot.latest.get(check.key)) for check in snapshot.plan.checks],
+        "failures_to_come": [
+            {"target": key.target.url, "path": key.path, **_consumer(use), "pattern": use.pattern}
+            for key, use in _to_come(snapshot)
+        ],
         "unprobed": [_unprobed(requirement) for requirement in snapshot.plan.unprobed],
     }
 
@@ -49,6 +54,8 @@ def landing(snapshot: Snapshot) -> str:
     down = sorted({result.key.target.url for result in results if not result.up})
     items = "".join(f'<li><a href="{path}">{path}</a> {html.escape(text)}</li>' for path, text in _LINKS.items())
     broken = "".join(f"<li>{html.escape(url)}</li>" for url in down)
+    inspected = sorted({use.pattern for _, use in _to_come(snapshot)})
+    threatened = "".join(f"<li>{html.escape(pattern)}</li>" for pattern in inspected)
     return (
         "<!doctype html>\n"
         '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -57,9 +64,14 @@ def landing(snapshot: Snapshot) -> str:
         f"<p>Features ready: {ready.count(True)} of {len(ready)} (not ready: {ready.count(False)}). "
         f"Targets up: {sum(result.up for result in results)} of {len(snapshot.plan.checks)}.</p>"
         f"{f'<h2>Down</h2><ul>{broken}</ul>' if broken else ''}"
+        f"{f'<h2>TLS is inspected, which breaks these</h2><ul>{threatened}</ul>' if threatened else ''}"
         f"<h2>Where to go</h2><ul>{items}</ul>"
         "</body></html>\n"
     )
+
+
+def _to_come(snapshot: Snapshot) -> tuple[tuple[CheckKey, Use], ...]:
+    return failures_to_come(snapshot.plan, {key: latest.result for key, latest in snapshot.latest.items()})
 
 
 def _consumer(use: Use) -> dict[str, str]:

@@ -14,6 +14,7 @@ from exporter.model import (
     Plan,
     Reason,
     Result,
+    Support,
     Use,
 )
 from exporter.patterns import address_of, is_wildcard
@@ -41,6 +42,18 @@ def features(plan: Plan, results: Mapping[CheckKey, Result]) -> tuple[FeatureRea
     return tuple(
         FeatureReadiness(consumer, _ready([endpoint.state for endpoint in found]), tuple(found))
         for consumer, found in endpoints.items()
+    )
+
+
+def failures_to_come(plan: Plan, results: Mapping[CheckKey, Result]) -> tuple[tuple[CheckKey, Use], ...]:
+    """Where TLS is inspected though the documents say that this breaks the endpoint, whatever the probe came to."""
+    return tuple(
+        (check.key, use)
+        for check in plan.checks
+        if check.key in results and (tls := results[check.key].evidence.tls)
+        for use in check.uses
+        if (endpoint := plan.requirement_of[use].endpoint).tls_inspection is Support.UNSUPPORTED
+        and tls.intercepted(endpoint.trust)
     )
 
 

@@ -53,6 +53,17 @@ def config(tmp_path: Path) -> Path:
 # ---------------------------------------------------------------- mistakes
 
 
+@pytest.mark.parametrize("auth", ["ntlm", "negotiate"])
+def test_what_needs_the_extra_is_refused_with_the_command_that_installs_it(
+    config: Path, monkeypatch: pytest.MonkeyPatch, auth: str
+) -> None:
+    monkeypatch.setattr("exporter.authentication.find_spec", lambda _: None)
+    config.write_text(f"proxies:\n  corporate: {{url: 'http://proxy.corp.example:3128', auth: {auth}}}\n")
+    (mistake,) = mistakes_in(config)
+    assert mistake.startswith(f"{config}:2: proxies.corporate.auth: ")
+    assert mistake.endswith("pip install 'configmgr-endpoint-exporter[negotiate]'")
+
+
 @pytest.mark.parametrize("parser", ["CSafeLoader", "SafeLoader"])
 @pytest.mark.parametrize("name", sorted(path.stem for path in BAD.glob("*.yaml")))
 def test_every_mistake_is_told_with_its_line_and_its_remedy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -14,6 +15,7 @@ from exporter.model import (
     Consumer,
     Endpoint,
     EndpointState,
+    Evidence,
     Failure,
     FeatureReadiness,
     Phase,
@@ -21,11 +23,15 @@ from exporter.model import (
     Reason,
     Requirement,
     Result,
+    Root,
+    Support,
     Target,
+    TlsFacts,
+    Trust,
     Use,
     WhyUnprobed,
 )
-from exporter.rollup import features, paths
+from exporter.rollup import failures_to_come, features, paths
 from tests.strategies import plans_with_results, results_of
 
 UP, DOWN, UNPROBED, PENDING = EndpointState.UP, EndpointState.DOWN, EndpointState.UNPROBED, EndpointState.PENDING
@@ -91,6 +97,32 @@ def test_all_targets_of_an_endpoint_or_one_of_a_wildcard(
     pattern: str, outcomes: tuple[bool | None, ...], expected: EndpointState
 ) -> None:
     assert state(pattern, *outcomes) == expected
+
+
+# ---------------------------------------------------------------- inspection
+
+
+@pytest.mark.parametrize(
+    ("inspection", "trust", "root", "breaks"),
+    [
+        (Support.UNSUPPORTED, Trust.PUBLIC, Root.PRIVATE, True),
+        (Support.UNSUPPORTED, Trust.PUBLIC, Root.PUBLIC, False),
+        (Support.UNSUPPORTED, Trust.MICROSOFT_PRODUCT, Root.MICROSOFT_PRODUCT, False),
+        (Support.UNSUPPORTED, Trust.MICROSOFT_PRODUCT, Root.PRIVATE, True),
+        (Support.UNSUPPORTED, Trust.CUSTOMER, Root.PRIVATE, False),
+        (Support.UNSUPPORTED, Trust.PUBLIC, None, False),
+        (Support.UNSPECIFIED, Trust.PUBLIC, Root.PRIVATE, False),
+    ],
+)
+def test_inspection_breaks_what_does_not_support_it(
+    inspection: Support, trust: Trust, root: Root | None, breaks: bool
+) -> None:
+    use, found = Use(CLIENT, "a.example"), key("a.example")
+    needed = Requirement(use, Endpoint("a.example", tls_inspection=inspection, trust=trust), None, (found.target,))
+    seen = replace(result(found), evidence=Evidence(tls=TlsFacts(leads_to=root)))
+    work = Plan((Check(found, (use,)),), (needed,))
+    assert failures_to_come(work, {found: seen}) == (((found, use),) if breaks else ())
+    assert failures_to_come(work, {}) == ()
 
 
 # ---------------------------------------------------------------- one feature
