@@ -99,7 +99,7 @@ groups:
 {endpoints}
 """
 HANGING = [f"http://n{number}.{NAMELESS}/" for number in range(200)] + [f"http://{SILENT}/{n}" for n in range(200)]
-ROUNDS = 5
+ROUNDS = 4
 Phases = dict[frozenset[tuple[str, str]], float]
 
 
