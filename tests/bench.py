@@ -22,7 +22,7 @@ from rich.table import Table
 from exporter.app import Source, deploy
 from exporter.model import CheckKey
 from tests.lab import EXTRA_HOSTS, Lab, catalogue_hosts, unavailable
-from tests.running import ADDRESS, Exporter, eventually, http, running
+from tests.running import ADDRESS, Exporter, eventually, http, program, running
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 ROUND: Final = 10.0  # seconds in which either side probes every target once
@@ -52,22 +52,14 @@ def resident_megabytes(pid: int) -> float:
 def blackbox(lab: Lab, directory: Path) -> Iterator[int]:
     """Debian's black-box prober; gives its process id."""
     (directory / "blackbox.yml").write_text(MODULE)
-    with (directory / "blackbox.log").open("wb") as output:
-        process = lab.popen(
-            [
-                "prometheus-blackbox-exporter",
-                f"--config.file={directory / 'blackbox.yml'}",
-                f"--web.listen-address={BLACKBOX}",
-            ],
-            stdout=output,
-            stderr=output,
-        )
-    try:
+    argv = [
+        "prometheus-blackbox-exporter",
+        f"--config.file={directory / 'blackbox.yml'}",
+        f"--web.listen-address={BLACKBOX}",
+    ]
+    with program(lab, directory / "blackbox.log", argv) as process:
         eventually("the black-box prober answers", lambda: http(lab, f"http://{BLACKBOX}/-/healthy").status == 200)
         yield process.pid
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def ours(exporter: Exporter, seconds: float) -> float:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,20 +94,25 @@ class Exporter:
 
 
 @contextmanager
-def running(lab: Lab, directory: Path, *arguments: str | Path) -> Iterator[Exporter]:
-    """Serve until the block ends; returns when it answers."""
-    log = directory / "exporter.log"
+def program(lab: Lab, log: Path, argv: Sequence[str | Path]) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in the laboratory, what it says kept in a file, until the block ends."""
     with log.open("wb") as output:
-        process = lab.popen(
-            [*COMMAND, "serve", "--web.listen-address", ADDRESS, *arguments], cwd=ROOT, stdout=output, stderr=output
-        )
-    exporter = Exporter(lab, process, log)
+        process = lab.popen(argv, cwd=ROOT, stdout=output, stderr=output)
     try:
-        eventually("the exporter answers", lambda: _answers(exporter))
-        yield exporter
+        yield process
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def running(lab: Lab, directory: Path, *arguments: str | Path) -> Iterator[Exporter]:
+    """Serve until the block ends; returns when it answers."""
+    log = directory / "exporter.log"
+    with program(lab, log, [*COMMAND, "serve", "--web.listen-address", ADDRESS, *arguments]) as process:
+        exporter = Exporter(lab, process, log)
+        eventually("the exporter answers", lambda: _answers(exporter))
+        yield exporter
 
 
 def _answers(exporter: Exporter) -> bool:
@@ -119,17 +124,12 @@ def _answers(exporter: Exporter) -> bool:
 def prometheus(lab: Lab, directory: Path, config: str) -> Iterator[Callable[[str], list[dict[str, Any]]]]:
     """A real Prometheus with this configuration; gives what asks it a query."""
     (directory / "prometheus.yml").write_text(config)
-    with (directory / "prometheus.log").open("wb") as output:
-        process = lab.popen(
-            [
-                "prometheus",
-                f"--config.file={directory / 'prometheus.yml'}",
-                f"--storage.tsdb.path={directory / 'tsdb'}",
-                "--web.listen-address=127.0.0.1:9090",
-            ],
-            stdout=output,
-            stderr=output,
-        )
+    argv = [
+        "prometheus",
+        f"--config.file={directory / 'prometheus.yml'}",
+        f"--storage.tsdb.path={directory / 'tsdb'}",
+        "--web.listen-address=127.0.0.1:9090",
+    ]
 
     def query(expression: str) -> list[dict[str, Any]]:
         answer = http(lab, "http://127.0.0.1:9090/api/v1/query", "--get", "--data-urlencode", f"query={expression}")
@@ -138,9 +138,6 @@ def prometheus(lab: Lab, directory: Path, config: str) -> Iterator[Callable[[str
         result: list[dict[str, Any]] = found["data"]["result"]
         return result
 
-    try:
+    with program(lab, directory / "prometheus.log", argv):
         eventually("Prometheus is ready", lambda: http(lab, "http://127.0.0.1:9090/-/ready").status == 200, within=20)
         yield query
-    finally:
-        process.terminate()
-        process.wait()
