@@ -21,6 +21,11 @@ def host_of(pattern: str) -> str:
     return match[1].strip("[]").lower() if match else ""
 
 
+def path_of(pattern: str) -> str:
+    """The path of a documented pattern that is not a URL: `/health` of `host/health`, else `/`."""
+    return f"/{pattern.partition('/')[2]}"
+
+
 def address_of(host: str) -> IPv4Address | IPv6Address | None:
     """The address that a host is written as; None for a name."""
     try:

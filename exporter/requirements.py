@@ -20,7 +20,7 @@ from exporter.model import (
     Use,
     WhyUnprobed,
 )
-from exporter.patterns import fill, host_of, is_wildcard
+from exporter.patterns import fill, host_of, is_wildcard, path_of
 
 
 def requirements(catalogue: Catalogue, groups: Iterable[Group], site: Site) -> tuple[Requirement, ...]:
@@ -141,9 +141,10 @@ def _standing_for(endpoint: Endpoint, representative: Representative) -> Iterato
 
 
 def _spelled(host: str, schemes: tuple[str, ...], endpoint: Endpoint) -> Iterator[str]:
+    path = endpoint.path if endpoint.path != "/" else path_of(endpoint.pattern)
     for scheme in schemes:
         for port in _ports(scheme, endpoint) if scheme in DEFAULT_PORTS else ():
-            yield f"{scheme}://{host}:{port}{endpoint.path}"
+            yield f"{scheme}://{host}:{port}{path}"
 
 
 def _ports(scheme: str, endpoint: Endpoint) -> tuple[int, ...]:

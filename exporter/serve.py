@@ -60,13 +60,16 @@ async def _serve(source: Source, deployment: Deployment, sockets: Sequence[socke
         )
     )
     async with anyio.create_task_group() as group:
-        if sys.platform != "win32":
-            await group.start(_obey_signals, exporter, server)
+        await group.start(_obey_signals, exporter, server)
         exporter.start(group)
-        addresses = ["{}:{}".format(*bound.getsockname()[:2]) for bound in sockets]
-        log.info("listening", addresses=addresses, checks=len(deployment.plan.checks))
+        log.info("listening", addresses=",".join(map(_shown, sockets)), checks=len(deployment.plan.checks))
         await server.serve(sockets=list(sockets))
         group.cancel_scope.cancel()
+
+
+def _shown(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{host}:{port}"
 
 
 async def _obey_signals(
@@ -76,6 +79,9 @@ async def _obey_signals(
 
     The server takes SIGTERM and SIGINT over while it runs, and without this receiver the second one would kill us.
     """
+    if sys.platform == "win32":  # no signal reaches the loop there: the server ends by Ctrl+C, `run` sees the rest
+        task_status.started()
+        return
     with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for received in signals:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.patterns import fill, has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
+from exporter.patterns import fill, has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of, path_of
 
 LABELS = st.text("abcxyz019-", min_size=1, max_size=5)
 NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
@@ -113,3 +113,16 @@ def test_filling_ends_with_a_text_or_with_names(template: str) -> None:
 def test_braces_that_hold_no_name_are_stray(template: str) -> None:
     assert has_stray_braces(template)
     assert not has_stray_braces("{a_1}.{b}")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("host.example", "/"),
+        ("host.example/health", "/health"),
+        ("*.host.example/a/b?c=d", "/a/b?c=d"),
+        ("<name>.host.example", "/"),
+    ],
+)
+def test_a_path_stands_behind_the_host(pattern: str, path: str) -> None:
+    assert path_of(pattern) == path
