@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.model import Phase
+from exporter.model import Phase, Reason
 from tests.lab import PROXY_HOST, Lab
 from tests.lab.scripts import HOLD, READ_HEAD
 from tests.running import Exporter, command, eventually, running
@@ -22,7 +22,7 @@ HOST = "portal.corp.example"
 SILENT = "sup1.corp.example"
 NAMELESS = "sup0.corp.example"
 PORTAL = """
-probe: {{timeout: 3s, attempts: 1}}
+probe: {{timeout: {timeout}, attempts: 1}}
 site: {{features: [portal], roles: [client]}}
 proxies: {{corporate: {{url: "{proxy}"}}}}
 via: {via}
@@ -32,11 +32,12 @@ groups:
 """
 
 
-def phases(lab: Lab, directory: Path, via: str) -> tuple[dict[str, float], str | None]:
+def phases(lab: Lab, directory: Path, via: str, timeout: str = "3s") -> tuple[dict[str, float], str | None]:
     """Seconds of each phase of one probe, and the reason if it failed."""
     config = directory / "exporter.yaml"
-    config.write_text(PORTAL.format(proxy=lab.proxy_url, via=via))
-    done = command(lab, "check", "--format", "json", "--config.file", config)
+    config.write_text(PORTAL.format(proxy=lab.proxy_url, via=via, timeout=timeout))
+    env = {**lab.env, "RES_OPTIONS": "timeout:5 attempts:1"}  # the C library's patience with a resolver, once
+    done = command(lab, "check", "--format", "json", "--config.file", config, env=env)
     ((endpoint,),) = (feature["endpoints"] for feature in json.loads(done.stdout)["features"])
     (target,) = endpoint["targets"]
     found: dict[str, float] = target["phases"]
@@ -84,6 +85,13 @@ def test_time_up_to_the_failure_belongs_to_the_phase_that_failed(
     assert list(found)[-1] == phase
     assert sum(found.values()) == pytest.approx(3.0, abs=0.1)
     assert found[phase] == pytest.approx(3.0, abs=0.2)
+
+
+def test_a_resolver_that_gives_up_before_us_has_timed_out_all_the_same(lab: Lab, tmp_path: Path) -> None:
+    with lab.dns_silent(HOST):
+        found, reason = phases(lab, tmp_path, "{}", timeout="20s")
+    assert reason == Reason.DNS_TIMEOUT
+    assert 5 <= found[Phase.RESOLVE] < 19
 
 
 # ---------------------------------------------------------------- isolation

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeAlias, TypeVar
@@ -21,15 +22,25 @@ T = TypeVar("T")
 AddressInfo: TypeAlias = tuple[int, int, int, str, Any]  # as socket.getaddrinfo gives it
 
 HEAD_START: Final = 0.25  # seconds that an address has before the next is tried beside it (RFC 8305, section 5)
+SILENCE: Final = 4.5  # seconds: "try again" means a failing server if it comes sooner, else one that never answered
 _UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
 
 
 async def resolve(host: str, port: int) -> list[AddressInfo]:
     """Addresses of a name as the system resolves it (hosts file, search list and policy count).
 
-    Raises socket.gaierror, or UnicodeError for a name that cannot be put on the wire.
+    Raises socket.gaierror, UnicodeError for a name that cannot be put on the wire, or TimeoutError where the system's
+    resolver lost its patience before we did.
     """
-    return await in_daemon_thread(lambda: list[AddressInfo](socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+    begun = time.monotonic()
+    try:
+        return await in_daemon_thread(
+            lambda: list[AddressInfo](socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        )
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN and time.monotonic() - begun > SILENCE:
+            raise TimeoutError("the resolver did not answer") from error
+        raise
 
 
 async def in_daemon_thread(function: Callable[[], T]) -> T:
