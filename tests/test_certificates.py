@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 import certifi
 import pytest
@@ -16,8 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from exporter.certificates import ends_in, facts
-from exporter.model import Root, TlsFacts
+from exporter.certificates import anchors_present, ends_in, facts
+from exporter.model import Root, TlsFacts, TlsSettings
+from exporter.net import trusted_roots, verifying
 
 ENDS = datetime(2040, 1, 1, tzinfo=UTC)
 PRIME256V1, PRIME192V2 = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030102")
@@ -183,3 +186,57 @@ def test_a_root_is_itself_even_if_its_key_cannot_be_read() -> None:
     odd = x509.load_der_x509_certificate(with_odd_key(PUBLIC))
     assert ends_in((odd,), [odd])
     assert not ends_in((odd,), [PUBLIC])
+
+
+# ---------------------------------------------------------------- the roots that the documents name
+
+
+def test_the_roots_of_the_documents_are_found_by_their_fingerprints() -> None:
+    trusted = ssl.create_default_context(cafile=certifi.where())
+    assert anchors_present(trusted.get_ca_certs(binary_form=True)) == {
+        "DigiCert Global Root G2": True,
+        "Baltimore CyberTrust Root": False,  # ended in 2025, and on no list any more
+    }
+    assert set(anchors_present([]).values()) == {False}
+
+
+def test_what_a_context_trusts_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = trustme.CA()
+    own.cert_pem.write_to_path(str(tmp_path / "own.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
+    trusted = trusted_roots(verifying(TlsSettings(str(tmp_path / "own.pem")))) or []
+    assert ssl.PEM_cert_to_DER_cert(own.cert_pem.bytes().decode()) in trusted
+    assert anchors_present(trusted)["DigiCert Global Root G2"]
+
+
+# ---------------------------------------------------------------- whose root it is
+
+
+def named(subject: str, issuer: str) -> x509.Certificate:
+    """A certificate whose issuer is known by its name only, as where the chain is not complete."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name(subject))
+        .issuer_name(name(issuer))
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))
+        .not_valid_after(ENDS)
+        .sign(key, hashes.SHA256())
+    )
+
+
+@pytest.mark.parametrize(
+    ("issuer", "root"),
+    [
+        ("Microsoft Update Secure Server CA 2.1", Root.MICROSOFT_PRODUCT),
+        ("Microsoft ECC Update Secure Server CA 2.1", Root.MICROSOFT_PRODUCT),
+        ("Microsoft Azure RSA TLS Issuing CA 03", Root.PUBLIC),
+        ("DigiCert Global G2 TLS RSA SHA256 2020 CA1", Root.PUBLIC),
+        ("Corp Inspection CA", Root.PRIVATE),
+        ("Not Microsoft Update Secure Server CA 2.1", Root.PRIVATE),
+    ],
+)
+def test_an_issuer_that_a_server_forgot_to_send_is_known_by_its_name(issuer: str, root: Root) -> None:
+    assert facts(der(named("host.example", issuer)), "TLSv1.2").leads_to is root
