@@ -24,7 +24,7 @@ from exporter.journal import Journal
 from exporter.metrics import Events, ReloadStatus, TrustAnchors, registry_for
 from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Site, Snapshot
 from exporter.narrow import UNUSABLE, Narrowing
-from exporter.net import trusted_roots, verifying
+from exporter.net import SignIn, trusted_roots, verifying
 from exporter.plan import plan
 from exporter.probes import Network, run_check
 from exporter.requirements import everything, requirements
@@ -89,7 +89,7 @@ def network_of(deployment: Deployment) -> Network:
     return Network(
         verifying(settings.tls),
         settings.proxies,
-        {name: Account(proxy) for name, proxy in settings.proxies.items()},
+        {name: SignIn(Account(proxy)) for name, proxy in settings.proxies.items()},
         Signs(load_fingerprints(shipped.shipped() / "vocabulary" / "fingerprints.yaml"), deployment.domains),
     )
 

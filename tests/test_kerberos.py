@@ -58,11 +58,12 @@ PROBE = """
 import json, ssl, sys, anyio
 from exporter.authentication import Account
 from exporter.model import Auth, CheckKey, Probing, Proxy, Target
+from exporter.net import SignIn
 from exporter.probes import Network, run_check
 
 asked, timeout, auth, url, username, password = json.loads(sys.argv[1])
 proxy = Proxy("p", url, username, password, auth=Auth(auth))
-network = Network(ssl.create_default_context(), {"p": proxy}, {"p": Account(proxy)})
+network = Network(ssl.create_default_context(), {"p": proxy}, {"p": SignIn(Account(proxy))})
 result = anyio.run(run_check, CheckKey(Target(asked), "p"), network, Probing(timeout=timeout, attempts=1))
 print(json.dumps([result.up, result.failure and result.failure.reason, result.duration]))
 """

@@ -17,7 +17,7 @@ import trustme
 from exporter.authentication import Account
 from exporter.failure import REFUSED
 from exporter.model import Auth, CheckKey, Phase, Probing, Proxy, Reason, Result, Target, TlsSettings, Trust
-from exporter.net import verifying
+from exporter.net import SignIn, verifying
 from exporter.net.sockets import connect
 from exporter.probes import Network, run_check
 from tests.servers import HOST, Server, answer, connect_proxy, head, serving, silent, status
@@ -63,8 +63,7 @@ async def probe(
     accept: frozenset[int] | None = None,
 ) -> Result:
     proxies = {proxy.name: proxy} if proxy else {}
-    accounts = {proxy.name: Account(proxy)} if proxy else {}
-    network = Network(context or ssl.create_default_context(), proxies, accounts)
+    network = Network(context or ssl.create_default_context(), proxies)
     key = CheckKey(Target(url, method, accept), proxy.name if proxy else None)
     return await run_check(key, network, probing)
 
@@ -435,6 +434,55 @@ async def test_no_socket_is_left_open(context: ssl.SSLContext) -> None:
         await probe("https://never.example/", proxy=Proxy("p", proxy.url()))
         with anyio.move_on_after(0.05):
             await probe(quiet.url())
+
+
+@pytest.mark.parametrize("auth", [Auth.BASIC, Auth.AUTO])
+async def test_a_refused_account_is_tried_once_however_many_targets_hang_on_it(auth: Auth) -> None:
+    heard: list[bytes] = []
+    refusal = 'HTTP/1.1 407 No\nProxy-Authenticate: Basic realm="p"\nContent-Length: 0\n\n'
+
+    def talk(connection: socket.socket) -> None:
+        for _ in range(2):
+            time.sleep(0.01)
+            answer(refusal, heard=heard)(connection)
+
+    with serving(talk) as server:
+        proxy = Proxy("p", server.url(), "svc", "outdated", auth=auth)
+        network = Network(ssl.create_default_context(), {"p": proxy}, {"p": SignIn(Account(proxy))})
+        results = []
+
+        async def one(number: int) -> None:
+            url = f"{'https' if number % 2 else 'http'}://host{number}.example/"
+            results.append(await run_check(CheckKey(Target(url), "p"), network, Probing(timeout=2.0, attempts=3)))
+
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(one, number)
+    assert {reason_of(result) for result in results} == {Reason.PROXY_AUTH_REQUIRED}
+    assert sum(b"Proxy-Authorization: Basic" in request for request in heard) == 1
+
+
+async def test_an_account_that_is_taken_signs_in_for_all_at_once() -> None:
+    waiting: list[int] = []
+
+    def talk(connection: socket.socket) -> None:
+        head(connection)
+        waiting.append(1)
+        time.sleep(0.2)
+        most.append(len(waiting))
+        waiting.pop()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    most: list[int] = []
+    with serving(talk) as server:
+        proxy = Proxy("p", server.url(), "svc", "secret", auth=Auth.BASIC)
+        network = Network(ssl.create_default_context(), {"p": proxy}, {"p": SignIn(Account(proxy))})
+        for together in (1, 5):
+            async with anyio.create_task_group() as group:
+                for number in range(together):
+                    key = CheckKey(Target(f"http://host{number}.example/"), "p")
+                    group.start_soon(run_check, key, network, ONCE)
+    assert max(most) > 1
 
 
 async def test_a_refused_sign_in_is_not_tried_again() -> None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final, Self, cast
 
 import anyio
 import httpcore
 import httpx
 
-from exporter.authentication import Account
+from exporter.authentication import Account, SignInFailed
 from exporter.failure import ProxyRefused, unknown_root
-from exporter.model import Answer, Phase, Proxy, Root, TlsFacts
+from exporter.model import Answer, Auth, Phase, Proxy, Root, TlsFacts
+from exporter.net.signin import SignIn
 from exporter.net.sockets import SocketStream, connect, in_daemon_thread, resolve
 from exporter.net.tls import TlsStream, unverifying
 from exporter.net.trail import Trail
@@ -37,7 +38,7 @@ class Route:
 
     context: ssl.SSLContext
     proxy: Proxy | None = None
-    account: Account | None = None  # of the proxy; it outlives the route and keeps its tickets
+    sign_in: SignIn | None = None  # to the proxy; it outlives the route, keeps tickets and remembers a refusal
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -135,32 +136,29 @@ class Transport(httpx.AsyncBaseTransport):
     ) -> httpcore.Response:
         """Ask the proxy; again as long as it wants credentials and the account has more to say.
 
-        On the same connection if it lives, since NTLM signs in a connection, not a request. What the account says comes
-        from a thread: it may ask a KDC.
+        On the same connection if it lives, since NTLM signs in a connection, not a request.
         """
+        sign_in = self._route.sign_in or SignIn(Account(proxy))
         connection = await self._connect_to(proxy)
         self._trail.enter(phase)
-        dialogue = (self._route.account or Account(proxy)).dialogue()
-        credentials = await in_daemon_thread(dialogue.opening)
-        while True:
-            own = [] if credentials is None else [(b"Proxy-Authorization", credentials.encode("latin-1"))]
-            asked = httpcore.Request(method, _as_asked_of(proxy, method, url), headers=[*headers, *own])
-            response = await connection.handle_async_request(asked)
-            refused = method == "CONNECT" and not httpx.codes.is_success(response.status)
-            wanted = response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
-            answer = await _page(response) if refused or wanted else _head(response)
-            if refused:
-                self._remember(answer)
-            if not wanted:
-                return response
-            offers = answer.values("Proxy-Authenticate")
-            credentials = await in_daemon_thread(partial(dialogue.answer, offers))
-            if credentials is None:
-                return response
-            await response.aclose()
-            if not connection.is_available():
-                connection = await self._connect_to(proxy)
-                self._trail.enter(phase)
+        async with _Talk(sign_in) as talk:
+            credentials = await talk.opening()
+            while True:
+                own = [] if credentials is None else [(b"Proxy-Authorization", credentials.encode("latin-1"))]
+                asked = httpcore.Request(method, _as_asked_of(proxy, method, url), headers=[*headers, *own])
+                response = await connection.handle_async_request(asked)
+                refused = method == "CONNECT" and not httpx.codes.is_success(response.status)
+                wanted = response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+                answer = await _page(response) if refused or wanted else _head(response)
+                if refused:
+                    self._remember(answer)
+                credentials = await talk.heard(answer)
+                if credentials is None:
+                    return response
+                await response.aclose()
+                if not connection.is_available():
+                    connection = await self._connect_to(proxy)
+                    self._trail.enter(phase)
 
     async def _connect_to(self, proxy: Proxy) -> httpcore.AsyncHTTP11Connection:
         """A connection to the proxy itself, by TLS if its URL says so."""
@@ -175,6 +173,54 @@ class Transport(httpx.AsyncBaseTransport):
 
     def _remember(self, answer: Answer) -> None:
         self._trail.evidence["dialogue"] = (*self._trail.evidence.get("dialogue", ()), answer)
+
+
+class _Talk:
+    """What is said to a proxy about who asks, until it lets the request pass or refuses for good.
+
+    What the account says comes from a thread: it may ask a KDC.
+    """
+
+    def __init__(self, sign_in: SignIn) -> None:
+        self._sign_in = sign_in
+        self._dialogue = sign_in.account.dialogue()
+        self._turn = AsyncExitStack()
+        self._spoke = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._turn.aclose()
+
+    async def opening(self) -> str | None:
+        """The credentials to begin with; None where the proxy has to ask first."""
+        if self._sign_in.account.auth in {Auth.AUTO, Auth.NONE}:
+            return None
+        return await self._say(self._dialogue.opening)
+
+    async def heard(self, answer: Answer) -> str | None:
+        """The credentials to go on with; None where there is nothing more to say, or no need."""
+        if answer.status != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            if self._spoke:
+                self._sign_in.accepted()
+            return None
+        credentials = await self._say(partial(self._dialogue.answer, answer.values("Proxy-Authenticate")))
+        if credentials is None and self._spoke:
+            self._sign_in.refused()
+        return credentials
+
+    async def _say(self, words: Callable[[], str | None]) -> str | None:
+        if not self._spoke:
+            await self._turn.enter_async_context(self._sign_in.turn())
+        try:
+            credentials = await in_daemon_thread(words)
+        except SignInFailed as failure:
+            if failure.refused:
+                self._sign_in.refused()
+            raise
+        self._spoke = self._spoke or credentials is not None
+        return credentials
 
 
 class _Spoken(httpcore.AsyncNetworkStream):

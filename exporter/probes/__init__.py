@@ -11,10 +11,9 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from exporter.authentication import Account
 from exporter.failure import Signs, classify
 from exporter.model import CheckKey, Evidence, Failure, Probing, Proxy, Reason, Result, Target
-from exporter.net import Route, Trail
+from exporter.net import Route, SignIn, Trail
 from exporter.probes import http
 
 
@@ -24,14 +23,14 @@ class Network:
 
     context: ssl.SSLContext
     proxies: Mapping[str, Proxy] = field(default_factory=dict)
-    accounts: Mapping[str, Account] = field(default_factory=dict)  # by the proxy's name
+    sign_ins: Mapping[str, SignIn] = field(default_factory=dict)  # by the proxy's name
     signs: Signs = field(default_factory=Signs)
 
     def route(self, key: CheckKey) -> Route:
         """The way that a check goes."""
         if key.proxy is None:
             return Route(self.context)
-        return Route(self.context, self.proxies[key.proxy], self.accounts.get(key.proxy))
+        return Route(self.context, self.proxies[key.proxy], self.sign_ins.get(key.proxy))
 
 
 Probe: TypeAlias = Callable[[Target, Route, Signs, Trail], Awaitable[Failure | None]]
