@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from exporter import catalogue as shipped
 from exporter import config
 from exporter.authentication import Account
+from exporter.certificates import anchors_present, public_roots
 from exporter.failure import Signs
 from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
@@ -86,12 +87,22 @@ def _read(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...]]:
 def network_of(deployment: Deployment) -> Network:
     """What the probes of a deployment share. Reads the trust store, which takes a moment."""
     settings = deployment.settings
+    public_roots()  # now, lest the first handshake be measured with it
     return Network(
         verifying(settings.tls),
         settings.proxies,
         {name: SignIn(Account(proxy)) for name, proxy in settings.proxies.items()},
         Signs(load_fingerprints(shipped.shipped() / "vocabulary" / "fingerprints.yaml"), deployment.domains),
     )
+
+
+def anchors_of(network: Network) -> Mapping[str, bool]:
+    """Whether each root that the documents name is trusted by these probes; empty where the system does not tell.
+
+    Reads the files of the trust store.
+    """
+    roots = trusted_roots(network.context)
+    return {} if roots is None else anchors_present(roots)
 
 
 class Exporter:
@@ -109,7 +120,7 @@ class Exporter:
         self._events = Events(self.registry)
         self._events.adopt(deployment.plan)
         self._anchors = TrustAnchors(self.registry)
-        self._anchors.tell(trusted_roots(network.context))
+        self._anchors.tell(anchors_of(network))
         self._reload_status = ReloadStatus(self.registry)
         self._reload_status.tell(successful=True)
 
@@ -132,21 +143,22 @@ class Exporter:
             try:
                 deployment = await anyio.to_thread.run_sync(deploy, self._source)
                 network = await anyio.to_thread.run_sync(network_of, deployment)
+                anchors = await anyio.to_thread.run_sync(anchors_of, network)
             except UNUSABLE as error:
                 self._reload_status.tell(successful=False)
                 for mistake in str(error).splitlines():
                     log.error("configuration not reloaded", mistake=mistake)  # noqa: TRY400 - a person's mistake
                 raise
-            self._adopt(deployment, network)
+            self._adopt(deployment, network, anchors)
 
-    def _adopt(self, deployment: Deployment, network: Network) -> None:
+    def _adopt(self, deployment: Deployment, network: Network, anchors: Mapping[str, bool]) -> None:
         """Swap everything at once; nothing in here waits."""
         self._deployment, self._network = deployment, network
         self.board.adopt(deployment.plan)
         self._journal.keep(self.board.known())
         self._events.adopt(deployment.plan)
         self._reschedule()
-        self._anchors.tell(trusted_roots(network.context))
+        self._anchors.tell(anchors)
         self._reload_status.tell(successful=True)
         log.info("configuration reloaded", checks=len(deployment.plan.checks), unprobed=len(deployment.plan.unprobed))
 

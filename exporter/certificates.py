@@ -84,7 +84,7 @@ def _shown(certificate: x509.Certificate) -> Certificate:
 
 def leads_to(chain: Sequence[x509.Certificate]) -> Root:
     """Whose root a chain leads to: by signature where the root is public, else by the names of the issuers."""
-    if ends_in(chain, _public_roots()):
+    if ends_in(chain, public_roots()):
         return Root.PUBLIC
     issuers = {name for certificate in chain for name in _common_names(certificate.issuer)}
     if issuers & _MICROSOFT_PRODUCT:
@@ -121,7 +121,7 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 @cache
-def _public_roots() -> tuple[x509.Certificate, ...]:
+def public_roots() -> tuple[x509.Certificate, ...]:
     """Mozilla's list: what browsers accept, whatever an organisation added to its own machines."""
     return tuple(_readable(_PEM.findall(certifi.contents())))
 

@@ -89,8 +89,8 @@ class Way(Enum):
 def classify(phase: Phase, error: BaseException, way: Way) -> Failure:
     """The failure that an exception in `phase` stands for. Total: whatever is not known is an internal error."""
     cause = specific(error)
-    if isinstance(cause, OSError) and cause.errno in _OUR_OWN:
-        return Failure(phase, Reason.INTERNAL_ERROR, f"this machine: {cause}")
+    if known := _in_any_phase(phase, cause):
+        return known
     match phase:
         case Phase.RESOLVE:
             reason = _resolve_reason(cause)
@@ -193,6 +193,15 @@ def _telling(error: BaseException) -> bool:
     return isinstance(error, UnicodeError | ProxyRefused | SignInFailed | httpcore.ProtocolError)
 
 
+def _in_any_phase(phase: Phase, cause: BaseException) -> Failure | None:
+    """What means the same wherever it happens."""
+    if isinstance(cause, OSError) and cause.errno in _OUR_OWN:
+        return Failure(phase, Reason.INTERNAL_ERROR, f"this machine: {cause}")
+    if isinstance(cause, SignInFailed):
+        return Failure(phase, Reason.PROXY_AUTH_REQUIRED, _words(cause))
+    return None
+
+
 def _resolve_reason(cause: BaseException) -> Reason:
     if isinstance(cause, socket.gaierror):
         return Reason.DNS_NOT_FOUND if cause.errno in _NOT_FOUND else Reason.DNS_ERROR
@@ -211,8 +220,6 @@ def _connect_reason(cause: BaseException) -> Reason:
 
 
 def _proxy_reason(cause: BaseException) -> Reason:
-    if isinstance(cause, SignInFailed):
-        return Reason.PROXY_AUTH_REQUIRED
     if isinstance(cause, ProxyRefused):
         if cause.answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return Reason.PROXY_AUTH_REQUIRED
@@ -237,8 +244,6 @@ def _is_breakdown(cause: BaseException) -> bool:
 
 
 def _http_reason(cause: BaseException) -> Reason:
-    if isinstance(cause, SignInFailed):
-        return Reason.PROXY_AUTH_REQUIRED
     if isinstance(cause, ssl.SSLError):
         # In TLS 1.3 the client has finished before the server refuses, for want of a client certificate for example.
         return Reason.TLS_HANDSHAKE

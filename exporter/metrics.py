@@ -16,7 +16,6 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from exporter import __version__
-from exporter.certificates import anchors_present
 from exporter.model import (
     Check,
     Consumer,
@@ -349,9 +348,9 @@ class TrustAnchors:
             registry=registry,
         )
 
-    def tell(self, roots: Iterable[bytes] | None) -> None:
-        """Look for them among the trusted certificates (DER); says nothing where those are not known."""
-        for name, present in anchors_present(roots).items() if roots is not None else ():
+    def tell(self, anchors: Mapping[str, bool]) -> None:
+        """Note which of them are there."""
+        for name, present in anchors.items():
             self._present.labels(name).set(present)
 
 

@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter import __version__
 from exporter import catalogue as shipped
 from exporter.app import Deployment, Exporter, Source
+from exporter.certificates import anchors_present
 from exporter.metrics import Events, ReloadStatus, StateCollector, TrustAnchors, probe_registry, registry_for, render
 from exporter.model import (
     Answer,
@@ -178,7 +179,7 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     events = Events(registry)
     events.adopt(board.plan)
     ReloadStatus(registry)
-    TrustAnchors(registry).tell([])
+    TrustAnchors(registry).tell(anchors_present([]))
     for result in (UP, replace(DOWN, key=other.key)):
         board.record(result)
     found = set()

@@ -3,6 +3,6 @@
 from exporter.net.signin import SignIn
 from exporter.net.tls import trusted_roots, verifying
 from exporter.net.trail import Trail
-from exporter.net.transport import Route, Transport
+from exporter.net.transport import PAGE, Route, Transport, beginning
 
-__all__ = ["Route", "SignIn", "Trail", "Transport", "trusted_roots", "verifying"]
+__all__ = ["PAGE", "Route", "SignIn", "Trail", "Transport", "beginning", "trusted_roots", "verifying"]

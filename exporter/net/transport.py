@@ -266,13 +266,22 @@ def _head(response: httpcore.Response) -> Answer:
 
 async def _page(response: httpcore.Response) -> Answer:
     """An answer with the beginning of its page, read to its end if it is short, so that the connection can go on."""
-    body = b""
-    with anyio.move_on_after(_PAGE_TIME), suppress(httpcore.RemoteProtocolError, OSError):
-        async for chunk in cast(AsyncIterable[bytes], response.stream):
-            body += chunk
-            if len(body) > _DRAINED:
-                break
+    body = await beginning(cast(AsyncIterable[bytes], response.stream), _DRAINED, _PAGE_TIME)
     return replace(_head(response), body=body[:PAGE].decode("latin-1"))
+
+
+async def beginning(chunks: AsyncIterable[bytes], most: int, seconds: float) -> bytes:
+    """What comes of a body within some seconds, up to the chunk that makes it `most` bytes or more.
+
+    Whatever is wrong with it is passed over: the head was read, and has decided.
+    """
+    body = b""
+    with anyio.move_on_after(seconds), suppress(Exception):
+        async for chunk in chunks:
+            body += chunk
+            if len(body) >= most:
+                break
+    return body
 
 
 def _as_asked_of(proxy: Proxy, method: str, url: httpcore.URL) -> httpcore.URL:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-import anyio
 import httpx
 
 from exporter import __version__
 from exporter.failure import Signs, Way, judge
 from exporter.model import Answer, Failure, Root, Target
-from exporter.net import Route, Trail, Transport
+from exporter.net import PAGE, Route, Trail, Transport, beginning
 
 # No `Connection: close`: a proxy would close between the steps of NTLM, which signs in the connection. We close it.
 _HEADERS: Final = {"Accept": "*/*", "User-Agent": f"configmgr-endpoint-exporter/{__version__}"}
-_PAGE: Final = 4096  # bytes of a page that tell whose it is
-_PAGE_TIME: Final = 0.5  # seconds that they may take; the head has decided most already
+_PAGE_TIME: Final = 0.5  # seconds that the beginning of a page may take; the head has decided most already
 
 
 async def probe(target: Target, route: Route, signs: Signs, trail: Trail) -> Failure | None:
@@ -44,13 +41,8 @@ async def _with_page(answer: Answer, response: httpx.Response) -> Answer:
     """The answer with the beginning of its body, if that is a page that a person could read."""
     if "text/html" not in response.headers.get("content-type", ""):
         return answer
-    body = b""
-    with anyio.move_on_after(_PAGE_TIME), suppress(Exception):  # whatever is wrong with the body, the head was read
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) >= _PAGE:
-                break
-    return replace(answer, body=body[:_PAGE].decode("utf-8", "replace"))
+    body = await beginning(response.aiter_bytes(), PAGE, _PAGE_TIME)
+    return replace(answer, body=body[:PAGE].decode("utf-8", "replace"))
 
 
 def _inspected(trail: Trail) -> bool:
