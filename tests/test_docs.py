@@ -17,7 +17,10 @@ from prometheus_client.metrics_core import Metric
 
 from exporter import __version__, catalogue, config
 from exporter.app import Exporter, Source, deploy, network_of
-from exporter.cli import DEFAULT_ADDRESS, CheckFormat, EndpointsFormat, app
+from exporter.cli import app
+from exporter.cli.check import CheckFormat
+from exporter.cli.listing import EndpointsFormat
+from exporter.cli.serve import DEFAULT_ADDRESS
 from exporter.config import MainSection
 from exporter.failure import REFUSED
 from exporter.log import LogFormat, LogLevel

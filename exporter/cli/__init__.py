@@ -1,0 +1,56 @@
+"""The command line: `serve`, `check`, `validate`, `endpoints`, `explain`."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated, Final
+
+import structlog
+import typer
+
+from exporter import __version__
+from exporter import serve as server
+from exporter.cli.check import check, explain
+from exporter.cli.listing import endpoints, validate
+from exporter.cli.options import BAD_INPUT
+from exporter.cli.serve import serve
+from exporter.narrow import UNUSABLE
+
+INTERNAL_ERROR: Final = 70  # EX_SOFTWARE of sysexits.h
+
+app = typer.Typer(
+    name="configmgr-endpoint-exporter",
+    help="Can this Configuration Manager site reach what it needs on the internet?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command in (serve, check, validate, endpoints, explain):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; a person sees words, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a narrow code page, as on Windows, shall not stop a report
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except (*UNUSABLE, server.ListenError) as error:
+        typer.echo(str(error), err=True)
+        sys.exit(BAD_INPUT)
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        structlog.get_logger("exporter").debug("internal error", exc_info=True)
+        typer.echo(f"internal error: {type(error).__name__}: {error} (the log at level debug tells where)", err=True)
+        sys.exit(INTERNAL_ERROR)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit

@@ -1,0 +1,59 @@
+"""`validate` and `endpoints`: what is configured and what is documented; nothing is probed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from exporter import report
+from exporter.app import deploy, documented
+from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
+from exporter.log import LogFormat, LogLevel, configure
+
+
+class EndpointsFormat(StrEnum):
+    """What `endpoints` writes."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def validate(
+    config_file: ConfigFile = None, log_level: Level = LogLevel.WARNING, log_format: Form = LogFormat.LOGFMT
+) -> None:
+    """Read the configuration and name every mistake."""
+    configure(log_level, log_format)
+    deployment = deploy(source_of(config_file, None, None, None))
+    plan = deployment.plan
+    name = config_file or "embedded default"
+    typer.echo(f"{name}: ok, {len(plan.checks)} targets to probe, {len(plan.unprobed)} endpoints without a target")
+
+
+def endpoints(
+    config_file: ConfigFile = None,
+    whole: Annotated[
+        bool, typer.Option("--all", help="All that is documented, not only what the site selects.")
+    ] = False,
+    form: Annotated[
+        EndpointsFormat, typer.Option("--format", help="What is written to stdout.")
+    ] = EndpointsFormat.TABLE,
+    feature: Features = None,
+    role: Roles = None,
+    cloud: Clouds = None,
+    log_level: Level = LogLevel.WARNING,
+    log_format: Form = LogFormat.LOGFMT,
+) -> None:
+    """List what is documented and what is probed for it."""
+    configure(log_level, log_format)
+    requirements = documented(source_of(config_file, feature, role, cloud), whole=whole)
+    match form:
+        case EndpointsFormat.TABLE:
+            report.print_endpoints(requirements, Console())
+        case EndpointsFormat.JSON:
+            typer.echo(report.endpoints_json(requirements))
+        case EndpointsFormat.CSV:
+            typer.echo(report.endpoints_csv(requirements).encode(), nl=False)  # bytes: RFC 4180 has its own line ends

@@ -1,0 +1,48 @@
+"""The options that several commands share, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from exporter.app import Source
+from exporter.log import LogFormat, LogLevel
+from exporter.narrow import Narrowing
+
+NOT_READY: Final = 1  # exit status: the answer is no
+BAD_INPUT: Final = 2  # exit status: what a person wrote cannot be used
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config.file", metavar="FILE", help="Configuration; without it, every active group is probed, direct."
+    ),
+]
+Level = Annotated[LogLevel, typer.Option("--log.level", help="Lines of this level and above are written, to stderr.")]
+Form = Annotated[LogFormat, typer.Option("--log.format", help="How a log line is written.")]
+Features = Annotated[list[str] | None, typer.Option("--feature", metavar="SLUG", help="Only this feature; repeatable.")]
+Roles = Annotated[list[str] | None, typer.Option("--role", metavar="SLUG", help="Only this role; repeatable.")]
+Clouds = Annotated[list[str] | None, typer.Option("--cloud", metavar="SLUG", help="Only this cloud; repeatable.")]
+
+
+def source_of(
+    config_file: Path | None, features: list[str] | None, roles: list[str] | None, clouds: list[str] | None
+) -> Source:
+    """Where the configuration comes from, narrowed as the command line says."""
+    return Source(config_file, Narrowing(tuple(features or ()), tuple(roles or ()), tuple(clouds or ())))
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[], None]]:
+    """A bar on stderr while a terminal looks on."""
+    console = Console(stderr=True)
+    columns = (TextColumn("probing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("probing", total=total)
+        yield lambda: bar.advance(task)
