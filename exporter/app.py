@@ -22,7 +22,7 @@ from exporter.failure import Signs
 from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
 from exporter.journal import Journal
-from exporter.metrics import Events, ReloadStatus, TrustAnchors, registry_for
+from exporter.metrics import Conditions, Events, ReloadStatus, registry_for
 from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Site, Snapshot
 from exporter.narrow import UNUSABLE, Narrowing
 from exporter.net import SignIn, trusted_roots, verifying
@@ -119,8 +119,8 @@ class Exporter:
         self.registry: CollectorRegistry = registry_for(self.board.snapshot)
         self._events = Events(self.registry)
         self._events.adopt(deployment.plan)
-        self._anchors = TrustAnchors(self.registry)
-        self._anchors.tell(anchors_of(network))
+        self._conditions = Conditions(self.registry)
+        self._conditions.tell(deployment.settings.probing.interval, anchors_of(network))
         self._reload_status = ReloadStatus(self.registry)
         self._reload_status.tell(successful=True)
 
@@ -158,7 +158,7 @@ class Exporter:
         self._journal.keep(self.board.known())
         self._events.adopt(deployment.plan)
         self._reschedule()
-        self._anchors.tell(anchors)
+        self._conditions.tell(deployment.settings.probing.interval, anchors)
         self._reload_status.tell(successful=True)
         log.info("configuration reloaded", checks=len(deployment.plan.checks), unprobed=len(deployment.plan.unprobed))
 

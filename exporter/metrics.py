@@ -16,6 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from exporter import __version__
+from exporter.explain import WORDS
 from exporter.model import (
     Check,
     Consumer,
@@ -230,8 +231,14 @@ def _endpoint_families(snapshot: Snapshot) -> Iterator[Metric]:
         "Last duration of each phase that was reached.",
         labels=(*TARGET, "phase"),
     )
+    paths = GaugeMetricFamily(
+        "configmgr_endpoint_path_info",
+        "1, with the path by which the target is probed: direct, proxy:NAME.",
+        labels=(*TARGET, "path"),
+    )
     for use, labels, latest in seen:
         result, requirement = latest.result, snapshot.plan.requirement_of.get(use)
+        paths.add_metric((*labels, result.key.path), 1)
         if result.failure is not None:
             failure.add_metric((*labels, result.failure.reason), 1)
         for phase, took in result.phases.items():
@@ -240,7 +247,7 @@ def _endpoint_families(snapshot: Snapshot) -> Iterator[Metric]:
             verdict = result.evidence.tls.intercepted(requirement.endpoint.trust)
             if verdict is not None:
                 intercepted.add_metric(labels, verdict)
-    yield from (failure, phases, intercepted)
+    yield from (paths, failure, phases, intercepted)
 
 
 def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
@@ -337,21 +344,27 @@ class ReloadStatus:
             self._when.set(time.time())
 
 
-class TrustAnchors:
-    """Whether the roots that the documents name are trusted here."""
+class Conditions:
+    """Under which conditions probes are made: how often, and trusting whom."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._present = Gauge(
+        self._interval = Gauge(
+            "configmgr_exporter_probe_interval_seconds",
+            "How often each target is probed, as configured.",
+            registry=registry,
+        )
+        self._anchors = Gauge(
             "configmgr_trust_anchor_present",
             "1: this root, which Configuration Manager's documents name, is trusted by probes; 0: it is missing.",
             ("anchor",),
             registry=registry,
         )
 
-    def tell(self, anchors: Mapping[str, bool]) -> None:
-        """Note which of them are there."""
+    def tell(self, interval: float, anchors: Mapping[str, bool]) -> None:
+        """Note the interval in seconds, and which of the roots are there."""
+        self._interval.set(interval)
         for name, present in anchors.items():
-            self._present.labels(name).set(present)
+            self._anchors.labels(name).set(present)
 
 
 def registry_for(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:
@@ -366,6 +379,14 @@ def registry_for(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:
         ("version", "python_version"),
         registry=registry,
     ).labels(__version__, platform.python_version()).set(1)
+    reasons = Gauge(
+        "configmgr_failure_reason_info",
+        "1 for each reason, with what it means and who can change it: for the text of alerts and tables.",
+        ("reason", "summary", "who"),
+        registry=registry,
+    )
+    for reason, words in WORDS.items():
+        reasons.labels(reason, words.summary, words.who).set(1)
     return registry
 
 

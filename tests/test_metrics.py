@@ -22,7 +22,8 @@ from exporter import __version__
 from exporter import catalogue as shipped
 from exporter.app import Deployment, Exporter, Source
 from exporter.certificates import anchors_present
-from exporter.metrics import Events, ReloadStatus, StateCollector, TrustAnchors, probe_registry, registry_for, render
+from exporter.explain import WORDS
+from exporter.metrics import Conditions, Events, ReloadStatus, StateCollector, probe_registry, registry_for, render
 from exporter.model import (
     Answer,
     Certificate,
@@ -89,7 +90,10 @@ configmgr_exporter_config_last_reload_success_timestamp_seconds  gauge
 configmgr_exporter_probe_lag_seconds                             histogram
 configmgr_exporter_probes_in_flight                              gauge
 
+configmgr_endpoint_path_info                                     gauge      feature role cloud pattern target path
+configmgr_failure_reason_info                                    gauge      reason summary who
 configmgr_exporter_missed_slots_total                            counter
+configmgr_exporter_probe_interval_seconds                        gauge
 """
 
 
@@ -179,7 +183,7 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     events = Events(registry)
     events.adopt(board.plan)
     ReloadStatus(registry)
-    TrustAnchors(registry).tell(anchors_present([]))
+    Conditions(registry).tell(60.0, anchors_present([]))
     for result in (UP, replace(DOWN, key=other.key)):
         board.record(result)
     found = set()
@@ -243,6 +247,22 @@ def test_interception_is_judged_by_the_trust_of_each_pattern(drawn: Drawn) -> No
             if verdict is not None:
                 expected[(*labels_of(use.consumer), use.pattern, check.key.target.url)] = float(verdict)
     assert found == expected
+
+
+@given(plans_with_results())
+def test_each_target_tells_by_which_path_it_is_probed(drawn: Drawn) -> None:
+    found = Exposed(drawn[0], drawn[1].values()).series()
+    assert values(found, "configmgr_endpoint_path_info", (*TARGET, "path")) == {
+        (*labels, result.key.path): 1 for labels, result in told(drawn)
+    }
+
+
+def test_every_reason_is_told_in_the_words_of_explain() -> None:
+    found = registry_for(Board(Plan()).snapshot).collect()
+    (family,) = [family for family in found if family.name == "configmgr_failure_reason_info"]
+    assert {sample.labels["reason"]: sample.labels["summary"] for sample in family.samples} == {
+        reason: words.summary for reason, words in WORDS.items()
+    }
 
 
 @given(plans_with_results())
