@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import certifi
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.lab import Lab
@@ -93,6 +94,15 @@ class Exporter:
         return self.process.wait(30), time.monotonic() - begun
 
 
+# Inside the namespace a program has mounts of its own, so nobody else sees this one.
+_LAY_OVER: Final = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+
+
+def among_public_roots(lab: Lab, argv: Sequence[str | Path]) -> list[str | Path]:
+    """The program with the laboratory's root for Mozilla's list: TLS in here is then no more inspected than outside."""
+    return ["sh", "-c", _LAY_OVER, "sh", lab.ca_file, certifi.where(), *argv]
+
+
 @contextmanager
 def program(lab: Lab, log: Path, argv: Sequence[str | Path]) -> Iterator[subprocess.Popen[bytes]]:
     """A program in the laboratory, what it says kept in a file, until the block ends."""
@@ -106,10 +116,11 @@ def program(lab: Lab, log: Path, argv: Sequence[str | Path]) -> Iterator[subproc
 
 
 @contextmanager
-def running(lab: Lab, directory: Path, *arguments: str | Path) -> Iterator[Exporter]:
-    """Serve until the block ends; returns when it answers."""
+def running(lab: Lab, directory: Path, *arguments: str | Path, public: bool = False) -> Iterator[Exporter]:
+    """Serve until the block ends; returns when it answers. `public`: the laboratory's root is on Mozilla's list."""
     log = directory / "exporter.log"
-    with program(lab, log, [*COMMAND, "serve", "--web.listen-address", ADDRESS, *arguments]) as process:
+    argv = [*COMMAND, "serve", "--web.listen-address", ADDRESS, *arguments]
+    with program(lab, log, among_public_roots(lab, argv) if public else argv) as process:
         exporter = Exporter(lab, process, log)
         eventually("the exporter answers", lambda: _answers(exporter))
         yield exporter

@@ -202,6 +202,13 @@ def test_drop_is_silence(lab: Lab, host: str) -> None:
     assert reach(lab, host) == "connected"
 
 
+def test_a_single_packet_can_be_lost(lab: Lab) -> None:
+    with lab.drop_one(HOST):
+        assert reach(lab, HOST) == "timeout"
+        assert reach(lab, HOST) == "connected"
+
+
+
 @pytest.mark.parametrize("host", [HOST, SIX])
 def test_reset_is_a_refusal(lab: Lab, host: str) -> None:
     with lab.reset(host):

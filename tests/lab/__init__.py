@@ -35,6 +35,7 @@ __all__ = [
 
 # What the firewall does with packets of TCP.
 _DROP: Final = ("--jump", "DROP")
+_DROP_ONE: Final = ("--match", "statistic", "--mode", "nth", "--every", "4294967295", "--packet", "0", *_DROP)
 _RESET: Final = ("--jump", "REJECT", "--reject-with", "tcp-reset")
 _PROHIBIT: Final = ("--jump", "REJECT", "--reject-with", "icmp-admin-prohibited")
 _PROHIBIT_IPV6: Final = ("--jump", "REJECT", "--reject-with", "icmp6-adm-prohibited")
@@ -162,6 +163,10 @@ class Lab:
     def drop(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
         """Take in silence what is sent to the host: connecting times out."""
         return self._firewall(host, port, _DROP, _DROP)
+
+    def drop_one(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
+        """Lose the next packet that is sent to the host, and none after it."""
+        return self._firewall(host, port, _DROP_ONE, None)
 
     def reset(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
         """Answer with a reset what is sent to the host: the connection is refused."""
