@@ -30,6 +30,7 @@ from exporter.plan import plan
 from exporter.probes import Network, run_check
 from exporter.requirements import everything, requirements
 from exporter.schedule import Pace, Schedule, probe_once
+from exporter.shard import Shard, share
 from exporter.state import Board, Recorded
 
 log = structlog.get_logger("exporter")
@@ -37,10 +38,11 @@ log = structlog.get_logger("exporter")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a configuration comes from, and how the command line narrows it."""
+    """Where a configuration comes from, how the command line narrows it, and which part of its work is ours."""
 
     config_file: Path | None = None
     narrowing: Narrowing = field(default_factory=Narrowing)
+    shard: Shard = field(default_factory=Shard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def deploy(source: Source) -> Deployment:
     site = source.narrowing.applied(settings.site, catalogue, groups)
     work = plan(requirements(catalogue, groups, site), settings.proxies, settings.via)
     patterns = (endpoint.pattern for group in groups for endpoint in group.endpoints)
-    return Deployment(settings, work, domains_of(patterns))
+    return Deployment(settings, share(work, source.shard), domains_of(patterns))
 
 
 def documented(source: Source, *, whole: bool) -> tuple[Requirement, ...]:
@@ -119,7 +121,7 @@ class Exporter:
         self.registry: CollectorRegistry = registry_for(self.board.snapshot)
         self._events = Events(self.registry)
         self._events.adopt(deployment.plan)
-        self._conditions = Conditions(self.registry)
+        self._conditions = Conditions(self.registry, source.shard)
         self._conditions.tell(deployment.settings.probing.interval, anchors_of(network))
         self._reload_status = ReloadStatus(self.registry)
         self._reload_status.tell(successful=True)

@@ -31,6 +31,7 @@ from exporter.model import (
     Support,
     Use,
 )
+from exporter.shard import Shard
 
 CONSUMER: Final = ("feature", "role", "cloud")
 USE: Final = (*CONSUMER, "pattern")
@@ -345,9 +346,9 @@ class ReloadStatus:
 
 
 class Conditions:
-    """Under which conditions probes are made: how often, and trusting whom."""
+    """Under which conditions probes are made: how often, trusting whom, and shared with how many others."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, shard: Shard) -> None:
         self._interval = Gauge(
             "configmgr_exporter_probe_interval_seconds",
             "How often each target is probed, as configured.",
@@ -359,6 +360,13 @@ class Conditions:
             ("anchor",),
             registry=registry,
         )
+
+        Gauge(
+            "configmgr_exporter_shards",
+            "How many exporters share the targets; the index says which one this is.",
+            ("index",),
+            registry=registry,
+        ).labels(shard.index).set(shard.count)
 
     def tell(self, interval: float, anchors: Mapping[str, bool]) -> None:
         """Note the interval in seconds, and which of the roots are there."""

@@ -23,10 +23,10 @@ PATIENCE: Final = (
 
 def offset(key: CheckKey, interval: float) -> float:
     """A check's place in the interval, in seconds: spread by hash, the same whenever it is asked."""
-    return share(key) * interval
+    return fraction(key) * interval
 
 
-def share(key: CheckKey) -> float:
+def fraction(key: CheckKey) -> float:
     """A number in [0, 1) that a check always has."""
     digest = blake2b(repr(order(key)).encode(), digest_size=6).digest()
     return int.from_bytes(digest) / 2**48
@@ -95,7 +95,7 @@ async def probe_forever(
     due = starts_at(next_slot(begun, place, interval), place, interval)
     in_place = known  # the first round comes out of turn, and a slot that it runs into is not missed
     if not known:
-        due = min(due, begun + share(key) * min(FIRST_ROUND, interval))
+        due = min(due, begun + fraction(key) * min(FIRST_ROUND, interval))
     while True:
         await anyio.sleep_until(due)
         async with _turn(limiter):

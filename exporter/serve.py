@@ -62,7 +62,13 @@ async def _serve(source: Source, deployment: Deployment, sockets: Sequence[socke
     async with anyio.create_task_group() as group:
         await group.start(_obey_signals, exporter, server)
         exporter.start(group)
-        log.info("listening", addresses=",".join(map(_shown, sockets)), checks=len(deployment.plan.checks))
+        log.info(
+            "listening",
+            addresses=",".join(map(_shown, sockets)),
+            checks=len(deployment.plan.checks),
+            shard=source.shard.index,
+            shards=source.shard.count,
+        )
         await server.serve(sockets=list(sockets))
         group.cancel_scope.cancel()
 

@@ -53,6 +53,7 @@ from exporter.model import (
 from exporter.plan import plan
 from exporter.probes import Network
 from exporter.requirements import everything, requirements
+from exporter.shard import Shard
 from exporter.state import Board
 from tests.strategies import phases_of, plans, plans_with_results, results_for
 
@@ -94,6 +95,7 @@ configmgr_endpoint_path_info                                     gauge      feat
 configmgr_failure_reason_info                                    gauge      reason summary who
 configmgr_exporter_missed_slots_total                            counter
 configmgr_exporter_probe_interval_seconds                        gauge
+configmgr_exporter_shards                                        gauge      index
 """
 
 
@@ -183,7 +185,7 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     events = Events(registry)
     events.adopt(board.plan)
     ReloadStatus(registry)
-    Conditions(registry).tell(60.0, anchors_present([]))
+    Conditions(registry, Shard()).tell(60.0, anchors_present([]))
     for result in (UP, replace(DOWN, key=other.key)):
         board.record(result)
     found = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 import typer
@@ -10,8 +11,10 @@ from exporter import serve as server
 from exporter.app import deploy
 from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
 from exporter.log import LogFormat, LogLevel, configure
+from exporter.shard import Shard
 
 DEFAULT_ADDRESS: Final = ":10965"
+MOST_SHARDS: Final = 1000  # dividing takes time for each: a slip of the finger shall not look like a hang
 
 
 def serve(
@@ -19,6 +22,12 @@ def serve(
     listen: Annotated[
         list[str] | None,
         typer.Option("--web.listen-address", metavar="HOST:PORT", help=f"Repeatable; default {DEFAULT_ADDRESS}."),
+    ] = None,
+    shard_index: Annotated[
+        int | None, typer.Option("--shard.index", metavar="I", help="Probe only this exporter's share: I of 0 to N-1.")
+    ] = None,
+    shard_count: Annotated[
+        int | None, typer.Option("--shard.count", metavar="N", help="How many exporters share the targets.")
     ] = None,
     feature: Features = None,
     role: Roles = None,
@@ -28,6 +37,22 @@ def serve(
 ) -> None:
     """Run the exporter until SIGTERM or SIGINT."""
     configure(log_level, log_format)
-    source = source_of(config_file, feature, role, cloud)
+    source = replace(source_of(config_file, feature, role, cloud), shard=_shard(shard_index, shard_count))
     deployment = deploy(source)
     server.run(source, deployment, [server.listen(address) for address in listen or [DEFAULT_ADDRESS]])
+
+
+def _shard(index: int | None, count: int | None) -> Shard:
+    if index is None and count is None:
+        return Shard()
+    if count is None:
+        raise typer.BadParameter(f"{index} of how many? Give --shard.count, too.", param_hint="--shard.index")
+    if not 1 <= count <= MOST_SHARDS:
+        raise typer.BadParameter(f"{count} is not a number from 1 to {MOST_SHARDS}.", param_hint="--shard.count")
+    if index is None:
+        raise typer.BadParameter(f"which of the {count}? Give --shard.index, too.", param_hint="--shard.count")
+    if not 0 <= index < count:
+        raise typer.BadParameter(
+            f"there is no shard {index} of {count}; they are 0 to {count - 1}.", param_hint="--shard.index"
+        )
+    return Shard(index, count)
