@@ -1,0 +1,91 @@
+"""`make demo`: the whole chain in the laboratory; things break one after the other, and what is paged is printed."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from tests.lab import EXTRA_HOSTS, PROXY_HOST, Flaw, Lab, catalogue_hosts, unavailable
+from tests.paging import INTERVAL, PACE, Chain, Notification, chain
+
+CONFIG: Final = """
+probe: {{interval: 5s, timeout: 2s}}
+proxies: {{corporate: {{url: "{proxy}"}}}}
+via: {{client: corporate}}
+"""
+PATIENCE: Final = 45.0  # seconds for a page
+MENDING: Final = 60.0  # seconds for the end of one
+
+Fault = Callable[[Lab], AbstractContextManager[None]]
+FAULTS: Final[dict[str, Fault]] = {
+    "The firewall rejects dc.services.visualstudio.com": lambda lab: lab.reset("dc.services.visualstudio.com"),
+    "The DNS does not know petrol.office.microsoft.com": lambda lab: lab.dns_missing("petrol.office.microsoft.com"),
+    "The proxy of the clients is dead": lambda lab: lab.reset(PROXY_HOST),
+    "The certificate of clients.config.office.net has expired": lambda lab: lab.certificate(
+        "clients.config.office.net", Flaw.EXPIRED
+    ),
+    "One packet to dc.services.visualstudio.com is lost": lambda lab: lab.drop_one("dc.services.visualstudio.com"),
+}
+
+
+def main() -> int:
+    """Show each fault and what it pages."""
+    console = Console()
+    if reason := unavailable():
+        console.print(f"no demonstration: {reason}")
+        return 1
+    console.print(f"A probe every {INTERVAL:g} s instead of every minute; all waiting is {PACE} times shorter too.\n")
+    with Lab.start(catalogue_hosts() | EXTRA_HOSTS) as lab, tempfile.TemporaryDirectory() as directory:
+        console.print("Starting exporter, Prometheus, Alertmanager and a receiver in the laboratory ...")
+        with chain(lab, Path(directory), CONFIG.format(proxy=lab.proxy_url)) as running:
+            for what, fault in FAULTS.items():
+                with told(console, running, what):
+                    _wait(running.pages, fault(lab))
+                console.print()
+    return 0
+
+
+@contextmanager
+def told(console: Console, running: Chain, what: str) -> Iterator[None]:
+    """Print what was paged inside, and when it ended."""
+    console.rule(what, align="left")
+    begun = time.time()
+    yield
+    pages = running.pages(begun)
+    if not pages:
+        console.print("nobody is paged", style="green")
+    for page in pages:
+        _print(console, page, begun)
+    mended = time.time()
+    while not running.quiet() and time.time() < mended + MENDING:
+        time.sleep(0.5)
+    if pages:
+        console.print(f"mended, and all is quiet {time.time() - mended:.0f} s later", style="green")
+
+
+def _wait(paged: Callable[[float], list[Notification]], fault: AbstractContextManager[None]) -> None:
+    begun = time.time()
+    with fault:
+        while not paged(begun) and time.time() < begun + PATIENCE:
+            time.sleep(0.5)
+        time.sleep(2 * INTERVAL)  # for whatever else might come
+
+
+def _print(console: Console, page: Notification, begun: float) -> None:
+    console.print(f"[bold red]page[/] to {page.receiver} after {page.time - begun:.0f} s")
+    for alert in page.firing:
+        said = alert["annotations"]
+        console.print(f"  [bold]{said['summary']}[/]")
+        console.print(f"  {said['description']}", highlight=False)
+        console.print(f"  runbook   {said['runbook_url']}\n  dashboard {said['dashboard_url']}", style="dim")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

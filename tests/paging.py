@@ -1,0 +1,182 @@
+"""The whole chain in the laboratory, from the probe to who is paged: exporter, Prometheus, Alertmanager, a receiver.
+
+The shipped rules and routes are made for a probe a minute. Here one is made every five seconds, so every duration in
+them is divided by twelve, and nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tests.lab import Lab
+from tests.running import ADDRESS, ROOT, Exporter, eventually, http, program, running
+
+PACE: Final = 12
+INTERVAL: Final = 5.0  # seconds between two probes of a target
+RECEIVER: Final = 9095
+ALERTMANAGER: Final = "http://127.0.0.1:9093"
+PROMETHEUS: Final = "http://127.0.0.1:9090"
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION: Final = r"(\d+)([smhdw])"
+
+
+def faster(text: str) -> str:
+    """A Prometheus duration, divided by PACE."""
+    seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(_DURATION, text))
+    return f"{round(seconds * 1000 / PACE)}ms"
+
+
+def faster_rules(text: str) -> str:
+    """A file of rules on the laboratory's clock: `for`, `interval`, and every range and offset of an expression."""
+    document = yaml.safe_load(text)
+    for group in document["groups"]:
+        if "interval" in group:
+            group["interval"] = "1s"
+        for rule in group["rules"]:
+            rule |= {key: faster(rule[key]) for key in ("for", "keep_firing_for") if key in rule}
+            rule["expr"] = re.sub(
+                rf"(?<=[\[:])({_DURATION})+(?=[\]:])|(?<=offset )({_DURATION})+",
+                lambda found: faster(found[0]),
+                str(rule["expr"]),
+            )
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def faster_routes(text: str, directory: Path) -> str:
+    """The Alertmanager configuration on the laboratory's clock, each receiver a web hook of ours."""
+    document = yaml.safe_load(text)
+
+    def visit(route: dict[str, Any]) -> None:
+        route |= {key: faster(route[key]) for key in ("group_wait", "group_interval") if key in route}
+        for inner in route.get("routes", ()):
+            visit(inner)
+
+    visit(document["route"])
+    document["receivers"] = [
+        {"name": receiver["name"]}
+        if len(receiver) == 1  # nobody is told
+        else {
+            "name": receiver["name"],
+            "webhook_configs": [{"url": f"http://127.0.0.1:{RECEIVER}/{receiver['name']}", "send_resolved": True}],
+        }
+        for receiver in document["receivers"]
+    ]
+    document["templates"] = [str(ROOT / "dashboards/alertmanager" / name) for name in document.get("templates", ())]
+    document["global"] = {"resolve_timeout": "5m"}
+    path = directory / "alertmanager.yml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return str(path)
+
+
+@dataclass(frozen=True)
+class Notification:
+    """What one web hook brought."""
+
+    time: float
+    receiver: str
+    status: str  # firing, resolved
+    labels: dict[str, str]  # that the group has in common
+    alerts: tuple[dict[str, Any], ...]
+
+    @property
+    def firing(self) -> list[dict[str, Any]]:
+        return [alert for alert in self.alerts if alert["status"] == "firing"]
+
+    @property
+    def names(self) -> set[str]:
+        return {alert["labels"]["alertname"] for alert in self.firing}
+
+    @property
+    def critical(self) -> bool:
+        return any(alert["labels"]["severity"] == "critical" for alert in self.alerts)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The running chain."""
+
+    lab: Lab
+    exporter: Exporter
+    directory: Path
+
+    def notifications(self) -> list[Notification]:
+        """All that was sent so far, in order."""
+        lines = (self.directory / "receiver.log").read_text().splitlines()
+        return [
+            Notification(
+                found["time"], found["receiver"], found["status"], found["groupLabels"], tuple(found["alerts"])
+            )
+            for found in map(json.loads, lines)
+        ]
+
+    def pages(self, since: float = 0.0) -> list[Notification]:
+        """What called a person, not what only said that all is well again."""
+        return [sent for sent in self.notifications() if sent.critical and sent.firing and sent.time >= since]
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Ask Prometheus."""
+        answer = http(self.lab, f"{PROMETHEUS}/api/v1/query", "--get", "--data-urlencode", f"query={expression}")
+        found: list[dict[str, Any]] = json.loads(answer.body)["data"]["result"]
+        return found
+
+    def quiet(self) -> bool:
+        """Whether no critical alert is pending, firing or waiting to be told."""
+        alerts = json.loads(http(self.lab, f"{PROMETHEUS}/api/v1/alerts").body)["data"]["alerts"]
+        told = json.loads(http(self.lab, f"{ALERTMANAGER}/api/v2/alerts").body)
+        return not [alert for alert in [*alerts, *told] if alert["labels"]["severity"] == "critical"]
+
+    def until(self, what: str, found: Callable[[], Any], *, within: float) -> float:
+        """When it held, Unix time."""
+        eventually(what, found, within=within)
+        return time.time()
+
+
+@contextmanager
+def chain(lab: Lab, directory: Path, config: str) -> Iterator[Chain]:
+    """Run all four; returns when the first round is in Prometheus and nothing critical is under way."""
+    files = {
+        "exporter.yaml": config,
+        "prometheus.yml": f"""
+global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
+rule_files: [rules-*.yaml]
+scrape_configs: [{{job_name: configmgr, static_configs: [{{targets: ["{ADDRESS}"]}}]}}]
+alerting: {{alertmanagers: [{{static_configs: [{{targets: ["127.0.0.1:9093"]}}]}}]}}
+""",
+    }
+    for rules in (ROOT / "dashboards/rules").glob("*.yaml"):
+        files[f"rules-{rules.name}"] = faster_rules(rules.read_text())
+    for name, text in files.items():
+        (directory / name).write_text(text)
+    routes = faster_routes((ROOT / "dashboards/alertmanager/alertmanager.yml").read_text(), directory)
+    programs = {
+        "receiver": [sys.executable, "-m", "tests.receiver", str(RECEIVER)],
+        "alertmanager": [
+            *("prometheus-alertmanager", f"--config.file={routes}", f"--storage.path={directory / 'nflog'}"),
+            *("--cluster.listen-address=", "--web.listen-address=127.0.0.1:9093"),
+        ],
+        "prometheus": [
+            *("prometheus", f"--config.file={directory / 'prometheus.yml'}"),
+            *(f"--storage.tsdb.path={directory / 'tsdb'}", "--web.listen-address=127.0.0.1:9090"),
+        ],
+    }
+    with ExitStack() as stack:
+        for name, argv in programs.items():
+            stack.enter_context(program(lab, directory / f"{name}.log", argv))
+        exporter = stack.enter_context(
+            running(lab, directory, "--config.file", directory / "exporter.yaml", public=True)
+        )
+        found = Chain(lab, exporter, directory)
+        eventually("first results", exporter.ready, within=30)
+        eventually("Prometheus has scraped", lambda: found.query("configmgr_feature_ready"), within=20)
+        eventually("nothing is wrong", found.quiet, within=60)
+        yield found

@@ -1,0 +1,117 @@
+"""What breaks pages once, says what and why, and ends when it is mended; what is nothing pages nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import pytest
+
+from tests.lab import PROXY_HOST, Lab
+from tests.paging import INTERVAL, PACE, Chain, Notification, chain
+from tests.running import eventually
+
+pytestmark = pytest.mark.lab
+
+HOST: Final = "dc.services.visualstudio.com"  # that one feature needs, for one role
+URL: Final = f"https://{HOST}/"
+FOR: Final = 120 / PACE  # of ConfigMgrFeatureNotReady
+SETTLED: Final = 6.0  # seconds: longer than anything that might still follow is under way
+
+CONFIG: Final = """
+probe: {{interval: 5s, timeout: 2s}}
+proxies: {{corporate: {{url: "{proxy}"}}}}
+via: {{client: corporate}}
+"""
+
+
+@pytest.fixture(scope="module")
+def running_chain(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    with chain(lab, tmp_path_factory.mktemp("chain"), CONFIG.format(proxy=lab.proxy_url)) as found:
+        yield found
+
+
+@pytest.fixture
+def quiet(running_chain: Chain) -> Chain:
+    """The chain with nothing left of what was broken before."""
+    eventually("quiet", running_chain.quiet, within=60)
+    return running_chain
+
+
+def resolved(chain: Chain, page: Notification) -> list[Notification]:
+    """What said of this page that all is well again."""
+    return [
+        sent
+        for sent in chain.notifications()
+        if sent.status == "resolved" and sent.labels == page.labels and sent.time > page.time
+    ]
+
+
+def test_a_blocked_host_pages_once_with_all_that_one_must_know_and_resolves(
+    quiet: Chain, lab: Lab, figure: Callable[[str], None]
+) -> None:
+    with lab.reset(HOST):
+        blocked = time.time()
+        paged = quiet.until("a page", lambda: quiet.pages(blocked), within=60) - blocked
+        time.sleep(SETTLED)
+        pages = quiet.pages(blocked)
+    opened = time.time()
+    eventually("resolved", lambda: resolved(quiet, pages[0]), within=60)
+    mended = resolved(quiet, pages[0])[0].time - opened
+    figure(f"one host blocked: paged after {paged:.1f} s (two rounds and `for`: {2 * INTERVAL + FOR:.0f} s)")
+    figure(f"unblocked: resolved after {mended:.1f} s")
+
+    (page,) = pages
+    (alert,) = page.firing
+    said = alert["annotations"]
+    assert page.labels == {"feature": "tenant-attach", "cloud": "azure-public"}
+    assert alert["labels"]["role"] == "service-connection-point"
+    assert alert["labels"]["alertname"] == "ConfigMgrServiceConnectionPointCannotReachCloud"
+    assert said["reason"] == "connect_refused"
+    assert HOST in said["description"]
+    assert said["runbook_url"].endswith("/runbooks/ConfigMgrServiceConnectionPointCannotReachCloud")
+    assert paged <= 2 * INTERVAL + FOR
+
+
+def test_a_dead_proxy_that_carries_fifty_targets_pages_exactly_once(
+    quiet: Chain, lab: Lab, figure: Callable[[str], None]
+) -> None:
+    carried = quiet.query('count(count by (target) (configmgr_endpoint_path_info{path="proxy:corporate"}))')
+    with lab.reset(PROXY_HOST):
+        dead = time.time()
+        paged = quiet.until("a page", lambda: quiet.pages(dead), within=60) - dead
+        down = quiet.until(
+            "all features of the role are down",
+            lambda: quiet.query('ALERTS{alertname="ConfigMgrFeatureNotReady"}'),
+            within=60,
+        )
+        time.sleep(max(0.0, dead + 2 * INTERVAL + FOR + SETTLED - time.time()))
+        waiting = quiet.query('count(ALERTS{alertstate="firing", severity="critical"})')
+        pages = quiet.pages(dead)
+    eventually("resolved", lambda: resolved(quiet, pages[0]), within=60)
+    figure(
+        f"the proxy of {carried[0]['value'][1]} targets is dead: paged after {paged:.1f} s, {len(pages)} page, "
+        f"{waiting[0]['value'][1]} critical alerts behind it"
+    )
+
+    assert int(carried[0]["value"][1]) >= 50
+    assert int(waiting[0]["value"][1]) > 3
+    assert down > dead
+    assert [page.names for page in quiet.pages(dead)] == [{"ConfigMgrPathDown"}]
+    assert pages[0].firing[0]["labels"]["path"] == "proxy:corporate"
+    assert pages[0].firing[0]["annotations"]["runbook_url"].endswith("/runbooks/ConfigMgrPathDown")
+
+
+def test_a_lost_packet_pages_nobody(quiet: Chain, lab: Lab, figure: Callable[[str], None]) -> None:
+    begun = time.time()
+    with lab.drop_one(HOST):
+        slow = quiet.until(
+            "the connection that lost a packet opens late",
+            lambda: quiet.query(f'configmgr_endpoint_phase_duration_seconds{{target="{URL}", phase="connect"}} > 0.9'),
+            within=3 * INTERVAL,
+        )
+        time.sleep(FOR + SETTLED)
+    figure(f"one packet lost, seen after {slow - begun:.1f} s: {len(quiet.pages(begun))} pages")
+    assert quiet.pages(begun) == []
+    assert quiet.query(f'min_over_time(configmgr_endpoint_up{{target="{URL}"}}[30s])')[0]["value"][1] == "1"
