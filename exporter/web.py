@@ -21,6 +21,8 @@ from exporter.narrow import UNUSABLE
 from exporter.page import landing, status
 from exporter.report import probes_text
 from exporter.requirements import canonical
+from exporter.runbooks import INDEX
+from exporter.runbooks import page as runbook
 from exporter.state import Board
 
 # What Prometheus leaves between our answer and its own time-out; the ecosystem's black-box prober keeps as much.
@@ -52,6 +54,8 @@ def create_app(service: Service) -> Starlette:
             Route("/-/reload", _reload, methods=["POST"]),
             Route("/api/v1/status", _status),
             Route("/probe", _probe),
+            Route("/runbooks/", _runbooks),
+            Route("/runbooks/{name}", _runbook),
         ]
     )
     app.state.service = service
@@ -90,6 +94,22 @@ async def _reload(request: Request) -> Response:
 
 async def _status(request: Request) -> Response:
     return JSONResponse(status(_service(request).board.snapshot()))
+
+
+async def _runbooks(_: Request) -> Response:
+    return await _shown(INDEX)
+
+
+async def _runbook(request: Request) -> Response:
+    return await _shown(request.path_params["name"])
+
+
+async def _shown(name: str) -> Response:
+    """A runbook, rendered in a thread as metrics are."""
+    text = await anyio.to_thread.run_sync(runbook, name)
+    if text is None:
+        return PlainTextResponse("no runbook of this name; /runbooks/ lists them all\n", HTTPStatus.NOT_FOUND)
+    return HTMLResponse(text)
 
 
 async def _probe(request: Request) -> Response:

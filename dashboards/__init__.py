@@ -1,0 +1,1 @@
+"""What you load into your monitoring, and what builds it."""
