@@ -4,6 +4,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY exporter exporter
 COPY config config
+COPY dashboards/runbooks dashboards/runbooks
 RUN python -m venv /opt/exporter \
  && /opt/exporter/bin/pip install --no-cache-dir --constraint constraints.txt . \
  && /opt/exporter/bin/pip uninstall --yes pip

@@ -27,7 +27,7 @@ RESPONDER: Final = ("198.19.0.4", "fd00:1ab::4")
 PROGRAMS: Final = (
     *("curl", "dig", "dnsmasq", "ip", "ip6tables", "iptables", "nginx", "openssl", "squid", "unshare"),
     *("kadmin.local", "kinit", "krb5kdc", "ntlm_auth"),
-    *("amtool", "prometheus", "prometheus-alertmanager", "promtool"),
+    *("amtool", "docker-compose", "prometheus", "prometheus-alertmanager", "promtool"),
 )
 MODULES: Final = ("gssapi", "krb5")  # of the extra `negotiate`
 PATH: Final = os.pathsep.join((str(Path(sys.executable).parent), "/usr/sbin", "/usr/bin", "/sbin", "/bin"))
