@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check truth fuzz format bench clean
+.PHONY: help run demo test check truth fuzz format bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -16,6 +16,9 @@ run: $(VENV)/installed ## Run the exporter on the embedded default, http://local
 
 test: check $(VENV)/laboratory ## Set up what is missing, check the code, run all tests
 	$(BIN)/pytest $(ARGS)
+
+demo: $(VENV)/laboratory ## Break things in the laboratory one after the other, and print what is paged
+	$(BIN)/python -m tests.demo $(ARGS)
 
 truth: $(VENV)/laboratory ## Inject every fault and compare the reported reasons with the true ones
 	$(BIN)/python -m tests.truth $(ARGS)

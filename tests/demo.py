@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
 from tests.lab import EXTRA_HOSTS, PROXY_HOST, Flaw, Lab, catalogue_hosts, unavailable
 from tests.paging import INTERVAL, PACE, Chain, Notification, chain
@@ -27,10 +29,10 @@ Fault = Callable[[Lab], AbstractContextManager[None]]
 FAULTS: Final[dict[str, Fault]] = {
     "The firewall rejects dc.services.visualstudio.com": lambda lab: lab.reset("dc.services.visualstudio.com"),
     "The DNS does not know petrol.office.microsoft.com": lambda lab: lab.dns_missing("petrol.office.microsoft.com"),
-    "The proxy of the clients is dead": lambda lab: lab.reset(PROXY_HOST),
     "The certificate of clients.config.office.net has expired": lambda lab: lab.certificate(
         "clients.config.office.net", Flaw.EXPIRED
     ),
+    "The proxy of the clients is dead": lambda lab: lab.reset(PROXY_HOST),
     "One packet to dc.services.visualstudio.com is lost": lambda lab: lab.drop_one("dc.services.visualstudio.com"),
 }
 
@@ -83,8 +85,10 @@ def _print(console: Console, page: Notification, begun: float) -> None:
     for alert in page.firing:
         said = alert["annotations"]
         console.print(f"  [bold]{said['summary']}[/]")
-        console.print(f"  {said['description']}", highlight=False)
-        console.print(f"  runbook   {said['runbook_url']}\n  dashboard {said['dashboard_url']}", style="dim")
+        console.print(Padding(Text(said["description"]), (0, 2)))
+        console.print(
+            f"  runbook   {said['runbook_url']}\n  dashboard {said['dashboard_url']}", style="dim", soft_wrap=True
+        )
 
 
 if __name__ == "__main__":
