@@ -1,0 +1,64 @@
+"""Build what is loaded into Grafana, and a copy of the rules with addresses of your own.
+
+    python dashboards/build.py
+    python dashboards/build.py --rules-to DIRECTORY [--runbook-url URL] [--grafana-url URL]
+
+The first writes dashboards and runbooks beside this file. The second writes the rules into another directory, with
+links to your runbooks and your Grafana instead of those of the compose stack.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from dashboards.grafana import DASHBOARDS
+from dashboards.runbooks import pages
+
+HERE: Final = Path(__file__).parent
+RUNBOOKS: Final = "http://localhost:10965/runbooks"  # as the rules are shipped
+GRAFANA: Final = "http://localhost:3000"
+
+
+def built() -> Iterator[tuple[Path, str]]:
+    """Every file that is built, and its text."""
+    yield from ((HERE / "runbooks" / name, text) for name, text in pages().items())
+    for name, dashboard in DASHBOARDS.items():
+        text = json.dumps(dashboard().build(), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
+        yield HERE / f"{name}.json", f"{text}\n"
+
+
+def readdressed(runbooks: str, grafana: str) -> Mapping[str, str]:
+    """The files of rules by name, with these base addresses in their links."""
+    return {
+        path.name: path.read_text(encoding="utf-8")
+        .replace(f"{RUNBOOKS}/", f"{runbooks.rstrip('/')}/")
+        .replace(f"{GRAFANA}/", f"{grafana.rstrip('/')}/")
+        for path in sorted((HERE / "rules").glob("*.yaml"))
+    }
+
+
+def main() -> None:
+    """Write what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rules-to", type=Path, metavar="DIRECTORY", help="write the rules there, and nothing else")
+    parser.add_argument("--runbook-url", default=RUNBOOKS, metavar="URL", help="where your runbooks are: %(default)s")
+    parser.add_argument("--grafana-url", default=GRAFANA, metavar="URL", help="where your Grafana is: %(default)s")
+    asked = parser.parse_args()
+    if asked.rules_to is None:
+        files = dict(built())
+    else:
+        texts = readdressed(asked.runbook_url, asked.grafana_url)
+        files = {asked.rules_to / name: text for name, text in texts.items()}
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()

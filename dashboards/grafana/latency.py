@@ -1,0 +1,199 @@
+"""Latency: how long probes take, in which phase, to which targets, and whether that is as usual."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from dashboards.grafana import board
+from dashboards.grafana.board import ROW, TARGET, cell, runbook, to
+from dashboards.grafana.panels import (
+    BAD,
+    GOOD,
+    PHASES,
+    WARN,
+    Column,
+    Panel,
+    Question,
+    heat,
+    lines,
+    listing,
+    matrix,
+    number,
+)
+from dashboards.grafana.promql import PROBE_LABELS, by, chosen, of_site, phases
+
+_WHOLE: Final = of_site("configmgr_probe_duration_seconds_bucket")
+_PROBE: Final = ", ".join(PROBE_LABELS)
+_SECONDS: Final = phases(*chosen("target"))
+_RECORDED: Final = "instance_feature_role_cloud:configmgr_probe_duration_seconds"
+_SLOW: Final = {1.0: WARN, 5.0: BAD}
+_TRIAGE: Final = to("network", "What fails, and why")
+
+
+def dashboard() -> Dashboard:
+    """The dashboard, from all probes together down to the phases of single targets."""
+    return board.dashboard(
+        "latency",
+        "How long does it take to reach what Configuration Manager needs, where does the time go, and is that as "
+        "usual?",
+        [*board.site(), TARGET],
+        [*_numbers(), _heat(), _slowest(), *_phases(), *_usual()],
+    )
+
+
+def _numbers() -> list[Panel]:
+    rate = by("sum", "le", f"rate({_WHOLE}[$__rate_interval])")
+    quantiles = {
+        1: (0.5, "Half are faster than"),
+        2: (0.95, "95 of 100 are faster than"),
+        3: (0.99, "99 of 100 are faster than"),
+    }
+    return [
+        number(
+            Question(
+                id_,
+                title,
+                f"The {quantile:g} quantile of how long successful probes took lately, all phases together.",
+                "no probe succeeded",
+                (8, 4),
+                [_TRIAGE],
+            ),
+            f"histogram_quantile({quantile:g}, {rate}) >= 0",  # without a probe it is NaN
+            unit="s",
+            steps=_SLOW,
+            decimals=None,
+        )
+        for id_, (quantile, title) in quantiles.items()
+    ]
+
+
+def _heat() -> Panel:
+    return heat(
+        Question(
+            4,
+            "How long do probes take?",
+            "Successful probes by their duration. A band that moves up is a slower way; a second band is a part of "
+            "the targets, or of the addresses behind them, that is slower than the rest.",
+            "No probe succeeded in this time.",
+            (24, 9),
+            [_TRIAGE],
+        ),
+        by("sum", "le", f"rate({_WHOLE}[$__rate_interval])"),
+    )
+
+
+def _slowest() -> Panel:
+    whole = by("sum", _PROBE, _SECONDS)
+    slowest = f"topk(20, {by('max', 'target', whole)})"
+    inside = by("max", "target, phase", f"{_SECONDS} and on ({_PROBE}) topk by (target) (1, {whole})")
+    return matrix(
+        Question(
+            5,
+            "Which targets are the slowest, and in which phase?",
+            "The last probe of the twenty slowest targets, usable or not, from the instance and by the path where it "
+            "took longest. Ten seconds in one phase are a time-out.",
+            "No result yet.",
+            (24, 12),
+            [_TRIAGE],
+        ),
+        f'label_replace({slowest}, "phase", "all", "", "") or {inside} and on (target) {slowest}',
+        row="target",
+        column="phase",
+        order=("all", *PHASES),
+        width=520,
+        sort=("all", True),
+        cells=Column(
+            unit="s",
+            steps=("transparent", _SLOW),
+            empty="",
+            links=[to("latency", "Only this target", target=ROW), to("network", "Why it fails", target=ROW)],
+        ),
+    )
+
+
+def _phases() -> list[Panel]:
+    buckets = of_site("configmgr_probe_phase_duration_seconds_bucket")
+    rate = by("sum", "le, phase", f"rate({buckets}[$__rate_interval])")
+    probes = f"scalar(count({by('count', _PROBE, _SECONDS)}))"
+    return [
+        lines(
+            Question(
+                6,
+                "Where does the time go?",
+                "The mean of each phase over the chosen targets, also those that fail and those that need no such "
+                "phase: stacked, they are the mean of the whole probe.",
+                "No result in this time.",
+                (12, 9),
+                [_TRIAGE],
+            ),
+            {"{{phase}}": f"{by('sum', 'phase', _SECONDS)} / {probes}"},
+            unit="s",
+            stacked=True,
+            colors=PHASES,
+        ),
+        lines(
+            Question(
+                7,
+                "How slow is each phase at its worst?",
+                "95 of 100 completed phases were faster than this. A target that is chosen does not narrow this panel.",
+                "No phase was completed in this time.",
+                (12, 9),
+                [_TRIAGE],
+            ),
+            {"{{phase}}": f"histogram_quantile(0.95, {rate})"},
+            unit="s",
+            colors=PHASES,
+        ),
+    ]
+
+
+def _usual() -> list[Panel]:
+    labels = "instance, feature, role, cloud"
+    hour, day, month = (by("max", labels, of_site(f"{_RECORDED}:p95_rate{window}")) for window in ("1h", "1d", "30d"))
+    slowest = f"topk(20, {hour})"
+    return [
+        listing(
+            Question(
+                8,
+                "Is any feature slower than usual?",
+                "95 of 100 probes were faster than this: in the last hour, the last day and the last 30 days. Slowest "
+                "of the last hour first.",
+                "No history yet: the recording rules are not loaded, or have just begun.",
+                (15, 10),
+                [runbook("ConfigMgrSlow", "What to do when a feature is slow")],
+            ),
+            [
+                slowest,
+                f"{day} and on ({labels}) {slowest}",
+                f"{month} and on ({labels}) {slowest}",
+                f"{hour} / {month} and on ({labels}) {slowest}",
+            ],
+            [
+                Column("feature", "Feature", links=[to("latency", "Only this feature", feature=cell("feature"))]),
+                Column("role", "Role", 180),
+                Column("cloud", "Cloud", 100),
+                Column("instance", "Instance", 110),
+                Column("Value #A", "1 hour", 75, "s"),
+                Column("Value #B", "1 day", 75, "s"),
+                Column("Value #C", "30 days", 75, "s"),
+                Column("Value #D", "Against usual", 100, "suffix:times", 1, steps=(GOOD, {2.0: WARN, 5.0: BAD})),
+            ],
+            sort="1 hour",
+            descending=True,
+        ),
+        lines(
+            Question(
+                9,
+                "How did the mean go?",
+                "The mean duration of successful probes of the hour before each moment, by feature: the slowest role, "
+                "cloud and instance of each.",
+                "No history yet: the recording rules are not loaded, or have just begun.",
+                (9, 10),
+                [_TRIAGE],
+            ),
+            {"{{feature}}": by("max", "feature", of_site(f"{_RECORDED}:mean_rate1h"))},
+            unit="s",
+        ),
+    ]

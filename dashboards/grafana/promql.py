@@ -1,0 +1,106 @@
+"""Pieces of PromQL that several panels share. Every one is text with Grafana's variables in it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXPORTER_LABELS: Final = ("job", "instance")
+CONSUMER_LABELS: Final = (*EXPORTER_LABELS, "feature", "role", "cloud")
+USE_LABELS: Final = (*CONSUMER_LABELS, "pattern")
+TARGET_LABELS: Final = (*USE_LABELS, "target")
+PROBE_LABELS: Final = (*EXPORTER_LABELS, "path", "target")
+
+_WILDCARD: Final = '"[^/]*(//[^/]*)?[*].*"'  # a star in the host; one in the path does not make a wildcard
+
+
+def chosen(*labels: str) -> tuple[str, ...]:
+    """The matchers that keep what is chosen at the top of the dashboard for these labels."""
+    return tuple(f'{label}=~"${label}"' for label in labels)
+
+
+def of_exporter(metric: str, *matchers: str) -> str:
+    """A series of the exporters that are chosen."""
+    return f"{metric}{{{', '.join((*chosen(*EXPORTER_LABELS), *matchers))}}}"
+
+
+def of_site(metric: str, *matchers: str) -> str:
+    """A series of the exporters, features, roles and clouds that are chosen."""
+    return f"{metric}{{{', '.join((*chosen(*CONSUMER_LABELS), *matchers))}}}"
+
+
+def of_all(metric: str, *matchers: str) -> str:
+    """The same of every exporter, whichever is chosen: for what compares them."""
+    return f"{metric}{{{', '.join((*chosen('job', 'feature', 'role', 'cloud'), *matchers))}}}"
+
+
+def by(aggregation: str, labels: str, expression: str) -> str:
+    """An aggregation that keeps these labels."""
+    return f"{aggregation} by ({labels}) ({expression})"
+
+
+def distinct(labels: str, expression: str) -> str:
+    """How many targets there are for these labels, each counted once, however many features need it."""
+    keep = f"{labels}, " if labels else ""
+    return by("count", labels, by("count", f"{keep}job, instance, target", expression))
+
+
+def on(labels: tuple[str, ...], take: str = "") -> str:
+    """What joins many series to one by these labels, and takes these from the one."""
+    return f"* on ({', '.join(labels)}) group_left ({take})"
+
+
+def with_host(expression: str) -> str:
+    """The same with a label `host`: the pattern as firewalls take it, without scheme, port and path."""
+    return f'label_replace({expression}, "host", "$1", "pattern", "(?:https?://)?([^/:]+).*")'
+
+
+# ---------------------------------------------------------------- failures
+
+FEATURE_READY: Final = of_site("configmgr_feature_ready")
+
+
+def path_of(*matchers: str) -> str:
+    """1 for each target, with the path by which it is asked."""
+    return of_site("configmgr_endpoint_path_info", *matchers)
+
+
+def phases(*matchers: str, path: tuple[str, ...] = ()) -> str:
+    """What each phase of the last probes took, each probe once however many features it serves."""
+    seconds = of_site("configmgr_endpoint_phase_duration_seconds", *matchers)
+    asked = f"{on(TARGET_LABELS, 'path')} {path_of(*matchers, *path)}"
+    return by("max", f"{', '.join(PROBE_LABELS)}, phase", f"{seconds} {asked}")
+
+
+def failures(*matchers: str, path: tuple[str, ...] = ()) -> str:
+    """1 for each target that fails, with its reason in words, who can mend it, and the path it was asked by."""
+    failure = of_site("configmgr_endpoint_failure", *matchers)
+    asked = f"{on(TARGET_LABELS, 'path')} {path_of(*path)}"
+    words = f"{on((*EXPORTER_LABELS, 'reason'), 'summary, who')} {of_exporter('configmgr_failure_reason_info')}"
+    return f"{failure} {asked} {words}"
+
+
+def last_good(*matchers: str) -> str:
+    """When each target was last usable; for one that never was, when the exporter's configuration was loaded."""
+    loaded = of_exporter("configmgr_exporter_config_last_reload_success_timestamp_seconds")
+    here = ", ".join(EXPORTER_LABELS)
+    never = f"0 * {of_site('configmgr_endpoint_up', *matchers)} + on ({here}) group_left () {loaded}"
+    success = of_site("configmgr_endpoint_last_success_timestamp_seconds", *matchers)
+    return f"({success} or on ({', '.join(TARGET_LABELS)}) ({never}))"
+
+
+def failing_since(labels: str, failing: str) -> str:
+    """When the first of these targets fell, in milliseconds, as Grafana takes times."""
+    return f"1000 * {by('min', labels, f'{failing} {on(TARGET_LABELS)} {last_good()}')}"
+
+
+def not_ready_since(labels: str) -> str:
+    """When the first of the endpoints fell that are down now, in milliseconds.
+
+    A wildcard falls with the last of its targets, any other endpoint with the first.
+    """
+    use, target = ", ".join(USE_LABELS), ", ".join(TARGET_LABELS)
+    plain, wild = f"pattern!~{_WILDCARD}", f"pattern=~{_WILDCARD}"
+    fell = f"{last_good(plain)} and on ({target}) {of_site('configmgr_endpoint_up', plain)} == 0"
+    wildcard_fell = f"{last_good(wild)} unless on ({use}) {of_site('configmgr_endpoint_up', wild)} == 1"
+    wildcards = by("max", use, wildcard_fell)
+    return f"1000 * {by('min', labels, f'{fell} or {wildcards}')}"

@@ -1,0 +1,444 @@
+"""The dashboards are what is built, keep the rules of their craft, and get an answer to every question they ask."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import yaml
+
+from dashboards.build import HERE, RUNBOOKS, built, main, readdressed
+from dashboards.grafana.promql import not_ready_since
+from exporter.model import Reason
+from tests.grafana import Panel, Query, View, load, panels, queries, table
+from tests.lab import Lab
+from tests.promql import Names, names
+from tests.watched import RULES, Company, Scale, company
+
+BOARDS: Final = load()
+PANELS: Final = panels()
+QUERIES: Final = queries()
+SITE: Final = ("datasource", "job", "instance", "cloud", "role", "feature")
+
+ALL_INSTANCES: Final[Mapping[str, str]] = {
+    "configmgr:availability_objective:ratio": "one number for all",
+    "feature_role_cloud:configmgr_feature_ready:avg": "says what all instances say, whichever are chosen",
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule as it is shipped."""
+
+    name: str  # of the alert, or of the series that is recorded
+    expression: str
+    records: bool
+
+
+def shipped_rules() -> list[Rule]:
+    """Every rule of every file."""
+    return [
+        Rule(rule.get("record") or rule["alert"], str(rule["expr"]), "record" in rule)
+        for path in RULES
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+    ]
+
+
+def variables(name: str) -> dict[str, dict[str, Any]]:
+    return {str(variable["name"]): variable for variable in BOARDS[name]["templating"]["list"]}
+
+
+def links_of(panel: Panel) -> list[str]:
+    """Where a panel leads to: by its own links, and by those of its cells."""
+    return [link["url"] for link in [*panel.model["links"], *cell_links(panel)]]
+
+
+def cell_links(panel: Panel) -> Iterator[dict[str, Any]]:
+    for override in panel.model["fieldConfig"]["overrides"]:
+        for each in override["properties"]:
+            if each["id"] == "links":
+                yield from each["value"]
+
+
+of_each_board = pytest.mark.parametrize("name", BOARDS)
+of_each_panel = pytest.mark.parametrize("panel", PANELS, ids=str)
+
+# ---------------------------------------------------------------- what is built
+
+
+def test_what_is_committed_is_what_is_built() -> None:
+    wanted = dict(built())
+    committed = {path: path.read_text(encoding="utf-8") for path in wanted if path.exists()}
+    assert wanted.keys() >= {*HERE.glob("*.json"), *HERE.glob("runbooks/*.md")}
+    assert committed == wanted, "run `python dashboards/build.py`"
+
+
+def test_a_copy_of_the_rules_leads_to_addresses_of_your_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = [
+        "--rules-to",
+        tmp_path / "rules",
+        "--runbook-url",
+        "https://wiki/x/",
+        "--grafana-url",
+        "https://grafana",
+    ]
+    monkeypatch.setattr("sys.argv", ["build.py", *map(str, arguments)])
+    main()
+    written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "rules").iterdir()}
+    shipped = {path.name: path.read_text(encoding="utf-8") for path in RULES}
+    back = {
+        name: text.replace("https://wiki/x/", f"{RUNBOOKS}/").replace("https://grafana/", "http://localhost:3000/")
+        for name, text in written.items()
+    }
+    assert back == shipped
+    assert not [name for name, text in written.items() if re.search("localhost:(10965|3000)/", text)]
+    assert readdressed(RUNBOOKS, "http://localhost:3000") == shipped
+
+
+# ---------------------------------------------------------------- the craft
+
+
+@of_each_board
+def test_a_dashboard_has_its_own_uid_and_nobody_edits_it(name: str) -> None:
+    board = BOARDS[name]
+    numbers = [panel["id"] for panel in board["panels"]]
+    assert board["uid"] == f"configmgr-{name}"
+    assert board["editable"] is False
+    assert len(set(numbers)) == len(numbers)
+    assert "configmgr" in board["tags"]
+
+
+@of_each_board
+def test_panels_lie_side_by_side_and_not_on_each_other(name: str) -> None:
+    places = [panel["gridPos"] for panel in BOARDS[name]["panels"]]
+    cells = [
+        (x, y)
+        for place in places
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(set(cells)) == len(cells)
+    assert all(x < 24 for x, _ in cells)
+
+
+@of_each_board
+def test_a_dashboard_leads_to_all_others(name: str) -> None:
+    links = BOARDS[name]["links"]
+    assert {link["url"] for link in links} == {f"/d/configmgr-{other}" for other in BOARDS if other != name}
+    assert all(link["includeVars"] and link["keepTime"] for link in links)
+
+
+@of_each_board
+def test_a_dashboard_lets_choose_where_and_what(name: str) -> None:
+    found = variables(name)
+    asked = " ".join(query.expression for query in QUERIES if query.panel.dashboard == name)
+    assert [*found][: len(SITE)] == [*SITE]
+    assert (found["datasource"]["type"], found["datasource"]["query"]) == ("datasource", "prometheus")
+    assert found["datasource"]["label"] == "Data source"
+    for variable in found.values():
+        if variable["type"] == "query":
+            assert f"${variable['name']}" in asked or variable["hide"]
+            assert variable["label"] == variable["name"].capitalize()
+            assert variable["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+            assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".+")
+            assert variable["refresh"] == 2  # when the time range changes
+            assert re.fullmatch(rf"label_values\(.+, {variable['name']}\)", variable["query"])
+
+
+@of_each_panel
+def test_a_panel_says_what_it_shows_and_what_it_means_that_it_is_empty(panel: Panel) -> None:
+    defaults = panel.model["fieldConfig"]["defaults"]
+    assert panel.title.strip()
+    assert len(panel.model["description"]) > 20
+    assert defaults["noValue"].strip()
+    assert defaults["unit"]
+
+
+@of_each_panel
+def test_a_panel_asks_the_chosen_data_source(panel: Panel) -> None:
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    assert panel.model["datasource"] == source
+    assert panel.model["targets"]
+    assert all(target["datasource"] == source for target in panel.model["targets"])
+
+
+@of_each_panel
+def test_a_panel_leads_on_and_keeps_what_is_chosen(panel: Panel) -> None:
+    known = {rule.name for rule in shipped_rules()} | set(Reason) | {"${__value.raw}"}
+    assert panel.model["links"]
+    for url in links_of(panel):
+        if url.startswith("${runbooks}/"):
+            assert url.removeprefix("${runbooks}/") in known
+            continue
+        name = urlsplit(url).path.removeprefix("/d/configmgr-")
+        kept = re.findall(r"\$\{(\w+):queryparam\}", url)
+        filled = [key.removeprefix("var-") for key, _ in parse_qsl(urlsplit(url).query) if key.startswith("var-")]
+        assert "${__url_time_range}" in url
+        assert {*kept, *filled} >= {*SITE}
+        assert not {*kept} & {*filled}, "would be chosen twice"
+        assert {*kept, *filled} <= variables(name).keys(), f"{name} has no such variable"
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: f"{query.panel} {query.ref}")
+def test_a_query_looks_at_the_chosen_jobs_and_instances(query: Query) -> None:
+    for series, labels in names(query.expression).matched:
+        assert "job" in labels or series == "configmgr:availability_objective:ratio"
+        assert "instance" in labels or series in ALL_INSTANCES
+    for label, wanted in re.findall(
+        r"\b(job|instance|cloud|role|feature|path|reason|target)=~\"(\$\w+)\"", query.expression
+    ):
+        assert wanted == f"${label}"
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: f"{query.panel} {query.ref}")
+def test_a_counter_is_read_as_a_rate_over_the_rate_interval(query: Query) -> None:
+    raw = r"\b(?!\w+:)\w+_(?:total|bucket|sum|count)\{[^}]*\}"
+    rated = rf"\b(?:rate|increase)\({raw}\[\$__rate_interval\]\)"
+    assert len(re.findall(raw, query.expression)) == len(re.findall(rated, query.expression))
+
+
+# ---------------------------------------------------------------- since when
+
+_LABELS: Final = 'job="j", instance="i", feature="f", role="r", cloud="c"'
+_DOWN_SINCE: Final = {"*.cdn.example": (100, 300), "login.example": (200, 500)}  # the targets of each pattern
+
+
+@pytest.mark.parametrize(
+    ("up", "since"),
+    [
+        ({}, 200),  # the wildcard at 300, the other at 200
+        ({"login.example": 0}, 300),  # its first target is up again, and the other fell at 500
+        ({"*.cdn.example": 1}, 200),  # one of a wildcard's targets is enough
+        ({"*.cdn.example": 1, "login.example": 0}, 500),
+    ],
+)
+def test_a_wildcard_falls_with_its_last_target_and_another_with_its_first(
+    tmp_path: Path, up: Mapping[str, int], since: int
+) -> None:
+    series = [{"series": f"configmgr_exporter_config_last_reload_success_timestamp_seconds{{{_LABELS}}}", "values": 9}]
+    for pattern, times in _DOWN_SINCE.items():
+        for number, last in enumerate(times):
+            labels = f'{{{_LABELS}, pattern="{pattern}", target="{number}"}}'
+            good = f"configmgr_endpoint_last_success_timestamp_seconds{labels}"
+            state = f"configmgr_endpoint_up{labels}"
+            series += [{"series": good, "values": last}, {"series": state, "values": int(up.get(pattern) == number)}]
+    expression = View(1, 1, 1).interpolated(not_ready_since("feature"))
+    expected = {
+        "expr": expression,
+        "eval_time": "0s",
+        "exp_samples": [{"labels": '{feature="f"}', "value": 1000 * since}],
+    }
+    case = {"interval": "1s", "input_series": series, "promql_expr_test": [expected]}
+    (tmp_path / "case.yaml").write_text(json.dumps({"tests": [case]}))
+    done = subprocess.run(
+        ["promtool", "test", "rules", "case.yaml"], cwd=tmp_path, capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# ---------------------------------------------------------------- what Prometheus says
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a real Prometheus answered about a company that was well, and then was not."""
+
+    healthy: Mapping[tuple[str, str], Any]  # by panel and query
+    broken: Mapping[tuple[str, str], Any]
+    narrowed: Mapping[tuple[str, str], Any]  # the same, with choices made
+    rules: Mapping[str, Any]  # by expression
+    labels: Mapping[str, frozenset[str]]  # of every series
+    choices: Mapping[str, Sequence[str]]  # by variable query
+    times: tuple[float, float]  # when it broke, and when the questions were asked
+
+    def rows(self, panel: str, ref: str) -> list[tuple[dict[str, str], float]]:
+        """What a query of the broken company brought: labels and value."""
+        return [(row["metric"], float(row["value"][1])) for row in self.broken[panel, ref]["data"]["result"]]
+
+
+NARROW: Final[Mapping[str, Sequence[str]]] = {"instance": ["hq"], "feature": ["tenant-attach", "url-forwarding"]}
+
+# There are rates of what is probed, through proxies too, and what is recorded last is recorded.
+SETTLED: Final = (
+    'sum(rate(configmgr_probe_phase_duration_seconds_count{phase="proxy"}[4s])) > 0',
+    "instance_feature_role_cloud:configmgr_probe_duration_seconds:p95_rate30d",
+    "instance_feature_role_cloud:configmgr_error_budget_remaining:ratio30d",
+)
+
+
+@pytest.fixture(scope="module")
+def seen(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    with company(lab, tmp_path_factory.mktemp("company")) as found, found.working(Scale()):
+        healthy = answered(found, View(1, 1, 10), *SETTLED)
+        begun = time.time()
+        with found.broken():
+            all_probed = f"min(configmgr_endpoint_last_probe_timestamp_seconds) > {time.time()}"
+            return Seen(
+                healthy,
+                answered(found, View(1, 1, 10), *SETTLED, all_probed, "count(ALERTS) > 5"),
+                answered(found, View(1, 1, 10, NARROW), *SETTLED),
+                rule_answers(found),
+                labels_of(found),
+                choices(found),
+                (begun, time.time()),
+            )
+
+
+def answered(found: Company, view: View, *conditions: str) -> dict[tuple[str, str], Any]:
+    answers = found.answers(QUERIES, view, now=found.moment(*conditions))
+    return {(str(query.panel), query.ref): answer for query, answer in zip(QUERIES, answers, strict=True)}
+
+
+def rule_answers(found: Company) -> dict[str, Any]:
+    expressions = [rule.expression for rule in shipped_rules()]
+    answers = found.ask([("query", {"query": expression}) for expression in expressions])
+    return dict(zip(expressions, answers, strict=True))
+
+
+def labels_of(found: Company) -> dict[str, frozenset[str]]:
+    (known,) = found.ask([("label/__name__/values", {})])
+    answers = found.ask([("labels", {"match[]": name}) for name in known["data"]])
+    return {name: frozenset(answer["data"]) - {"__name__"} for name, answer in zip(known["data"], answers, strict=True)}
+
+
+def choices(found: Company) -> dict[str, Sequence[str]]:
+    asked = {
+        variable["query"] for name in BOARDS for variable in variables(name).values() if variable["type"] == "query"
+    }
+    questions = []
+    for query in asked:
+        series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", query).groups()  # type: ignore[union-attr]
+        questions.append((f"label/{label}/values", {"match[]": View(1, 1, 10).interpolated(series)}))
+    return {query: answer["data"] for query, answer in zip(asked, found.ask(questions), strict=True)}
+
+
+def unknown_names(expression: Names, labels: Mapping[str, frozenset[str]]) -> list[str]:
+    """What an expression names that there is not."""
+    wrong = [f"{series}: no such series" for series in expression.series - labels.keys()]
+    for series, matched in expression.matched:
+        wrong += [f"{series}: has no {label}" for label in matched - labels.get(series, matched)]
+    there = {label for series in expression.series for label in labels.get(series, ())} | expression.made
+    return wrong + [f"{label}: none of the series has it" for label in expression.grouping - there]
+
+
+@pytest.mark.lab
+def test_prometheus_understands_every_query(seen: Seen) -> None:
+    for state in (seen.healthy, seen.broken, seen.narrowed):
+        assert not {key: answer["error"] for key, answer in state.items() if answer["status"] != "success"}
+    assert not {key: answer["error"] for key, answer in seen.rules.items() if answer["status"] != "success"}
+
+
+@pytest.mark.lab
+def test_queries_and_rules_name_only_what_there_is(seen: Seen) -> None:
+    wrong = {str(query.panel): unknown_names(names(query.expression), seen.labels) for query in QUERIES}
+    wrong |= {rule.name: unknown_names(names(rule.expression), seen.labels) for rule in shipped_rules()}
+    assert not {where: what for where, what in wrong.items() if what}
+
+
+@pytest.mark.lab
+def test_every_series_that_is_to_be_recorded_is(seen: Seen) -> None:
+    assert {rule.name for rule in shipped_rules() if rule.records} <= seen.labels.keys()
+
+
+@pytest.mark.lab
+def test_a_broken_company_leaves_no_question_without_an_answer(seen: Seen) -> None:
+    assert [key for key, answer in seen.broken.items() if not answer["data"]["result"]] == []
+
+
+@pytest.mark.lab
+def test_since_when_is_when_it_broke(seen: Seen) -> None:
+    begun, asked = seen.times
+    since = [
+        *seen.rows("readiness: What is wrong, and who can mend it?", "C"),
+        *seen.rows("readiness: What is not ready, since when, and is it only here?", "A"),
+        *seen.rows("network: What is to be changed, where, and by whom?", "B"),
+    ]
+    assert not [
+        row for row in since if not begun - 8 < row[1] / 1000 < asked
+    ]  # the last success was up to a round before
+
+
+@pytest.mark.lab
+def test_the_phases_of_a_slow_target_are_those_of_one_probe(seen: Seen) -> None:
+    took: dict[str, dict[str, float]] = {}
+    for labels, value in seen.rows("latency: Which targets are the slowest, and in which phase?", "A"):
+        took.setdefault(labels["target"], {})[labels["phase"]] = value
+    assert max(phases["all"] for phases in took.values()) > 2.9  # the one that is dropped
+    assert all(phases.pop("all") == pytest.approx(sum(phases.values())) for phases in took.values())
+
+
+@pytest.mark.lab
+def test_what_one_site_cannot_is_told_from_what_nobody_can(seen: Seen) -> None:
+    verdicts = {
+        (labels["feature"], labels["role"]): value
+        for labels, value in seen.rows("readiness: What is not ready, since when, and is it only here?", "B")
+    }
+    assert verdicts["m365-apps", "console"] == 0.5
+    assert verdicts["url-forwarding", "console"] == 0
+
+
+@pytest.mark.lab
+def test_every_variable_has_something_to_choose(seen: Seen) -> None:
+    assert [query for query, values in seen.choices.items() if not values] == []
+
+
+SILENT: Final = {
+    "readiness: What is wrong, and who can mend it?",
+    "readiness: What is not ready, since when, and is it only here?",
+    "readiness: Which instance cannot?",
+    "network: How many targets fail, for which reason and on which path?",
+    "network: What is to be changed, where, and by whom?",
+    "network: When did targets fail, and for which reason?",
+    "certificates: When did TLS fail, and why?",
+}
+ZERO: Final = {
+    "readiness: Features",
+    "readiness: Targets",
+    "readiness: Shared paths",
+    "certificates: Certificates",
+}
+
+
+@pytest.mark.lab
+def test_a_healthy_company_is_shown_as_such(seen: Seen) -> None:
+    numbers = {panel: seen.healthy[panel, "A"]["data"]["result"] for panel in ZERO}
+    speaking = {panel for (panel, _), answer in seen.healthy.items() if answer["data"]["result"]}
+    assert {str(panel) for panel in PANELS} - speaking == SILENT
+    assert {panel: row["value"][1] for panel, (row,) in numbers.items()} == dict.fromkeys(ZERO, "0")
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("panel", [panel for panel in PANELS if panel.model["type"] == "table"], ids=str)
+def test_a_table_has_a_column_for_everything_that_comes_back(seen: Seen, panel: Panel) -> None:
+    results = [seen.broken[str(panel), query.ref]["data"]["result"] for query in panel.queries]
+    shown = table(panel, results)
+    sorted_by = {each["displayName"] for each in panel.model["options"]["sortBy"]}
+    declared = [
+        override["matcher"]["options"]
+        for override in panel.model["fieldConfig"]["overrides"]
+        if override["matcher"]["id"] == "byName"
+    ]
+    assert sorted_by <= shown[0].keys()
+    if "groupingToMatrix" in str(panel.model["transformations"]):
+        assert [*shown[0]][:1] == declared
+    else:
+        assert [*shown[0]] == declared
+
+
+@pytest.mark.lab
+def test_a_choice_narrows_every_question(seen: Seen) -> None:
+    rows = [(panel, row["metric"]) for (panel, _), answer in seen.narrowed.items() for row in answer["data"]["result"]]
+    assert {panel for panel, _ in rows} > {str(panel) for panel in PANELS if panel.dashboard == "network"} - {
+        "network: How long do proxies take to open a tunnel?"  # the headquarters have none
+    }
+    for label, chosen in NARROW.items():
+        assert not {panel for panel, labels in rows if labels.get(label, chosen[0]) not in chosen}
