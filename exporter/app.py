@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter import catalogue as shipped
 from exporter import config
+from exporter.addresses import AddressRanges
 from exporter.authentication import Account
 from exporter.certificates import anchors_present, public_roots
 from exporter.failure import Signs
@@ -95,6 +96,7 @@ def network_of(deployment: Deployment) -> Network:
         settings.proxies,
         {name: SignIn(Account(proxy)) for name, proxy in settings.proxies.items()},
         Signs(load_fingerprints(shipped.shipped() / "vocabulary" / "fingerprints.yaml"), deployment.domains),
+        AddressRanges(settings.address_ranges),
     )
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
+from exporter.addresses import collapsed
 from exporter.authentication import missing_extra
-from exporter.model import Auth, Catalogue, Group, Parameter, Probing, Proxy, Settings, Site, TlsSettings
+from exporter.model import Auth, Catalogue, Group, Parameter, Prefix, Probing, Proxy, Settings, Site, TlsSettings
 from exporter.patterns import fill, parameters_of
 from exporter.reading.documents import (
     Document,
@@ -52,6 +53,9 @@ from exporter.reading.fields import (
 )
 from exporter.reading.groups import Names, StatusWord, blame_contradictions
 from exporter.reading.groups import read_groups as groups_at
+from exporter.reading.prefixes import read_prefixes
+
+T = TypeVar("T")
 
 
 def load(path: Path | None, catalogue: Catalogue) -> Settings:
@@ -62,17 +66,18 @@ def load(path: Path | None, catalogue: Catalogue) -> Settings:
     if path is None:
         return Settings()
     main = read(path)
-    files, mistakes = _group_files(main, path.parent)
+    files, mistakes = _files(main, "group_files", read, path.parent)
+    ranges, amiss = _files(main, "address_ranges", read_prefixes, path.parent)
     known = _names(catalogue, main, files, path.parent)
     section = main.validate(MainSection, context=known)
     located = [*groups_at(main, ("groups",), known), *chain.from_iterable(groups_at(file, (), known) for file in files)]
     blame_contradictions(located)
     groups = tuple(here.group for here in located)
     _blame_bad_fillings(main, known, (*groups, *catalogue.groups))
-    settle((main, *files), mistakes)
+    settle((main, *files), (*mistakes, *amiss))
     if section is None:
         raise AssertionError("what is not valid is blamed")
-    return section.settings(groups)
+    return section.settings(groups, collapsed(chain.from_iterable(ranges)))
 
 
 def read_groups(path: Path, catalogue: Catalogue) -> tuple[Group, ...]:
@@ -116,17 +121,17 @@ def _closed(catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
     return {name: parameter.values for name, parameter in catalogue.parameters.items() if parameter.values}
 
 
-def _group_files(main: Document, directory: Path) -> tuple[list[Document], list[Mistake]]:
-    """The group files that can be read, each once, and the mistakes of the others."""
-    files: dict[str, Document] = {}
+def _files(main: Document, key: str, read_one: Callable[[Path], T], directory: Path) -> tuple[list[T], list[Mistake]]:
+    """The files listed under a key that can be read, each once, and the mistakes of the others."""
+    files: dict[str, T] = {}
     mistakes: list[Mistake] = []
-    for i, name in enumerate(peek(main.value, "group_files", ...)):
+    for i, name in enumerate(peek(main.value, key, ...)):
         if not isinstance(name, str) or name in files:
             continue
         try:
-            files[name] = read(directory / name)
+            files[name] = read_one(directory / name)
         except Unreadable as error:
-            main.blame(("group_files", i), f"{found(name)} {error.mistakes[0].message}")
+            main.blame((key, i), f"{found(name)} {error.mistakes[0].message}")
         except DocumentError as error:
             mistakes += error.mistakes
     return list(files.values()), mistakes
@@ -394,9 +399,10 @@ class MainSection(Section):
     via: Annotated[dict[str, Any], AfterValidator(_via)] = Field(default={})
     group_files: Annotated[list[Text], distinct()] = Field(default=[])
     groups: list[Any] = Field(default=[])
+    address_ranges: Annotated[list[Text], distinct()] = Field(default=[])
 
-    def settings(self, groups: tuple[Group, ...]) -> Settings:
-        """The same as values of the vocabulary, with the groups that were read."""
+    def settings(self, groups: tuple[Group, ...], address_ranges: tuple[Prefix, ...]) -> Settings:
+        """The same as values of the vocabulary, with the groups and the ranges that were read."""
         return Settings(
             site=self.site.site(),
             probing=self.probe.probing(),
@@ -404,4 +410,5 @@ class MainSection(Section):
             proxies={name: proxy.proxy(name) for name, proxy in self.proxies.items()},
             via=self.via,
             groups=groups,
+            address_ranges=address_ranges,
         )

@@ -201,6 +201,14 @@ _OF_TARGET: Final[tuple[tuple[str, str, Callable[[Latest], float | None]], ...]]
         "Earliest not-after in the chain that the server sent, Unix time.",
         lambda latest: tls.not_after if (tls := latest.result.evidence.tls) else None,
     ),
+    (
+        "address_in_range",
+        (
+            "1: all addresses that the name resolved to lie in `address_ranges`; 0: not, which is normal on content "
+            "delivery networks of others. Absent without ranges, and where a proxy resolves the name."
+        ),
+        lambda latest: latest.result.evidence.in_range,
+    ),
 )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 # ---------------------------------------------------------------- what is documented
@@ -168,6 +169,8 @@ class Catalogue:
 
 # ---------------------------------------------------------------- what the operator says
 
+Prefix: TypeAlias = IPv4Network | IPv6Network  # the addresses that begin alike
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -230,6 +233,7 @@ class Settings:
     proxies: Mapping[str, Proxy] = field(default_factory=dict)
     via: Mapping[str, str] = field(default_factory=dict)  # role -> proxy name; roles not named go direct
     groups: tuple[Group, ...] = ()  # the operator's own, from group_files and groups
+    address_ranges: tuple[Prefix, ...] = ()  # where the addresses of endpoints are expected
 
 
 # ---------------------------------------------------------------- what is probed
@@ -459,6 +463,7 @@ class Evidence:
     dialogue: tuple[Answer, ...] = ()  # what the proxy refused CONNECT with, in order
     tls: TlsFacts | None = None
     answer: Answer | None = None
+    in_range: bool | None = None  # whether all addresses lie in the operator's ranges; None: cannot be told
 
     @property
     def status(self) -> int | None:

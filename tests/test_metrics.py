@@ -91,6 +91,7 @@ configmgr_exporter_config_last_reload_success_timestamp_seconds  gauge
 configmgr_exporter_probe_lag_seconds                             histogram
 configmgr_exporter_probes_in_flight                              gauge
 
+configmgr_endpoint_address_in_range                              gauge      feature role cloud pattern target
 configmgr_endpoint_path_info                                     gauge      feature role cloud pattern target path
 configmgr_failure_reason_info                                    gauge      reason summary who
 configmgr_exporter_missed_slots_total                            counter
@@ -167,7 +168,7 @@ KEY = CheckKey(Target("https://host.example/"), "corporate")
 CHECK = Check(KEY, (Use(CLIENT, "*.example"), Use(CLIENT, "host.example"), Use(CONSOLE, "host.example")))
 LAPS = dict.fromkeys(Phase, 0.25)
 FACTS = TlsFacts("TLSv1.3", (Certificate("CN=host", "CN=issuer", 1e9, 2e9, "ab"),), Root.PUBLIC)
-UP = Result(KEY, 1.7e9, LAPS, Evidence(("192.0.2.1",), "192.0.2.1", (), FACTS, Answer(404)))
+UP = Result(KEY, 1.7e9, LAPS, Evidence(("192.0.2.1",), "192.0.2.1", (), FACTS, Answer(404), in_range=True))
 NEEDED = tuple(Requirement(use, Endpoint(use.pattern), None, (KEY.target,)) for use in CHECK.uses)
 DOWN = replace(UP, failure=Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, "in words"))
 

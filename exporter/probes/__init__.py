@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import anyio
 
+from exporter.addresses import AddressRanges
 from exporter.failure import Signs, classify
 from exporter.model import CheckKey, Evidence, Failure, Probing, Proxy, Reason, Result, Target
 from exporter.net import Route, SignIn, Trail
@@ -19,18 +20,25 @@ from exporter.probes import http
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What probes share: one TLS context, who signs in to each proxy, and the signs of foreign answers."""
+    """What probes share: one TLS context, who signs in to each proxy, and what to judge answers and addresses by."""
 
     context: ssl.SSLContext
     proxies: Mapping[str, Proxy] = field(default_factory=dict)
     sign_ins: Mapping[str, SignIn] = field(default_factory=dict)  # by the proxy's name
     signs: Signs = field(default_factory=Signs)
+    ranges: AddressRanges = field(default_factory=AddressRanges)
 
     def route(self, key: CheckKey) -> Route:
         """The way that a check goes."""
         if key.proxy is None:
             return Route(self.context)
         return Route(self.context, self.proxies[key.proxy], self.sign_ins.get(key.proxy))
+
+    def in_range(self, key: CheckKey, addresses: Sequence[str]) -> bool | None:
+        """Whether all addresses of a target lie in the ranges; None without ranges, or where a proxy resolves it."""
+        if key.proxy is not None or not addresses or not self.ranges:
+            return None
+        return all(map(self.ranges.holds, addresses))
 
 
 Probe: TypeAlias = Callable[[Target, Route, Signs, Trail], Awaitable[Failure | None]]
@@ -61,4 +69,6 @@ async def _attempt(key: CheckKey, network: Network, timeout: float) -> Result:  
     except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
         failure = classify(trail.phase, error, http.way_of(key.target, route))
     trail.stop()
-    return Result(key, started, trail.laps, Evidence(**trail.evidence), failure)
+    evidence = Evidence(**trail.evidence)
+    in_range = network.in_range(key, evidence.addresses)
+    return Result(key, started, trail.laps, replace(evidence, in_range=in_range), failure)

@@ -92,7 +92,7 @@ class Document:
         self._add(spot.line, spot.place, message)
 
     def _add(self, line: int, place: Place, message: str) -> None:
-        self.mistakes.append(Mistake(self.file, min(max(line, 1), self._lines), _spelled(place), message))
+        self.mistakes.append(Mistake(self.file, min(max(line, 1), self._lines), spelled(place), message))
 
     def _explain(self, kind: object, place: Place, detail: ErrorDetails) -> None:
         """Say in our words what pydantic found."""
@@ -123,10 +123,14 @@ class Document:
 
 def read(path: Path) -> Document:
     """The YAML file at a path. Raises Unreadable, or DocumentError where it holds something else."""
+    return Document(read_text(path, MAX_BYTES), str(path))
+
+
+def read_text(path: Path, limit: int) -> str:
+    """The text of a file of `limit` bytes at most. Raises Unreadable, or DocumentError where it is no UTF-8."""
     file = str(path)
     try:
-        data = read_bytes(path, MAX_BYTES)
-        return Document(data.decode("utf-8-sig"), file)
+        return read_bytes(path, limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         message = f"the byte 0x{error.object[error.start]:02x} is not UTF-8; save the file in UTF-8"
@@ -221,7 +225,7 @@ def _bare(kind: object) -> object:
     return _bare(get_args(kind)[0]) if get_origin(kind) is Annotated else kind
 
 
-def _spelled(place: Place) -> str:
+def spelled(place: Place) -> str:
     """`groups[0].endpoints[2].pattern`."""
     text = ""
     for step in place:

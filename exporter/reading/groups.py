@@ -111,8 +111,8 @@ def _identity(url: str) -> tuple[str, ...]:
 # ---------------------------------------------------------------- checks of one field
 
 
-def _pattern(pattern: str) -> str:
-    """A documented pattern that is a bare host (with or without a path) or a URL."""
+def checked_pattern(pattern: str) -> str:
+    """A documented pattern that is a bare host (with or without a path) or a URL. Raises ValueError for any other."""
     concrete = re.sub(r"<[^<>]*>|\*", "x", pattern)
     if re.search(r"[<>]", concrete):
         raise ValueError("a placeholder lacks its < or >")
@@ -211,7 +211,7 @@ def _as_list(value: object) -> object:
 # ---------------------------------------------------------------- the schema
 
 _PORT_RANGES: Final = 'ports such as "443" or "10124-10139"'
-_SCHEMES: Final = (*DEFAULT_PORTS, "udp")  # udp: documented, and a firewall rule, but never probed
+_SCHEMES: Final = (*DEFAULT_PORTS, "tcp", "udp")  # these two: documented, and a firewall rule, but never probed
 
 Source = Annotated[Text, named_in_context("source")]
 Sources = Annotated[list[Source], BeforeValidator(_as_list)]
@@ -241,7 +241,7 @@ class ExtraPortsSection(Section):
 class EndpointSection(Section):
     """One documented line. The order matters: a field is checked against those above it."""
 
-    pattern: Annotated[Text, AfterValidator(_pattern)]
+    pattern: Annotated[Text, AfterValidator(checked_pattern)]
     schemes: Annotated[list[Scheme], NOT_EMPTY, distinct(), AfterValidator(_beside_no_url)] = Field(default=[])
     ports: Annotated[list[Port], distinct(), AfterValidator(_one_per_scheme)] = Field(default=[])
     path: Annotated[str, written(r'/[!"$-~]*', "a path that begins with /"), AfterValidator(_path)] = "/"

@@ -17,6 +17,7 @@ DUAL_STACK: Final = frozenset({"dual.corp.example"})
 EXTRA_HOSTS: Final = (
     IPV6_ONLY
     | DUAL_STACK
+    | {"endpoints.office.com"}  # Microsoft 365's web service
     | {"portal.corp.example", "sup0.corp.example", "sup1.corp.example"}
     | {
         f"{GATEWAY}.{suffix}"

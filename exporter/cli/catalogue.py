@@ -1,0 +1,152 @@
+"""`catalogue import`: what Microsoft publishes for machines, as files that the configuration can name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+import anyio
+import typer
+from pydantic import ValidationError
+
+from exporter import catalogue as shipped
+from exporter import config, imports
+from exporter.cli.options import BAD_INPUT, NOT_READY
+from exporter.config import ProxySection
+from exporter.imports import Choice, Format, Origin, Unfit
+from exporter.model import Proxy, Settings
+from exporter.narrow import NarrowingError
+from exporter.net import Route, verifying
+from exporter.plan import bypasses
+from exporter.reading.documents import reason
+from exporter.reading.durations import seconds
+from exporter.reading.fields import unknown
+from exporter.reading.groups import Names
+
+TIMEOUT: Final = "60s"
+
+catalogue = typer.Typer(help="What Microsoft publishes for machines.", no_args_is_help=True)
+
+
+@catalogue.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A file, or an http:// or https:// URL.")],
+    form: Annotated[Format, typer.Option("--format", help="What SOURCE is.")] = Format.AUTO,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Where the result is written; else to stdout.")
+    ] = None,
+    diff: Annotated[
+        bool,
+        typer.Option("--diff", help="Print what is new, gone and covered already; exit with 1 if something is new."),
+    ] = False,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config.file", metavar="FILE", help="Whose proxies and trust are used, and what is covered."),
+    ] = None,
+    service_areas: Annotated[
+        list[str] | None,
+        typer.Option("--service-area", metavar="SLUG", help="Only this area of Microsoft 365; repeatable."),
+    ] = None,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="Only this record or service tag; repeatable.")
+    ] = None,
+    roles: Annotated[
+        list[str] | None, typer.Option("--role", metavar="SLUG", help="A role that needs the endpoints; repeatable.")
+    ] = None,
+    clouds: Annotated[
+        list[str] | None, typer.Option("--cloud", metavar="SLUG", help="A cloud where they are needed; repeatable.")
+    ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option("--proxy", metavar="NAME-OR-URL", help="A proxy of the configuration, or http://host:port."),
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="DURATION", help="For fetching a URL as a whole.")
+    ] = TIMEOUT,
+) -> None:
+    """Read a published list and write it as groups, or as ranges of addresses, for the configuration to name."""
+    known = shipped.load()
+    settings = config.load(config_file, known)
+    names = Names(known.roles, known.clouds)
+    choice = Choice(
+        tuple(service_areas or ()),
+        tuple(ids or ()),
+        _named("role", names.roles, roles),
+        _named("cloud", names.clouds, clouds),
+    )
+    try:
+        data = _read(source, settings, _proxy(proxy, settings), _seconds(timeout))
+        taken = imports.take(data, choice, form)
+        text = imports.written(taken, Origin(_where(source), datetime.now(UTC)), names)
+    except Unfit as unfit:
+        for line in unfit.reasons:
+            typer.echo(f"{_where(source)}: {line}", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    if output is not None:
+        _write(output, text)
+    elif not diff:
+        typer.echo(text, nl=False)
+    if diff:
+        comparison = imports.compared(taken, known.groups, settings.groups, settings.address_ranges)
+        typer.echo(str(comparison))
+        if comparison.new:
+            raise typer.Exit(NOT_READY)
+
+
+def _read(source: str, settings: Settings, proxy: Proxy | None, timeout: float) -> bytes:
+    if "://" not in source:
+        return imports.from_file(Path(source))
+    context = verifying(settings.tls)
+
+    def route_to(url: str) -> Route:
+        direct = proxy is None or bypasses(proxy.no_proxy, urlsplit(url).hostname or "")
+        return Route(context, None if direct else proxy)
+
+    return anyio.run(imports.from_web, source, route_to, timeout)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be written: {reason(error)}.", param_hint="--output") from None
+
+
+def _where(source: str) -> str:
+    """The source as it may be shown: what follows a URL's path, and what stands before its host, may be secret."""
+    return re.sub(r"//[^/]*@", "//***@", re.split(r"[?#]", source)[0]) if "://" in source else source
+
+
+def _named(option: str, known: Collection[str], words: list[str] | None) -> tuple[str, ...]:
+    for word in words or ():
+        if word not in known:
+            raise NarrowingError(f"--{option} {word}: {unknown(option, known, word)}")
+    return tuple(dict.fromkeys(words or ()))
+
+
+def _proxy(word: str | None, settings: Settings) -> Proxy | None:
+    """The proxy that a name of the configuration, or a URL, means."""
+    if word is None:
+        return None
+    if "://" not in word:
+        if word not in settings.proxies:
+            raise NarrowingError(f"--proxy {word}: {unknown('proxy', settings.proxies, word)}")
+        return settings.proxies[word]
+    try:
+        return ProxySection(url=word).proxy("of the command line")
+    except ValidationError as error:
+        raise typer.BadParameter(str(error.errors()[0]["ctx"]["error"]), param_hint="--proxy") from None
+
+
+def _seconds(duration: str) -> float:
+    try:
+        length = seconds(duration)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--timeout") from None
+    if not length:
+        raise typer.BadParameter("must be longer than 0", param_hint="--timeout")
+    return length

@@ -1,0 +1,58 @@
+"""What is chosen of a source, and what is taken from it: groups of endpoints, or ranges of addresses. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from exporter.imports.content import Unfit
+from exporter.model import Group, Prefix
+from exporter.reading.fields import unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What of a source is wanted, and for whom; an empty tuple: all, and everybody."""
+
+    service_areas: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    clouds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Groups, what all features of their format begin with, and of what they were made, in words."""
+
+    groups: tuple[Group, ...]
+    features: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Prefixes, none of which overlaps another, and of what they were made, in words."""
+
+    prefixes: tuple[Prefix, ...]
+    told: str
+
+
+Taken: TypeAlias = Endpoints | Ranges
+
+
+def among(known: Collection[str], option: str, words: tuple[str, ...]) -> frozenset[str]:
+    """The words that an option gives. Raises Unfit for one that the source does not have."""
+    strange = [f"{option} {word}: {unknown(option.lstrip('-'), known, word)}" for word in words if word not in known]
+    if strange:
+        raise Unfit(*strange)
+    return frozenset(words)
+
+
+_LONGEST: Final = 1000  # characters of a note; what is longer explains nothing
+
+
+def printable(text: str) -> str:
+    """The beginning of a text, on one line, without what nobody sees, such as what turns the direction of reading."""
+    seen = "".join(letter for letter in text[:_LONGEST] if letter.isprintable() or letter.isspace())
+    return " ".join(seen.split())
