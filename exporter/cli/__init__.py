@@ -1,4 +1,4 @@
-"""The command line: `serve`, `check`, `validate`, `endpoints`, `explain`."""
+"""The command line: `serve`, `check`, `validate`, `endpoints`, `allowlist`, `explain`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import typer
 
 from exporter import __version__
 from exporter import serve as server
+from exporter.cli.allowlist import allowlist
+from exporter.cli.catalogue import catalogue
 from exporter.cli.check import check, explain
 from exporter.cli.listing import endpoints, validate
 from exporter.cli.options import BAD_INPUT
@@ -27,8 +29,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (serve, check, validate, endpoints, explain):
+for command in (serve, check, validate, endpoints, allowlist, explain):
     app.command()(command)
+app.add_typer(catalogue, name="catalogue")
 
 
 def main() -> None:

@@ -67,7 +67,7 @@ def endpoints_csv(requirements: Iterable[Requirement]) -> str:
             requirement.why_unprobed or "",
             requirement.docs or "",
         )
-        table.writerow([_inert(cell) for cell in cells])
+        table.writerow([inert(cell) for cell in cells])
     return out.getvalue()
 
 
@@ -122,5 +122,6 @@ def _requirement(requirement: Requirement) -> dict[str, Any]:
     return facts
 
 
-def _inert(cell: str) -> str:
+def inert(cell: str) -> str:
+    """A cell that no spreadsheet runs as a formula."""
     return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -31,7 +31,7 @@ def check_markdown(snapshot: Snapshot) -> str:
             "# Configuration Manager endpoints",
             "",
             f"**{headline(snapshot)}**",
-            *(line for sentence in blamed(snapshot) for line in ("", _text(sentence))),
+            *(line for sentence in blamed(snapshot) for line in ("", prose(sentence))),
             *_features(snapshot),
             *_down(snapshot),
             *_unprobed(snapshot),
@@ -44,12 +44,12 @@ def _features(snapshot: Snapshot) -> Iterator[str]:
         return
     columns = occurring(snapshot)
     yield from ("", "## Features", "")
-    yield _row(("Feature", "Role", "Cloud", "State", *(state.capitalize() for state in columns)))
-    yield _row(("---", "---", "---", "---", *("---:" for _ in columns)))
+    yield table_row(("Feature", "Role", "Cloud", "State", *(state.capitalize() for state in columns)))
+    yield table_row(("---", "---", "---", "---", *("---:" for _ in columns)))
     for feature in snapshot.features:
         consumer, number = feature.consumer, counts(feature)
-        names = (_code(consumer.feature), _code(consumer.role), _code(consumer.cloud))
-        yield _row((*names, verdict(feature), *(str(number[state]) for state in columns)))
+        names = (code(consumer.feature), code(consumer.role), code(consumer.cloud))
+        yield table_row((*names, verdict(feature), *(str(number[state]) for state in columns)))
 
 
 def _down(snapshot: Snapshot) -> Iterator[str]:
@@ -69,16 +69,16 @@ def _down(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _targets(faults: Iterable[Down]) -> Iterator[str]:
-    yield _row(("Target", "Path", "Reason", "Message", "Needed by"))
-    yield _row(("---",) * 5)
+    yield table_row(("Target", "Path", "Reason", "Message", "Needed by"))
+    yield table_row(("---",) * 5)
     for fault in faults:
         failure = fault.failure
-        yield _row(
+        yield table_row(
             (
-                _code(fault.key.target.url),
-                _code(fault.key.path),
+                code(fault.key.target.url),
+                code(fault.key.path),
                 failure.reason,
-                _text(failure.message),
+                prose(failure.message),
                 _needed_by((*fault.broken, *fault.covered)),
             )
         )
@@ -93,27 +93,28 @@ def _unprobed(snapshot: Snapshot) -> Iterator[str]:
         words = UNPROBED[why]
         yield from ("", f"### {why}: {plural(len(patterns), 'endpoint')}", "", words.summary, "")
         yield from (f"To do ({words.who}): {words.remedy}", "")
-        yield _row(("Endpoint", "Detail", "Needed by"))
-        yield _row(("---",) * 3)
+        yield table_row(("Endpoint", "Detail", "Needed by"))
+        yield table_row(("---",) * 3)
         for pattern, requirements in patterns.items():
-            said = "; ".join(_text(detail) for detail in details(requirements))
-            yield _row((_code(pattern), said, _needed_by(requirement.use for requirement in requirements)))
+            said = "; ".join(prose(detail) for detail in details(requirements))
+            yield table_row((code(pattern), said, _needed_by(requirement.use for requirement in requirements)))
 
 
 def _needed_by(uses: Iterable[Use]) -> str:
-    return "; ".join(_text(who) for who in needed_by(uses))
+    return "; ".join(prose(who) for who in needed_by(uses))
 
 
-def _row(cells: Iterable[str]) -> str:
+def table_row(cells: Iterable[str]) -> str:
+    """A row of a table, of cells that are Markdown already."""
     return f"| {' | '.join(cells)} |"
 
 
-def _text(text: str) -> str:
+def prose(text: str) -> str:
     """Prose from outside, in a cell: nothing in it marks up or ends the cell."""
     return re.sub(r"([\\`*<>|~&$\[\]]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", one_line(text))
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Verbatim, in a cell. A bar ends the cell even inside a code span, unless a backslash stands before it."""
     line = re.sub(r"(\\*)\|", r"\1\1\\|", one_line(text))
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))

@@ -1,0 +1,23 @@
+"""The allow list as an external dynamic list: Rules -> one pattern a line. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from exporter.allowlist.hosts import begins_with_its_star
+from exporter.allowlist.openings import openings
+from exporter.allowlist.rules import Rule
+from exporter.patterns import address_of, is_wildcard
+
+
+def edl(rules: Iterable[Rule]) -> tuple[str, tuple[str, ...]]:
+    """The list, and what it cannot tell or lacks: of comments in such a list no vendor's document speaks for all."""
+    chosen = openings(rules, lambda rule: "an address: such a list is of names" if address_of(rule.host) else None)
+    hosts = sorted({rule.host for rule in chosen.written})
+    unusual = [host for host in hosts if is_wildcard(host) and not begins_with_its_star(host)]
+    notes = (
+        "the list tells no ports and no protocols: restrict these in the firewall rule that uses it",
+        *(f"left out: {line}" for line in chosen.left_out),
+        *(f"{host}: some products take a star only as the whole first label" for host in unusual),
+    )
+    return "\n".join(hosts), notes

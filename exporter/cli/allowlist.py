@@ -1,0 +1,151 @@
+"""`allowlist`: what the site needs opened, for people and for devices; nothing is probed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import anyio
+import typer
+from rich.console import Console
+
+from exporter import allowlist as lists
+from exporter import catalogue as shipped
+from exporter import config
+from exporter.app import Source
+from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, source_of
+from exporter.log import LogFormat, LogLevel, configure
+from exporter.model import Role
+from exporter.narrow import NarrowingError
+from exporter.reading.fields import unknown
+
+
+class AllowlistFormat(StrEnum):
+    """What `allowlist` writes."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    SQUID = "squid"
+    PAC = "pac"
+    EDL = "edl"
+    WINDOWS_FIREWALL = "windows-firewall"
+    AZURE_FIREWALL = "azure-firewall"
+    NFTABLES = "nftables"
+
+
+CHANGED: Final = NOT_READY  # exit status of --diff: something did
+_FORMATS_OF_CHANGES: Final = (AllowlistFormat.TABLE, AllowlistFormat.JSON, AllowlistFormat.MARKDOWN)
+_FROM_RULES: Final[Mapping[AllowlistFormat, Callable[[Iterable[lists.Rule]], str]]] = {
+    AllowlistFormat.JSON: lists.rules_json,
+    AllowlistFormat.SQUID: lists.squid,
+    AllowlistFormat.WINDOWS_FIREWALL: lists.windows_firewall,
+    AllowlistFormat.AZURE_FIREWALL: lists.azure_firewall,
+}
+_HOST_AND_PORT: Final = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
+
+PathOption = Annotated[
+    str | None,
+    typer.Option("--path", metavar="PATH", help="Only what goes this way: direct, or proxy:NAME."),
+]
+
+
+def allowlist(
+    config_file: ConfigFile = None,
+    form: Annotated[
+        AllowlistFormat, typer.Option("--format", help="What is written to stdout.")
+    ] = AllowlistFormat.TABLE,
+    older: Annotated[
+        Path | None,
+        typer.Option(
+            "--diff",
+            metavar="FILE",
+            help="Only what changed since this output of --format json, as table, json or markdown; "
+            "exits with 1 if anything did.",
+        ),
+    ] = None,
+    pac_proxy: Annotated[
+        str | None,
+        typer.Option("--pac-proxy", metavar="HOST:PORT", help="Where a PAC file sends what is listed."),
+    ] = None,
+    path: PathOption = None,
+    feature: Features = None,
+    role: Roles = None,
+    cloud: Clouds = None,
+    log_level: Level = LogLevel.WARNING,
+    log_format: Form = LogFormat.LOGFMT,
+) -> None:
+    """Write what the site needs opened, for a firewall or a proxy. Nothing is probed."""
+    configure(log_level, log_format)
+    _refuse(form, older, pac_proxy)
+    rules, roles = needed(source_of(config_file, feature, role, cloud), path)
+    if older is None:
+        _write(rules, roles, form, pac_proxy)
+        return
+    found = lists.difference(lists.read_rules(older), rules)
+    _write_changes(found, form)
+    if found:
+        raise typer.Exit(CHANGED)
+
+
+def needed(source: Source, path: str | None) -> tuple[tuple[lists.Rule, ...], Mapping[str, Role]]:
+    """The rules that the selected site needs, all or those of one path, and what the roles in them are.
+
+    Raises what `deploy` raises, and NarrowingError for a path that the site does not take.
+    """
+    catalogue = shipped.load()
+    settings = config.load(source.config_file, catalogue)
+    groups = (*catalogue.groups, *settings.groups)
+    rules = lists.rules(catalogue, groups, source.narrowing.applied(settings.site, catalogue, groups), settings)
+    paths = {rule.path for rule in rules}
+    if path not in {None, *paths}:
+        raise NarrowingError(f"--path {path}: {unknown('path of this site', paths, path or '')}")
+    return tuple(rule for rule in rules if path in {None, rule.path}), catalogue.roles
+
+
+def _refuse(form: AllowlistFormat, older: Path | None, pac_proxy: str | None) -> None:
+    """Refuse options that do not go together: what is left out in silence is found out too late."""
+    if older is not None and form not in _FORMATS_OF_CHANGES:
+        raise typer.BadParameter(f"--diff is written as {', '.join(_FORMATS_OF_CHANGES)}, not as {form}")
+    if pac_proxy is not None and form is not AllowlistFormat.PAC:
+        raise typer.BadParameter("--pac-proxy goes with --format pac")
+    if pac_proxy is not None and not _HOST_AND_PORT.fullmatch(pac_proxy):
+        raise typer.BadParameter("--pac-proxy: expected HOST:PORT, such as proxy.corp.example:3128")
+
+
+def _write(
+    rules: tuple[lists.Rule, ...], roles: Mapping[str, Role], form: AllowlistFormat, pac_proxy: str | None
+) -> None:
+    match form:
+        case AllowlistFormat.TABLE:
+            lists.print_rules(rules, Console())
+        case AllowlistFormat.CSV:
+            typer.echo(lists.rules_csv(rules).encode(), nl=False)  # bytes: RFC 4180 has its own line ends
+        case AllowlistFormat.MARKDOWN:
+            typer.echo(lists.change_request(rules, roles))
+        case AllowlistFormat.PAC:
+            typer.echo(lists.pac(rules, pac_proxy))
+        case AllowlistFormat.EDL:
+            text, notes = lists.edl(rules)
+            typer.echo(text)
+            for note in notes:
+                typer.echo(f"note: {note}", err=True)
+        case AllowlistFormat.NFTABLES:
+            addresses_of = anyio.run(lists.addresses_of, lists.names_to_resolve(rules))
+            typer.echo(lists.nftables(rules, addresses_of))
+        case _:
+            typer.echo(_FROM_RULES[form](rules))
+
+
+def _write_changes(found: lists.Difference, form: AllowlistFormat) -> None:
+    match form:
+        case AllowlistFormat.JSON:
+            typer.echo(lists.difference_json(found))
+        case AllowlistFormat.MARKDOWN:
+            typer.echo(lists.difference_markdown(found))
+        case _:
+            lists.print_difference(found, Console())
