@@ -6,14 +6,17 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import Final
 
 import anyio
 import structlog
 import uvicorn
+from anyio.abc import TaskGroup
 
 from exporter.app import Deployment, Exporter, Source, network_of
+from exporter.door import LONGEST_HEAD, Connection, Guard, Keys, welcome
 from exporter.narrow import UNUSABLE
 from exporter.web import create_app
 
@@ -41,36 +44,60 @@ def listen(address: str) -> socket.socket:
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
 
 
-def run(source: Source, deployment: Deployment, sockets: Sequence[socket.socket]) -> None:
+@dataclass(frozen=True)
+class Front:
+    """What stands between the exporter and those who ask it."""
+
+    sockets: Sequence[socket.socket]
+    keys: Keys
+    closed: frozenset[str] = frozenset()  # paths that are switched off
+
+
+def run(source: Source, deployment: Deployment, front: Front) -> None:
     """Serve until SIGTERM or SIGINT."""
     with suppress(KeyboardInterrupt):  # Windows, where no signal can be received in the loop
-        anyio.run(_serve, source, deployment, sockets)
+        anyio.run(_serve, source, deployment, front)
 
 
-async def _serve(source: Source, deployment: Deployment, sockets: Sequence[socket.socket]) -> None:
+async def _serve(source: Source, deployment: Deployment, front: Front) -> None:
     exporter = Exporter(source, deployment, network_of(deployment))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(exporter),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            timeout_graceful_shutdown=GRACE,
-        )
+    config = uvicorn.Config(
+        Guard(create_app(exporter), front.keys, front.closed),
+        http=Connection,
+        h11_max_incomplete_event_size=LONGEST_HEAD,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=GRACE,
     )
+    server = uvicorn.Server(config)
+    doors = anyio.CancelScope()
     async with anyio.create_task_group() as group:
-        await group.start(_obey_signals, exporter, server)
+        await group.start(_obey_signals, exporter, server, doors)
         exporter.start(group)
+        group.start_soon(_open, front, server, doors, group)
         log.info(
             "listening",
-            addresses=",".join(map(_shown, sockets)),
+            addresses=",".join(map(_shown, front.sockets)),
             checks=len(deployment.plan.checks),
             shard=source.shard.index,
             shards=source.shard.count,
         )
-        await server.serve(sockets=list(sockets))
+        await server.serve(sockets=[])  # it speaks on the connections that the doors give it
         group.cancel_scope.cancel()
+
+
+async def _open(front: Front, server: uvicorn.Server, doors: anyio.CancelScope, connections: TaskGroup) -> None:
+    """Take connections on all addresses until the doors close."""
+
+    def make() -> Connection:
+        return Connection(server.config, server.server_state, {})
+
+    with doors, ExitStack() as open_sockets:
+        async with anyio.create_task_group() as group:
+            for listener in map(open_sockets.enter_context, front.sockets):
+                group.start_soon(welcome, listener, front.keys, make, connections)
 
 
 def _shown(bound: socket.socket) -> str:
@@ -79,7 +106,11 @@ def _shown(bound: socket.socket) -> str:
 
 
 async def _obey_signals(
-    exporter: Exporter, server: uvicorn.Server, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    exporter: Exporter,
+    server: uvicorn.Server,
+    doors: anyio.CancelScope,
+    *,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """SIGHUP reloads. The others end, and are received here because the server raises them again when it is done.
 
@@ -95,4 +126,5 @@ async def _obey_signals(
                 with suppress(*UNUSABLE):  # told in log and metrics
                     await exporter.reload()
             else:
+                doors.cancel()
                 server.should_exit = True

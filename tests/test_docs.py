@@ -18,6 +18,7 @@ from prometheus_client.metrics_core import Metric
 from exporter import __version__, catalogue, config
 from exporter.app import Exporter, Source, deploy, network_of
 from exporter.cli import app
+from exporter.cli.allowlist import AllowlistFormat
 from exporter.cli.check import CheckFormat
 from exporter.cli.listing import EndpointsFormat
 from exporter.cli.serve import DEFAULT_ADDRESS
@@ -104,11 +105,20 @@ def prose(page: str) -> str:
 # ---------------------------------------------------------------- commands
 
 GROUP: Final[Any] = typer.main.get_command(app)
+COMMANDS: Final[dict[str, Any]] = {
+    " ".join(way): command
+    for name, found in GROUP.commands.items()
+    for way, command in (
+        [((name, inner), below) for inner, below in found.commands.items()]
+        if hasattr(found, "commands")
+        else [((name,), found)]
+    )
+}
 OPTIONS: Final = ("Option", "Of", "Default", "Meaning")
 
 
 def test_the_commands_are_documented() -> None:
-    assert column(("Command", "Does", "Exit status"), "Command") == list(GROUP.commands)
+    assert column(("Command", "Does", "Exit status"), "Command") == list(COMMANDS)
 
 
 def test_the_options_are_documented_with_their_defaults() -> None:
@@ -120,7 +130,7 @@ def test_the_options_are_documented_with_their_defaults() -> None:
     }
     existing = {
         (name, option): str(parameter.default or "")
-        for name, found in GROUP.commands.items()
+        for name, found in COMMANDS.items()
         for parameter in found.params
         if parameter.param_type_name == "option"
         for option in parameter.opts
@@ -131,7 +141,7 @@ def test_the_options_are_documented_with_their_defaults() -> None:
 def test_the_arguments_are_documented() -> None:
     arguments = {
         f"{name} {parameter.metavar}"
-        for name, found in GROUP.commands.items()
+        for name, found in COMMANDS.items()
         for parameter in found.params
         if parameter.param_type_name == "argument"
     }
@@ -149,6 +159,7 @@ def test_the_options_beside_the_commands_own_are_documented() -> None:
     [
         ("--format", "check", CheckFormat),
         ("--format", "endpoints", EndpointsFormat),
+        ("--format", "allowlist", AllowlistFormat),
         ("--log.level", "serve", LogLevel),
         ("--log.format", "serve", LogFormat),
     ],
@@ -171,8 +182,9 @@ def calls() -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("call", list(calls()), ids=" ".join)
 def test_a_call_that_is_shown_is_understood(call: list[str]) -> None:
-    name, *arguments = call
-    assert GROUP.commands[name].make_context(name, arguments).params
+    depth = 2 if " ".join(call[:2]) in COMMANDS else 1
+    name = " ".join(call[:depth])
+    assert COMMANDS[name].make_context(name, call[depth:]).params
 
 
 # ---------------------------------------------------------------- configuration
@@ -285,9 +297,11 @@ def kind_of(snippet: str) -> str:
             return "groups"
         case {"scrape_configs": _}:
             return "scrape"
+        case {"basic_auth_users": _}:
+            return "web"
         case dict(keys) if keys.keys() <= MainSection.keys().keys():
             return "configuration"
-    raise AssertionError(f"neither configuration nor groups nor scrape configuration:\n{snippet}")
+    raise AssertionError(f"of no known kind:\n{snippet}")
 
 
 def yaml_snippet(kind: str) -> str:
@@ -368,7 +382,9 @@ def exporter() -> Exporter:
     deployment = deploy(Source())
     running = Exporter(Source(), deployment, network_of(deployment))
     chain = (Certificate("CN=host", "CN=issuer", 0.0, 1.0, "ab"),)
-    seen = Evidence(("192.0.2.1",), "192.0.2.1", (), TlsFacts("TLSv1.3", chain, Root.PUBLIC), Answer(200))
+    seen = Evidence(
+        ("192.0.2.1",), "192.0.2.1", (), TlsFacts("TLSv1.3", chain, Root.PUBLIC), Answer(200), in_range=True
+    )
     for number, check in enumerate(deployment.plan.checks):
         failure = Failure(Phase.PROCESSING, Reason.HTTP_STATUS, "status 502") if number % 2 else None
         running.finished(Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), seen, failure))

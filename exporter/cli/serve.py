@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from exporter import serve as server
 from exporter.app import deploy
 from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
+from exporter.door import Keys
 from exporter.log import LogFormat, LogLevel, configure
 from exporter.shard import Shard
 
@@ -23,6 +25,16 @@ def serve(
         list[str] | None,
         typer.Option("--web.listen-address", metavar="HOST:PORT", help=f"Repeatable; default {DEFAULT_ADDRESS}."),
     ] = None,
+    web_config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--web.config.file", metavar="FILE", help="TLS and passwords, in the ecosystem's web-config format."
+        ),
+    ] = None,
+    disable_reload: Annotated[
+        bool, typer.Option("--web.disable-reload", help="Answer 404 to /-/reload; a signal still reloads.")
+    ] = False,
+    disable_probe: Annotated[bool, typer.Option("--web.disable-probe", help="Answer 404 to /probe.")] = False,
     shard_index: Annotated[
         int | None, typer.Option("--shard.index", metavar="I", help="Probe only this exporter's share: I of 0 to N-1.")
     ] = None,
@@ -39,7 +51,11 @@ def serve(
     configure(log_level, log_format)
     source = replace(source_of(config_file, feature, role, cloud), shard=_shard(shard_index, shard_count))
     deployment = deploy(source)
-    server.run(source, deployment, [server.listen(address) for address in listen or [DEFAULT_ADDRESS]])
+    keys = Keys(web_config_file)
+    closed = {"/-/reload": disable_reload, "/probe": disable_probe}
+    sockets = [server.listen(address) for address in listen or [DEFAULT_ADDRESS]]
+    front = server.Front(sockets, keys, frozenset(path for path, off in closed.items() if off))
+    server.run(source, deployment, front)
 
 
 def _shard(index: int | None, count: int | None) -> Shard:

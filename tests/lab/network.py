@@ -25,7 +25,7 @@ PROXY: Final = ("198.19.0.3", "fd00:1ab::3")
 RESPONDER: Final = ("198.19.0.4", "fd00:1ab::4")
 
 PROGRAMS: Final = (
-    *("curl", "dig", "dnsmasq", "ip", "ip6tables", "iptables", "nginx", "openssl", "squid", "unshare"),
+    *("curl", "dig", "dnsmasq", "ip", "ip6tables", "iptables", "nft", "nginx", "openssl", "squid", "unshare"),
     *("kadmin.local", "kinit", "krb5kdc", "ntlm_auth"),
     *("amtool", "docker-compose", "prometheus", "prometheus-alertmanager", "promtool"),
 )

@@ -1,0 +1,210 @@
+"""Who may ask over HTTP: a file in the ecosystem's web-config format -> WebConfig, or every mistake in it."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field
+
+from exporter.reading.documents import Document, TooLarge, read, read_bytes, reason, settle
+from exporter.reading.fields import Faults, Place, Section, Text, found, one_of
+
+
+@dataclass(frozen=True)
+class WebConfig:
+    """Whom to let in, and how they are spoken to."""
+
+    tls: ssl.SSLContext | None = None
+    allowed_sans: frozenset[str] = frozenset()  # of client certificates; empty: any that verifies
+    users: Mapping[str, bytes] = field(default_factory=dict)  # name -> bcrypt hash; empty: no password is asked for
+    headers: Mapping[str, str] = field(default_factory=dict)  # sent with every answer
+    files: tuple[Path, ...] = ()  # what was read: when one of them changes, all is read again
+
+
+def load(path: Path | None) -> WebConfig:
+    """What a web-config file says; without a file, all are let in. Raises DocumentError with all mistakes.
+
+    Paths in the file are relative to it. Certificates and keys are read now.
+    """
+    if path is None:
+        return WebConfig()
+    document = read(path)
+    section = document.validate(_MainSection)
+    tls = section.tls_server_config if section else None
+    context = _context(tls, document, path.parent) if tls else None
+    settle([document])
+    if section is None:
+        raise AssertionError("what is not valid is blamed")
+    return WebConfig(
+        tls=context,
+        allowed_sans=frozenset(tls.client_allowed_sans) if tls else frozenset(),
+        users={name: text.encode() for name, text in section.basic_auth_users.items()},
+        headers=section.http_server_config.headers,
+        files=(path, *(path.parent / file for file in (tls.files() if tls else ()))),
+    )
+
+
+# ---------------------------------------------------------------- TLS
+
+_VERSIONS: Final = MappingProxyType({"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3})
+# What a client's certificate can be asked for. Python verifies every certificate that it asks for.
+_CLIENT_AUTH: Final = MappingProxyType(
+    {
+        "NoClientCert": ssl.CERT_NONE,
+        "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+        "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+    }
+)
+# The format takes IANA's names, OpenSSL its own. Those of TLS 1.3 need not be named: all of them are good.
+_CIPHERS: Final = MappingProxyType(
+    {
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+        "TLS_AES_128_GCM_SHA256": "",
+        "TLS_AES_256_GCM_SHA384": "",
+        "TLS_CHACHA20_POLY1305_SHA256": "",
+    }
+)
+_LONGEST_PEM: Final = 1 << 20  # bytes
+
+
+class _TlsSection(Section):
+    cert_file: Text
+    key_file: Text
+    client_auth_type: Annotated[str, one_of("kind of client authentication", _CLIENT_AUTH)] = "NoClientCert"
+    client_ca_file: Text | None = None
+    client_allowed_sans: list[Text] = Field(default=[])
+    min_version: Annotated[str, one_of("version", _VERSIONS)] = "TLS12"
+    max_version: Annotated[str, one_of("version", _VERSIONS)] = "TLS13"
+    cipher_suites: list[Annotated[str, one_of("cipher suite", _CIPHERS)]] = Field(default=[])
+    prefer_server_cipher_suites: bool = True
+
+    def files(self) -> tuple[str, ...]:
+        return tuple(file for file in (self.cert_file, self.key_file, self.client_ca_file) if file)
+
+
+def _context(section: _TlsSection, document: Document, directory: Path) -> ssl.SSLContext:
+    """What to speak TLS with; what the files lack is blamed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version, context.maximum_version = _VERSIONS[section.min_version], _VERSIONS[section.max_version]
+    place = ("tls_server_config",)
+    if section.min_version > section.max_version:
+        document.blame((*place, "max_version"), f"lower than min_version {section.min_version}; exchange them")
+    for key, file in (("cert_file", section.cert_file), ("key_file", section.key_file)):
+        if fault := _unreadable(directory / file):
+            document.blame((*place, key), f"{found(file)} cannot be read: {fault}")
+    if not document.mistakes:
+        try:
+            context.load_cert_chain(directory / section.cert_file, directory / section.key_file, _no_passphrase)
+        except (ssl.SSLError, ValueError) as error:
+            document.blame((*place, "cert_file"), _certificate_fault(error))
+    if ciphers := [_CIPHERS[name] for name in section.cipher_suites if _CIPHERS[name]]:
+        context.set_ciphers(":".join(ciphers))
+    if not section.prefer_server_cipher_suites:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    _ask_for_certificates(context, section, document, directory)
+    return context
+
+
+def _ask_for_certificates(context: ssl.SSLContext, section: _TlsSection, document: Document, directory: Path) -> None:
+    place = ("tls_server_config",)
+    wanted = _CLIENT_AUTH[section.client_auth_type]
+    if wanted is ssl.CERT_NONE:
+        for key, given in (
+            ("client_ca_file", section.client_ca_file),
+            ("client_allowed_sans", section.client_allowed_sans),
+        ):
+            if given:
+                document.blame((*place, key), "no client certificate is asked for; give client_auth_type too")
+        return
+    if section.client_ca_file is None:
+        document.blame((*place, "client_auth_type"), "needs client_ca_file, the authority of the clients' certificates")
+        return
+    file = directory / section.client_ca_file
+    if fault := _unreadable(file):
+        document.blame((*place, "client_ca_file"), f"{found(section.client_ca_file)} cannot be read: {fault}")
+        return
+    try:
+        context.load_verify_locations(file)
+    except ssl.SSLError:
+        document.blame((*place, "client_ca_file"), f"{found(section.client_ca_file)} holds no certificate in PEM")
+    context.verify_mode = wanted
+
+
+def _unreadable(path: Path) -> str | None:
+    try:
+        read_bytes(path, _LONGEST_PEM)
+    except (OSError, ValueError, TooLarge) as error:
+        return reason(error)
+    return None
+
+
+def _no_passphrase() -> str:
+    """Without this, OpenSSL would ask on the terminal."""
+    raise ValueError("the key is protected by a passphrase; give it without one")
+
+
+def _certificate_fault(error: Exception) -> str:
+    match error:
+        case ssl.SSLError(reason="KEY_VALUES_MISMATCH"):
+            return "certificate and key do not belong together"
+        case ssl.SSLError():
+            return "cert_file holds no certificate, or key_file no key, in PEM"
+        case _:
+            return str(error)
+
+
+# ---------------------------------------------------------------- the schema
+
+_BCRYPT: Final = re.compile(r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}")  # 2^16 rounds take seconds
+_HEADERS: Final = (
+    "Content-Security-Policy",
+    "Strict-Transport-Security",
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+    "X-XSS-Protection",
+)
+
+
+def _hashes(users: dict[str, Any]) -> dict[str, str]:
+    """Values are never shown: somebody may have written the password itself."""
+    faults: list[tuple[Place, str]] = []
+    for name, text in users.items():
+        if not isinstance(text, str) or not _BCRYPT.fullmatch(text):
+            what = "expected the password's bcrypt hash, with a cost from 4 to 16"
+            faults.append(((name,), f"{what}; make one by `htpasswd -nBC 10 NAME`"))
+        if ":" in name or not name.isprintable():
+            faults.append(((name,), "a user name holds no colon and no control character"))
+    if faults:
+        raise Faults(faults)
+    return {name: str(text) for name, text in users.items()}
+
+
+def _sendable(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not value.isascii() or not value.isprintable():
+            raise ValueError(f"{name}: a header holds printable ASCII only")
+    return headers
+
+
+class _HttpSection(Section):
+    http2: bool = True  # known to the format; this server speaks HTTP/1.1 in any case
+    headers: Annotated[
+        dict[Annotated[str, one_of("header that may be set", _HEADERS)], str], AfterValidator(_sendable)
+    ] = Field(default={})
+
+
+class _MainSection(Section):
+    tls_server_config: _TlsSection | None = None
+    http_server_config: _HttpSection = _HttpSection()
+    basic_auth_users: Annotated[dict[Text, Any], AfterValidator(_hashes)] = Field(default={})
