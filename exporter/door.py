@@ -251,9 +251,11 @@ class Gate:
             self._inside += Counter()  # forgets who has left
 
 
-async def welcome(listener: socket.socket, keys: Keys, make: Callable[[], Connection], group: TaskGroup) -> None:
+async def welcome(
+    listener: socket.socket, gate: Gate, keys: Keys, make: Callable[[], Connection], group: TaskGroup
+) -> None:
     """Take connections, for ever; each lives in `group`. Those for which there is no room are closed at once."""
-    gate, loop = Gate(), asyncio.get_running_loop()
+    loop = asyncio.get_running_loop()
     listener.setblocking(False)
     while True:
         try:

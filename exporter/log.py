@@ -54,6 +54,8 @@ def configure(level: LogLevel, form: LogFormat) -> None:
     # one line for each probe, and fields of requests; of spnego tokens, which can be attacked offline
     for chatty in ("httpx", "httpcore", "spnego"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # a line for each piece of garbage that a scanner sends
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

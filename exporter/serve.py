@@ -16,7 +16,7 @@ import uvicorn
 from anyio.abc import TaskGroup
 
 from exporter.app import Deployment, Exporter, Source, network_of
-from exporter.door import LONGEST_HEAD, Connection, Guard, Keys, welcome
+from exporter.door import LONGEST_HEAD, Connection, Gate, Guard, Keys, welcome
 from exporter.narrow import UNUSABLE
 from exporter.web import create_app
 
@@ -94,10 +94,11 @@ async def _open(front: Front, server: uvicorn.Server, doors: anyio.CancelScope, 
     def make() -> Connection:
         return Connection(server.config, server.server_state, {})
 
+    gate = Gate()
     with doors, ExitStack() as open_sockets:
         async with anyio.create_task_group() as group:
             for listener in map(open_sockets.enter_context, front.sockets):
-                group.start_soon(welcome, listener, front.keys, make, connections)
+                group.start_soon(welcome, listener, gate, front.keys, make, connections)
 
 
 def _shown(bound: socket.socket) -> str:

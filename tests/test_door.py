@@ -10,6 +10,7 @@ from typing import Final
 
 import bcrypt
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from exporter import web_config
 from exporter.reading.documents import DocumentError
@@ -132,6 +133,25 @@ def test_an_older_tls_and_plain_http_are_turned_away(locked: Exporter) -> None:
     assert plain.returncode != 0
     assert older.returncode != 0
     assert "Traceback" not in locked.log.read_text()
+
+
+@pytest.mark.lab
+def test_only_a_client_with_the_right_certificate_is_let_in(locked: Exporter, tmp_path: Path) -> None:
+    clients = authority("Clients Root CA")
+    (tmp_path / "clients.pem").write_bytes(clients.pem)
+    for name in ("prometheus.example", "other.example"):
+        (tmp_path / f"{name}.pem").write_bytes(leaf(name, clients, usage=ExtendedKeyUsageOID.CLIENT_AUTH))
+    (tmp_path / "web.yaml").write_text(
+        "tls_server_config: {cert_file: exporter.pem, key_file: exporter.pem, client_ca_file: clients.pem, "
+        "client_auth_type: RequireAndVerifyClientCert, client_allowed_sans: [prometheus.example]}\n"
+    )
+
+    def status(*options: str) -> int:
+        return ask(locked, "/-/healthy", *options).status
+
+    eventually("nobody without a certificate", lambda: status() == 0)
+    assert status("--cert", f"{tmp_path}/prometheus.example.pem") == 200
+    assert status("--cert", f"{tmp_path}/other.example.pem") == 0
 
 
 @pytest.mark.lab

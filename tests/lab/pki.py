@@ -65,13 +65,18 @@ def authority(name: str, above: Authority | None = None, lifetime: Lifetime = LO
     return Authority(key, _certificate(name, key, above, lifetime, extensions), above)
 
 
-def leaf(host: str, by: Authority | None, lifetime: Lifetime = SOUND) -> bytes:
+def leaf(
+    host: str,
+    by: Authority | None,
+    lifetime: Lifetime = SOUND,
+    usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
+) -> bytes:
     """Make a server's certificate for the name `host`, self-signed if by nobody: key, certificate and chain as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     extensions = (
         x509.BasicConstraints(ca=False, path_length=None),
         _usage(of_authority=False),
-        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
+        x509.ExtendedKeyUsage([usage]),
         x509.SubjectAlternativeName([x509.DNSName(host)]),
     )
     certificate = _certificate(host, key, by, lifetime, extensions)
