@@ -14,8 +14,12 @@ help: ## List the targets
 run: $(VENV)/installed ## Run the exporter on the embedded default, http://localhost:10965 (more options: make run ARGS="...")
 	$(BIN)/configmgr-endpoint-exporter serve $(ARGS)
 
+# Most of the laboratory's tests wait, most of the others compute: side by side they take half the time. Status 5: none.
 test: check $(VENV)/laboratory ## Set up what is missing, check the code, run all tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -m "not lab" $(ARGS) >$(VENV)/pure.log 2>&1 & pure=$$!; \
+	    $(BIN)/pytest -m lab $(ARGS); lab=$$?; \
+	    wait $$pure; pure=$$?; cat $(VENV)/pure.log; \
+	    case "$$lab $$pure" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac
 
 demo: $(VENV)/laboratory ## Break things in the laboratory one after the other, and print what is paged
 	$(BIN)/python -m tests.demo $(ARGS)
