@@ -57,11 +57,16 @@ class Deployment:
 
 def deploy(source: Source) -> Deployment:
     """Read everything anew. Raises DocumentError with every mistake, and NarrowingError."""
-    catalogue, settings, groups = _read(source)
-    site = source.narrowing.applied(settings.site, catalogue, groups)
+    catalogue, settings, groups, site = selected(source)
     work = plan(requirements(catalogue, groups, site), settings.proxies, settings.via)
     patterns = (endpoint.pattern for group in groups for endpoint in group.endpoints)
     return Deployment(settings, share(work, source.shard), domains_of(patterns))
+
+
+def selected(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...], Site]:
+    """What is shipped, what is configured, all groups of both, and the site as it is narrowed. Raises as `deploy`."""
+    catalogue, settings, groups = _read(source)
+    return catalogue, settings, groups, source.narrowing.applied(settings.site, catalogue, groups)
 
 
 def documented(source: Source, *, whole: bool) -> tuple[Requirement, ...]:
@@ -73,8 +78,7 @@ def documented(source: Source, *, whole: bool) -> tuple[Requirement, ...]:
 
 def documented_anywhere(source: Source) -> tuple[tuple[Requirement, ...], Site]:
     """What is documented for any site at all, and the site itself. Raises what `deploy` raises."""
-    catalogue, settings, groups = _read(source)
-    site = source.narrowing.applied(settings.site, catalogue, groups)
+    catalogue, _, groups, site = selected(source)
     limiting = {parameter.name for parameter in catalogue.parameters.values() if parameter.values}
     filling = {name: value for name, value in site.parameters.items() if name not in limiting}
     anywhere = replace(everything(catalogue, site), features=(), parameters=filling)

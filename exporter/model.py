@@ -90,6 +90,17 @@ class Endpoint:
     source: tuple[str, ...] = ()  # keys of the catalogue's sources
     note: str | None = None
 
+    def ports_of(self, scheme: str) -> tuple[int, ...]:
+        """The ports of one of its schemes: all that are given if it is the only one, else its own in order.
+
+        Where none is given, the URL's or the scheme's usual one; none where nothing tells.
+        """
+        if self.ports:
+            return self.ports if len(self.schemes) == 1 else (self.ports[self.schemes.index(scheme)],)
+        in_url = urlsplit(self.pattern).port if "://" in self.pattern else None
+        usual = in_url or DEFAULT_PORTS.get(scheme)
+        return (usual,) if usual else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

@@ -143,17 +143,8 @@ def _standing_for(endpoint: Endpoint, representative: Representative) -> Iterato
 def _spelled(host: str, schemes: tuple[str, ...], endpoint: Endpoint) -> Iterator[str]:
     path = endpoint.path if endpoint.path != "/" else path_of(endpoint.pattern)
     for scheme in schemes:
-        for port in _ports(scheme, endpoint) if scheme in DEFAULT_PORTS else ():
+        for port in endpoint.ports_of(scheme) if scheme in DEFAULT_PORTS else ():
             yield f"{scheme}://{host}:{port}{path}"
-
-
-def _ports(scheme: str, endpoint: Endpoint) -> tuple[int, ...]:
-    """The ports of one scheme: all that are given if it is the only one, else its own in order."""
-    if not endpoint.ports:
-        return (DEFAULT_PORTS[scheme],)
-    if len(endpoint.schemes) == 1:
-        return endpoint.ports
-    return (endpoint.ports[endpoint.schemes.index(scheme)],)
 
 
 def _why_no_host(catalogue: Catalogue, endpoint: Endpoint) -> str:

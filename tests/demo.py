@@ -17,11 +17,6 @@ from rich.text import Text
 from tests.lab import EXTRA_HOSTS, PROXY_HOST, Flaw, Lab, catalogue_hosts, unavailable
 from tests.paging import INTERVAL, PACE, Chain, Notification, chain
 
-CONFIG: Final = """
-probe: {{interval: 5s, timeout: 2s}}
-proxies: {{corporate: {{url: "{proxy}"}}}}
-via: {{client: corporate}}
-"""
 PATIENCE: Final = 45.0  # seconds for a page
 MENDING: Final = 60.0  # seconds for the end of one
 
@@ -46,7 +41,7 @@ def main() -> int:
     console.print(f"A probe every {INTERVAL:g} s instead of every minute; all waiting is {PACE} times shorter too.\n")
     with Lab.start(catalogue_hosts() | EXTRA_HOSTS) as lab, tempfile.TemporaryDirectory() as directory:
         console.print("Starting exporter, Prometheus, Alertmanager and a receiver in the laboratory ...")
-        with chain(lab, Path(directory), CONFIG.format(proxy=lab.proxy_url)) as running:
+        with chain(lab, Path(directory)) as running:
             for what, fault in FAULTS.items():
                 with told(console, running, what):
                     _wait(running.pages, fault(lab))

@@ -11,7 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,13 +19,18 @@ from typing import Any, Final
 import yaml
 
 from tests.lab import Lab
-from tests.running import ADDRESS, ROOT, Exporter, eventually, http, program, running
+from tests.running import ADDRESS, Exporter, eventually, program, running
+from tests.stack import DASHBOARDS, Server, alertmanager, prometheus
 
 PACE: Final = 12
 INTERVAL: Final = 5.0  # seconds between two probes of a target
 RECEIVER: Final = 9095
-ALERTMANAGER: Final = "http://127.0.0.1:9093"
-PROMETHEUS: Final = "http://127.0.0.1:9090"
+# The clients go through a proxy, all others direct.
+SITE: Final = """
+probe: {{interval: 5s, timeout: 2s}}
+proxies: {{corporate: {{url: "{proxy}"}}}}
+via: {{client: corporate}}
+"""
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION: Final = r"(\d+)([smhdw])"
 
@@ -52,7 +57,7 @@ def faster_rules(text: str) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
-def faster_routes(text: str, directory: Path) -> str:
+def faster_routes(text: str) -> str:
     """The Alertmanager configuration on the laboratory's clock, each receiver a web hook of ours."""
     document = yaml.safe_load(text)
 
@@ -71,11 +76,9 @@ def faster_routes(text: str, directory: Path) -> str:
         }
         for receiver in document["receivers"]
     ]
-    document["templates"] = [str(ROOT / "dashboards/alertmanager" / name) for name in document.get("templates", ())]
+    document["templates"] = [str(DASHBOARDS / "alertmanager" / name) for name in document.get("templates", ())]
     document["global"] = {"resolve_timeout": "5m"}
-    path = directory / "alertmanager.yml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
-    return str(path)
+    return yaml.safe_dump(document, sort_keys=False)
 
 
 @dataclass(frozen=True)
@@ -105,13 +108,14 @@ class Notification:
 class Chain:
     """The running chain."""
 
-    lab: Lab
     exporter: Exporter
-    directory: Path
+    prometheus: Server
+    alertmanager: Server
+    told: Path  # what the receiver wrote
 
     def notifications(self) -> list[Notification]:
         """All that was sent so far, in order."""
-        lines = (self.directory / "receiver.log").read_text().splitlines()
+        lines = self.told.read_text().splitlines()
         return [
             Notification(
                 found["time"], found["receiver"], found["status"], found["groupLabels"], tuple(found["alerts"])
@@ -125,15 +129,14 @@ class Chain:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Ask Prometheus."""
-        answer = http(self.lab, f"{PROMETHEUS}/api/v1/query", "--get", "--data-urlencode", f"query={expression}")
-        found: list[dict[str, Any]] = json.loads(answer.body)["data"]["result"]
-        return found
+        return self.prometheus.query(expression)
 
     def quiet(self) -> bool:
         """Whether no critical alert is pending, firing or waiting to be told."""
-        alerts = json.loads(http(self.lab, f"{PROMETHEUS}/api/v1/alerts").body)["data"]["alerts"]
-        told = json.loads(http(self.lab, f"{ALERTMANAGER}/api/v2/alerts").body)
-        return not [alert for alert in [*alerts, *told] if alert["labels"]["severity"] == "critical"]
+        alerts = self.prometheus.get("/api/v1/alerts")["data"]["alerts"]
+        return not [
+            alert for alert in [*alerts, *self.alertmanager.alerts()] if alert["labels"]["severity"] == "critical"
+        ]
 
     def until(self, what: str, found: Callable[[], Any], *, within: float) -> float:
         """When it held, Unix time."""
@@ -142,40 +145,30 @@ class Chain:
 
 
 @contextmanager
-def chain(lab: Lab, directory: Path, config: str) -> Iterator[Chain]:
+def chain(lab: Lab, directory: Path) -> Iterator[Chain]:
     """Run all four; returns when the first round is in Prometheus and nothing critical is under way."""
     files = {
-        "exporter.yaml": config,
+        "exporter.yaml": SITE.format(proxy=lab.proxy_url),
         "prometheus.yml": f"""
 global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
 rule_files: [rules-*.yaml]
 scrape_configs: [{{job_name: configmgr, static_configs: [{{targets: ["{ADDRESS}"]}}]}}]
 alerting: {{alertmanagers: [{{static_configs: [{{targets: ["127.0.0.1:9093"]}}]}}]}}
 """,
+        "alertmanager.yml": faster_routes((DASHBOARDS / "alertmanager/alertmanager.yml").read_text()),
     }
-    for rules in (ROOT / "dashboards/rules").glob("*.yaml"):
+    for rules in (DASHBOARDS / "rules").glob("*.yaml"):
         files[f"rules-{rules.name}"] = faster_rules(rules.read_text())
     for name, text in files.items():
         (directory / name).write_text(text)
-    routes = faster_routes((ROOT / "dashboards/alertmanager/alertmanager.yml").read_text(), directory)
-    programs = {
-        "receiver": [sys.executable, "-m", "tests.receiver", str(RECEIVER)],
-        "alertmanager": [
-            *("prometheus-alertmanager", f"--config.file={routes}", f"--storage.path={directory / 'nflog'}"),
-            *("--cluster.listen-address=", "--web.listen-address=127.0.0.1:9093"),
-        ],
-        "prometheus": [
-            *("prometheus", f"--config.file={directory / 'prometheus.yml'}"),
-            *(f"--storage.tsdb.path={directory / 'tsdb'}", "--web.listen-address=127.0.0.1:9090"),
-        ],
-    }
-    with ExitStack() as stack:
-        for name, argv in programs.items():
-            stack.enter_context(program(lab, directory / f"{name}.log", argv))
-        exporter = stack.enter_context(
-            running(lab, directory, "--config.file", directory / "exporter.yaml", public=True)
-        )
-        found = Chain(lab, exporter, directory)
+    told = directory / "receiver.log"
+    with (
+        program(lab, told, [sys.executable, "-m", "tests.receiver", str(RECEIVER)]),
+        alertmanager(lab, directory, directory / "alertmanager.yml") as teller,
+        prometheus(lab, directory, directory / "prometheus.yml") as watcher,
+        running(lab, directory, "--config.file", directory / "exporter.yaml", public=True) as exporter,
+    ):
+        found = Chain(exporter, watcher, teller, told)
         eventually("first results", exporter.ready, within=30)
         eventually("Prometheus has scraped", lambda: found.query("configmgr_feature_ready"), within=20)
         eventually("nothing is wrong", found.quiet, within=60)

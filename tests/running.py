@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -129,26 +128,3 @@ def running(lab: Lab, directory: Path, *arguments: str | Path, public: bool = Fa
 def _answers(exporter: Exporter) -> bool:
     assert exporter.process.poll() is None, exporter.log.read_text()
     return exporter.get("/-/healthy").status == 200
-
-
-@contextmanager
-def prometheus(lab: Lab, directory: Path, config: str) -> Iterator[Callable[[str], list[dict[str, Any]]]]:
-    """A real Prometheus with this configuration; gives what asks it a query."""
-    (directory / "prometheus.yml").write_text(config)
-    argv = [
-        "prometheus",
-        f"--config.file={directory / 'prometheus.yml'}",
-        f"--storage.tsdb.path={directory / 'tsdb'}",
-        "--web.listen-address=127.0.0.1:9090",
-    ]
-
-    def query(expression: str) -> list[dict[str, Any]]:
-        answer = http(lab, "http://127.0.0.1:9090/api/v1/query", "--get", "--data-urlencode", f"query={expression}")
-        found = json.loads(answer.body)
-        assert found["status"] == "success", found
-        result: list[dict[str, Any]] = found["data"]["result"]
-        return result
-
-    with program(lab, directory / "prometheus.log", argv):
-        eventually("Prometheus is ready", lambda: http(lab, "http://127.0.0.1:9090/-/ready").status == 200, within=20)
-        yield query

@@ -16,8 +16,9 @@ from exporter import web_config
 from exporter.reading.documents import DocumentError
 from tests.lab import Lab
 from tests.lab.pki import authority, leaf
-from tests.running import ADDRESS, Answer, Exporter, eventually, http, program, prometheus
+from tests.running import ADDRESS, Answer, Exporter, eventually, http, program
 from tests.running import COMMAND as EXPORTER
+from tests.stack import prometheus
 
 HALF_OPEN: Final = """
 import contextlib, socket, time
@@ -165,8 +166,9 @@ scrape_configs:
     basic_auth: {{username: prometheus, password: first}}
     static_configs: [{{targets: ["{ADDRESS}"]}}]
 """
-    with prometheus(lab, tmp_path, config) as query:
-        up = eventually("a scrape", lambda: query("up == 1"), within=20)
+    (tmp_path / "prometheus.yml").write_text(config)
+    with prometheus(lab, tmp_path, tmp_path / "prometheus.yml") as server:
+        up = eventually("a scrape", lambda: server.query("up == 1"), within=20)
     assert len(up) == 1
     assert locked.process.poll() is None
 

@@ -16,7 +16,8 @@ import pytest
 from exporter.app import Source, deploy
 from exporter.model import Plan, Reason
 from tests.lab import Lab
-from tests.running import ADDRESS, Exporter, command, eventually, http, prometheus, running
+from tests.running import ADDRESS, Exporter, command, eventually, http, running
+from tests.stack import prometheus
 
 pytestmark = pytest.mark.lab
 
@@ -122,11 +123,12 @@ scrape_configs:
 """
     eventually("first results", open_exporter.ready, within=10)
     exposed = open_exporter.values("configmgr_endpoint_up")
-    with prometheus(lab, tmp_path, scrape) as query:
-        found = eventually("a scrape", lambda: query("configmgr_endpoint_up"), within=20)
-        by_feature = query("sum by (feature) (configmgr_feature_ready)")
-        quantile = query("histogram_quantile(0.9, sum by (le) (configmgr_probe_duration_seconds_bucket))")
-        up = query('up{job="configmgr"}')
+    (tmp_path / "prometheus.yml").write_text(scrape)
+    with prometheus(lab, tmp_path, tmp_path / "prometheus.yml") as server:
+        found = eventually("a scrape", lambda: server.query("configmgr_endpoint_up"), within=20)
+        by_feature = server.query("sum by (feature) (configmgr_feature_ready)")
+        quantile = server.query("histogram_quantile(0.9, sum by (le) (configmgr_probe_duration_seconds_bucket))")
+        up = server.query('up{job="configmgr"}')
     own = {"__name__", "job", "instance"}
     assert up[0]["value"][1] == "1"
     assert {frozenset((k, v) for k, v in one["metric"].items() if k not in own) for one in found} == set(exposed)

@@ -19,16 +19,10 @@ URL: Final = f"https://{HOST}/"
 FOR: Final = 120 / PACE  # of ConfigMgrFeatureNotReady
 SETTLED: Final = 6.0  # seconds: longer than anything that might still follow is under way
 
-CONFIG: Final = """
-probe: {{interval: 5s, timeout: 2s}}
-proxies: {{corporate: {{url: "{proxy}"}}}}
-via: {{client: corporate}}
-"""
-
 
 @pytest.fixture(scope="module")
 def running_chain(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    with chain(lab, tmp_path_factory.mktemp("chain"), CONFIG.format(proxy=lab.proxy_url)) as found:
+    with chain(lab, tmp_path_factory.mktemp("chain")) as found:
         yield found
 
 

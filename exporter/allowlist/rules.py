@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import urlsplit
 
 from exporter.allowlist.hosts import covers, plain
 from exporter.model import (
     DEFAULT_PORTS,
     DIRECT,
     Catalogue,
-    Endpoint,
     Group,
     Proxy,
     Requirement,
@@ -188,7 +186,7 @@ def _named(line: Requirement) -> Iterator[_Opening]:
         return
     missing = line.detail if template else None
     for protocol in endpoint.schemes:
-        known = _ports(protocol, endpoint)
+        known = endpoint.ports_of(protocol)
         for port in known:
             yield _Opening(host, protocol, str(port), missing=missing)
         if not known:
@@ -197,15 +195,6 @@ def _named(line: Requirement) -> Iterator[_Opening]:
 
 def _filled(target: Target) -> _Opening:
     return _Opening(plain(target.host), target.scheme, str(target.port))
-
-
-def _ports(protocol: str, endpoint: Endpoint) -> tuple[int, ...]:
-    """The ports of one protocol of a line; none where the line does not tell."""
-    if endpoint.ports:
-        return endpoint.ports if len(endpoint.schemes) == 1 else (endpoint.ports[endpoint.schemes.index(protocol)],)
-    in_url = urlsplit(endpoint.pattern).port if "://" in endpoint.pattern else None
-    usual = in_url or DEFAULT_PORTS.get(protocol)
-    return (usual,) if usual else ()
 
 
 def _merged(one: Rule, other: Rule) -> Rule:

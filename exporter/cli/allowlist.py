@@ -13,9 +13,7 @@ import typer
 from rich.console import Console
 
 from exporter import allowlist as lists
-from exporter import catalogue as shipped
-from exporter import config
-from exporter.app import Source
+from exporter.app import Source, selected
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, source_of
 from exporter.log import LogFormat, LogLevel, configure
 from exporter.model import Role
@@ -97,10 +95,8 @@ def needed(source: Source, path: str | None) -> tuple[tuple[lists.Rule, ...], Ma
 
     Raises what `deploy` raises, and NarrowingError for a path that the site does not take.
     """
-    catalogue = shipped.load()
-    settings = config.load(source.config_file, catalogue)
-    groups = (*catalogue.groups, *settings.groups)
-    rules = lists.rules(catalogue, groups, source.narrowing.applied(settings.site, catalogue, groups), settings)
+    catalogue, settings, groups, site = selected(source)
+    rules = lists.rules(catalogue, groups, site, settings)
     paths = {rule.path for rule in rules}
     if path not in {None, *paths}:
         raise NarrowingError(f"--path {path}: {unknown('path of this site', paths, path or '')}")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from urllib.parse import urlsplit
 
 from exporter.addresses import AddressRanges
 from exporter.imports.taken import Endpoints, Ranges, Taken
-from exporter.model import DEFAULT_PORTS, Endpoint, Group, Prefix, Status
+from exporter.model import Endpoint, Group, Prefix, Status
 from exporter.patterns import host_of, is_wildcard, matches_wildcard
 
 
@@ -104,17 +103,8 @@ def _openings(endpoint: Endpoint) -> Iterator[Opening]:
     if endpoint.status is not Status.ACTIVE or "<" in host:
         return
     for scheme in endpoint.schemes:
-        for port in _ports(scheme, endpoint):
+        for port in endpoint.ports_of(scheme):
             yield Opening(host, "udp" if scheme == "udp" else "tcp", port, port)
     for extra in endpoint.extra_ports:
         first, _, last = extra.ports.partition("-")
         yield Opening(host, "udp" if "udp" in extra.protocol.lower() else "tcp", int(first), int(last or first))
-
-
-def _ports(scheme: str, endpoint: Endpoint) -> tuple[int, ...]:
-    """The ports of one scheme of an endpoint; none where it does not tell."""
-    if endpoint.ports:
-        return endpoint.ports if len(endpoint.schemes) == 1 else (endpoint.ports[endpoint.schemes.index(scheme)],)
-    in_url = urlsplit(endpoint.pattern).port if "://" in endpoint.pattern else None
-    usual = in_url or DEFAULT_PORTS.get(scheme)
-    return (usual,) if usual else ()
