@@ -4,85 +4,31 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import groupby
 from math import ceil
-from operator import attrgetter
 from typing import Final
 
 from rich.console import Console, JustifyMethod
 from rich.padding import Padding
 from rich.table import Column, Table
 
-from exporter.explain import WORDS, Who
-from exporter.model import (
-    Certificate,
-    Check,
-    Endpoint,
-    Phase,
-    Reason,
-    Requirement,
-    Result,
-    Root,
-    Snapshot,
-    Status,
-    Support,
-    TlsFacts,
-)
+from exporter.model import Result, Snapshot
 from exporter.report.asked import Asked
-from exporter.report.findings import places, plural
+from exporter.report.facts import (
+    Probe,
+    asking,
+    cause,
+    connection,
+    documented,
+    documents,
+    handshake,
+    moment,
+    to_come,
+    traces,
+)
 from exporter.report.quoted import harmless, quoted
 from exporter.report.terminal import Page
 
-Fact = tuple[str, str]  # what it is, and what it says
-
 _BAR: Final = 24  # characters, for the longest phase
-_DAY: Final = 86400
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-_ROOTS: Final = {
-    Root.PUBLIC: "a public root",
-    Root.MICROSOFT_PRODUCT: "a Microsoft product root, which Windows ships and Linux trust stores lack",
-    Root.PRIVATE: "a private root: an organisation's own, or an inspecting device's",
-    None: "not known",
-}
-_INSPECTED: Final = {
-    True: "possible: the certificate is not the service's own",
-    False: "none seen: the certificate is the service's own",
-    None: "cannot be told",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Probe:
-    """A probe and what it is made for."""
-
-    check: Check
-    result: Result
-    needs: tuple[Requirement, ...]
-
-    @property
-    def inspected(self) -> bool | None:
-        """Whether somebody on the way issued the certificate; None where that cannot be told."""
-        tls = self.result.evidence.tls
-        verdicts = {tls.intercepted(need.endpoint.trust) for need in self.needs} if tls else set()
-        return next((verdict for verdict in (True, False) if verdict in verdicts), None)
-
-    @property
-    def uninspectable(self) -> tuple[Requirement, ...]:
-        """What the documents say that TLS inspection breaks."""
-        return tuple(need for need in self.needs if need.endpoint.tls_inspection is Support.UNSUPPORTED)
-
-    @property
-    def threatened(self) -> bool:
-        """Whether something will fail however the probe ended."""
-        return self.inspected is True and bool(self.uninspectable)
-
-    @property
-    def troubled(self) -> bool:
-        """Whether there is a fault, now or to come."""
-        return not self.result.up or self.threatened
 
 
 def print_asked(asked: Asked, snapshot: Snapshot, console: Console) -> None:
@@ -109,29 +55,29 @@ def print_probes(snapshot: Snapshot, console: Console) -> None:
     for check in snapshot.plan.checks:
         if check.key in snapshot.latest:
             needs = tuple(requirement_of[use] for use in check.uses if use in requirement_of)
-            _print_probe(_Probe(check, snapshot.latest[check.key].result, needs), _Sheet(console))
+            _print_probe(Probe(check, snapshot.latest[check.key].result, needs), _Sheet(console))
 
 
-def _print_probe(probe: _Probe, sheet: _Sheet) -> None:
+def _print_probe(probe: Probe, sheet: _Sheet) -> None:
     evidence = probe.result.evidence
     _print_verdict(probe.result, sheet)
     sheet.facts("Phases", _phases(probe.result), justify=("left", "right", "left"))
-    sheet.facts("Connection", _connection(probe.result))
+    sheet.facts("Connection", connection(probe.result))
     for number, answer in enumerate(evidence.dialogue, 1):
         sheet.facts(f"Answer {number} of the proxy to CONNECT", quoted(answer))
     if evidence.tls:
-        sheet.facts("Certificate", _certificate(evidence.tls, probe))
+        sheet.facts("Certificate", handshake(evidence.tls, probe))
     if evidence.answer:
         sheet.facts("Answer", quoted(evidence.answer))
-    sheet.lines("Documented as", _documented(probe.needs))
-    sheet.lines("Needed by", _needed_by(probe.check))
+    sheet.lines("Documented as", documented(probe.needs))
+    sheet.lines("Needed by", asking(probe.check))
     if probe.result.failure:
-        sheet.lines("Likely cause", _cause(probe.result.failure.reason))
+        sheet.lines("Likely cause", cause(probe.result.failure.reason))
     if probe.threatened:
-        sheet.lines("Failure to come", _to_come(probe.uninspectable))
+        sheet.lines("Failure to come", to_come(probe.uninspectable))
     if probe.troubled:
-        sheet.facts("The same fault in Configuration Manager", _traces(probe.needs))
-    sheet.lines("Documents", _documents(probe))
+        sheet.facts("The same fault in Configuration Manager", traces(probe.needs))
+    sheet.lines("Documents", documents(probe))
 
 
 def _print_verdict(result: Result, sheet: _Sheet) -> None:
@@ -139,7 +85,7 @@ def _print_verdict(result: Result, sheet: _Sheet) -> None:
     if result.failure:
         sheet.line(harmless(f"{result.failure.reason}: {result.failure.message}"), indent=2)
     attempts = f", the last of {result.attempts} attempts" if result.attempts > 1 else ""
-    sheet.line(f"probed {_moment(result.started):%Y-%m-%d %H:%M:%S} UTC{attempts}", indent=2)
+    sheet.line(f"probed {moment(result.started):%Y-%m-%d %H:%M:%S} UTC{attempts}", indent=2)
     sheet.gap()
 
 
@@ -168,9 +114,6 @@ class _Sheet(Page):
         self.facts(heading, ((line,) for line in lines))
 
 
-# ---------------------------------------------------------------- what was seen
-
-
 def _phases(result: Result) -> Iterator[tuple[str, str, str]]:
     longest = max(result.phases.values(), default=0.0)
     failed = result.failure.phase if result.failure else None
@@ -178,132 +121,3 @@ def _phases(result: Result) -> Iterator[tuple[str, str, str]]:
         bar = "#" * ceil(_BAR * (took / longest)) if longest else ""
         yield phase, f"{took * 1000:.1f} ms", f"{bar} FAILED" if phase is failed else bar
     yield "together", f"{result.duration * 1000:.1f} ms", ""
-
-
-def _connection(result: Result) -> Iterator[Fact]:
-    key, evidence = result.key, result.evidence
-    if key.proxy is None:
-        yield "path", "direct"
-    else:
-        yield "path", f"through the proxy {key.proxy}, which resolves the name of the target itself"
-    if evidence.addresses:
-        yield "name resolved to" if key.proxy is None else "proxy's name resolved to", ", ".join(evidence.addresses)
-    if evidence.address:
-        yield "connected to", evidence.address
-    if Phase.PROXY in result.phases:
-        opened = result.failure is None or result.failure.phase is not Phase.PROXY
-        yield "tunnel", "opened" if opened else "not opened"
-
-
-def _certificate(tls: TlsFacts, probe: _Probe) -> Iterator[Fact]:
-    failure = probe.result.failure
-    refused = failure if failure and failure.phase is Phase.TLS else None
-    yield "protocol", tls.protocol or "not known"
-    yield "verifies", f"no: {harmless(refused.message)}" if refused else "yes"
-    yield "leads to", _ROOTS[tls.leads_to]
-    yield "inspection", "; ".join((_INSPECTED[probe.inspected], *_unsupported(probe)))
-    for number, certificate in enumerate(tls.chain, 1):
-        yield f"{number}", certificate.subject
-        yield "issued by", certificate.issuer
-        yield "valid", _validity(certificate, probe.result.finished)
-        yield "SHA-256", certificate.sha256
-
-
-def _unsupported(probe: _Probe) -> Iterator[str]:
-    if probe.uninspectable:
-        yield f"the documents do not support it for {_patterns(probe.uninspectable)}"
-
-
-def _validity(certificate: Certificate, now: float) -> str:
-    """From when to when, and how that stands to `now`."""
-    first, last = _moment(certificate.not_before), _moment(certificate.not_after)
-    if now < certificate.not_before:
-        standing = f"not valid for another {_days(certificate.not_before - now)}"
-    elif now > certificate.not_after:
-        standing = f"EXPIRED {_days(now - certificate.not_after)} ago"
-    else:
-        standing = f"{_days(certificate.not_after - now)} left"
-    return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, {standing}"
-
-
-def _days(seconds: float) -> str:
-    return plural(int(seconds // _DAY), "day")
-
-
-def _moment(seconds: float) -> datetime:
-    """Unix time as a date; any that a certificate can hold, on Windows too."""
-    return _EPOCH + timedelta(seconds=seconds)
-
-
-# ---------------------------------------------------------------- what it means
-
-
-def _documented(needs: Sequence[Requirement]) -> Iterator[str]:
-    """Each pattern once, with what the documents remark on it, and for which features if not for all that name it."""
-    for pattern, group in groupby(sorted(needs, key=attrgetter("use.pattern")), key=attrgetter("use.pattern")):
-        naming = tuple(group)
-        told: dict[str, list[Requirement]] = {}
-        for need in naming:
-            for remark in _remarks(need.endpoint):
-                told.setdefault(remark, []).append(need)
-        everybody = _features(naming)
-        remarks = [said if _features(by) == everybody else f"{said} ({_features(by)})" for said, by in told.items()]
-        yield f"{pattern}: {'; '.join(remarks)}" if remarks else pattern
-
-
-def _remarks(endpoint: Endpoint) -> Iterator[str]:
-    if endpoint.status is not Status.ACTIVE:
-        yield endpoint.status
-    yield from filter(None, (endpoint.condition, endpoint.note))
-
-
-def _needed_by(check: Check) -> Iterator[str]:
-    """Features with the same roles and clouds together: `co-management, deploy-edge: client (azure-public)`."""
-    features_at: dict[tuple[str, ...], list[str]] = {}
-    for feature, consumers in groupby(check.consumers, key=attrgetter("feature")):
-        features_at.setdefault(places(consumers), []).append(feature)
-    for found, features in features_at.items():
-        for place in found:
-            yield f"{', '.join(features)}: {place}"
-
-
-def _cause(reason: Reason) -> tuple[str, str]:
-    """Why it fails, what to change, and who can."""
-    words = WORDS[reason]
-    return words.summary, f"To do ({words.who}): {words.remedy}"
-
-
-def _to_come(needs: Sequence[Requirement]) -> Iterator[str]:
-    """What fails when TLS is inspected on the way, however the probe ended."""
-    yield (
-        f"TLS seems to be inspected on the way, and the documents do not support that for {_patterns(needs)}. Even "
-        f"where this machine trusts the chain, expect a failure of {_features(needs)}."
-    )
-    yield f"To do ({Who.FIREWALL}, {Who.PROXY}): Exempt these names from inspection."
-
-
-def _traces(needs: Iterable[Requirement]) -> Iterator[Fact]:
-    """Where the product itself shows the fault, feature by feature."""
-    for feature, group in groupby(needs, key=attrgetter("use.consumer.feature")):
-        found = list(group)
-        logs = dict.fromkeys(log for need in found for log in need.logs)
-        messages = dict.fromkeys(message for need in found for message in need.messages)
-        if logs:
-            yield f"{feature}", f"logs: {'; '.join(logs)}"
-        if messages:
-            yield "" if logs else feature, f"status messages: {'; '.join(messages)}"
-
-
-def _documents(probe: _Probe) -> tuple[str, ...]:
-    """Every document once: those that ask for the target, and after a failure those that help."""
-    asking = [need.docs for need in probe.needs]
-    helping = [need.troubleshooting for need in probe.needs] if probe.troubled else []
-    return tuple(dict.fromkeys(document for document in (*asking, *helping) if document))
-
-
-def _patterns(needs: Iterable[Requirement]) -> str:
-    return ", ".join(dict.fromkeys(need.use.pattern for need in needs))
-
-
-def _features(needs: Iterable[Requirement]) -> str:
-    return ", ".join(dict.fromkeys(need.use.consumer.feature for need in needs))

@@ -1,0 +1,206 @@
+"""What a probe saw and what that means, in words: a check, its result and its requirements -> facts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from exporter.explain import WORDS, Who
+from exporter.model import (
+    Certificate,
+    Check,
+    Endpoint,
+    Phase,
+    Reason,
+    Requirement,
+    Result,
+    Root,
+    Status,
+    Support,
+    TlsFacts,
+)
+from exporter.report.findings import places, plural
+from exporter.report.quoted import harmless
+
+Fact = tuple[str, str]  # what it is, and what it says
+
+_DAY: Final = 86400
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_ROOTS: Final = {
+    Root.PUBLIC: "a public root",
+    Root.MICROSOFT_PRODUCT: "a Microsoft product root, which Windows ships and Linux trust stores lack",
+    Root.PRIVATE: "a private root: an organisation's own, or an inspecting device's",
+    None: "not known",
+}
+_INSPECTED: Final = {
+    True: "possible: the certificate is not the service's own",
+    False: "none seen: the certificate is the service's own",
+    None: "cannot be told",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A probe and what it is made for."""
+
+    check: Check
+    result: Result
+    needs: tuple[Requirement, ...]
+
+    @property
+    def inspected(self) -> bool | None:
+        """Whether somebody on the way issued the certificate; None where that cannot be told."""
+        tls = self.result.evidence.tls
+        verdicts = {tls.intercepted(need.endpoint.trust) for need in self.needs} if tls else set()
+        return next((verdict for verdict in (True, False) if verdict in verdicts), None)
+
+    @property
+    def uninspectable(self) -> tuple[Requirement, ...]:
+        """What the documents say that TLS inspection breaks."""
+        return tuple(need for need in self.needs if need.endpoint.tls_inspection is Support.UNSUPPORTED)
+
+    @property
+    def threatened(self) -> bool:
+        """Whether something will fail however the probe ended."""
+        return self.inspected is True and bool(self.uninspectable)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether there is a fault, now or to come."""
+        return not self.result.up or self.threatened
+
+
+def connection(result: Result) -> Iterator[Fact]:
+    """The path, the addresses, and what became of the tunnel."""
+    key, evidence = result.key, result.evidence
+    if key.proxy is None:
+        yield "path", "direct"
+    else:
+        yield "path", f"through the proxy {key.proxy}, which resolves the name of the target itself"
+    if evidence.addresses:
+        yield "name resolved to" if key.proxy is None else "proxy's name resolved to", ", ".join(evidence.addresses)
+    if evidence.address:
+        yield "connected to", evidence.address
+    if Phase.PROXY in result.phases:
+        opened = result.failure is None or result.failure.phase is not Phase.PROXY
+        yield "tunnel", "opened" if opened else "not opened"
+
+
+def handshake(tls: TlsFacts, probe: Probe) -> Iterator[Fact]:
+    """Whether the certificate verifies, where its chain leads, and the chain."""
+    failure = probe.result.failure
+    refused = failure if failure and failure.phase is Phase.TLS else None
+    yield "protocol", tls.protocol or "not known"
+    yield "verifies", f"no: {harmless(refused.message)}" if refused else "yes"
+    yield "leads to", _ROOTS[tls.leads_to]
+    yield "inspection", "; ".join((_INSPECTED[probe.inspected], *_unsupported(probe)))
+    for number, certificate in enumerate(tls.chain, 1):
+        yield f"{number}", certificate.subject
+        yield "issued by", certificate.issuer
+        yield "valid", _validity(certificate, probe.result.finished)
+        yield "SHA-256", certificate.sha256
+
+
+def _unsupported(probe: Probe) -> Iterator[str]:
+    if probe.uninspectable:
+        yield f"the documents do not support it for {_patterns(probe.uninspectable)}"
+
+
+def _validity(certificate: Certificate, now: float) -> str:
+    """From when to when, and how that stands to `now`."""
+    first, last = moment(certificate.not_before), moment(certificate.not_after)
+    if now < certificate.not_before:
+        standing = f"not valid for another {_days(certificate.not_before - now)}"
+    elif now > certificate.not_after:
+        standing = f"EXPIRED {_days(now - certificate.not_after)} ago"
+    else:
+        standing = f"{_days(certificate.not_after - now)} left"
+    return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, {standing}"
+
+
+def _days(seconds: float) -> str:
+    return plural(int(seconds // _DAY), "day")
+
+
+def moment(seconds: float) -> datetime:
+    """Unix time as a date; any that a certificate can hold, on Windows too."""
+    return _EPOCH + timedelta(seconds=seconds)
+
+
+# ---------------------------------------------------------------- what it means
+
+
+def documented(needs: Sequence[Requirement]) -> Iterator[str]:
+    """Each pattern once, with what the documents remark on it, and for which features if not for all that name it."""
+    for pattern, group in groupby(sorted(needs, key=attrgetter("use.pattern")), key=attrgetter("use.pattern")):
+        naming = tuple(group)
+        told: dict[str, list[Requirement]] = {}
+        for need in naming:
+            for remark in _remarks(need.endpoint):
+                told.setdefault(remark, []).append(need)
+        everybody = _features(naming)
+        remarks = [said if _features(by) == everybody else f"{said} ({_features(by)})" for said, by in told.items()]
+        yield f"{pattern}: {'; '.join(remarks)}" if remarks else pattern
+
+
+def _remarks(endpoint: Endpoint) -> Iterator[str]:
+    if endpoint.status is not Status.ACTIVE:
+        yield endpoint.status
+    yield from filter(None, (endpoint.condition, endpoint.note))
+
+
+def asking(check: Check) -> Iterator[str]:
+    """Features with the same roles and clouds together: `co-management, deploy-edge: client (azure-public)`."""
+    features_at: dict[tuple[str, ...], list[str]] = {}
+    for feature, consumers in groupby(check.consumers, key=attrgetter("feature")):
+        features_at.setdefault(places(consumers), []).append(feature)
+    for found, features in features_at.items():
+        for place in found:
+            yield f"{', '.join(features)}: {place}"
+
+
+def cause(reason: Reason) -> tuple[str, str]:
+    """Why it fails, what to change, and who can."""
+    words = WORDS[reason]
+    return words.summary, f"To do ({words.who}): {words.remedy}"
+
+
+def to_come(needs: Sequence[Requirement]) -> Iterator[str]:
+    """What fails when TLS is inspected on the way, however the probe ended."""
+    yield (
+        f"TLS seems to be inspected on the way, and the documents do not support that for {_patterns(needs)}. Even "
+        f"where this machine trusts the chain, expect a failure of {_features(needs)}."
+    )
+    yield f"To do ({Who.FIREWALL}, {Who.PROXY}): Exempt these names from inspection."
+
+
+def traces(needs: Iterable[Requirement]) -> Iterator[Fact]:
+    """Where the product itself shows the fault, feature by feature."""
+    for feature, group in groupby(needs, key=attrgetter("use.consumer.feature")):
+        found = list(group)
+        logs = dict.fromkeys(log for need in found for log in need.logs)
+        messages = dict.fromkeys(message for need in found for message in need.messages)
+        if logs:
+            yield f"{feature}", f"logs: {'; '.join(logs)}"
+        if messages:
+            yield "" if logs else feature, f"status messages: {'; '.join(messages)}"
+
+
+def documents(probe: Probe) -> tuple[str, ...]:
+    """Every document once: those that ask for the target, and after a failure those that help."""
+    asking = [need.docs for need in probe.needs]
+    helping = [need.troubleshooting for need in probe.needs] if probe.troubled else []
+    return tuple(dict.fromkeys(document for document in (*asking, *helping) if document))
+
+
+def _patterns(needs: Iterable[Requirement]) -> str:
+    return ", ".join(dict.fromkeys(need.use.pattern for need in needs))
+
+
+def _features(needs: Iterable[Requirement]) -> str:
+    return ", ".join(dict.fromkeys(need.use.consumer.feature for need in needs))
