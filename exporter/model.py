@@ -510,12 +510,24 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Spell:
+    """Probes of one check in a row that all came to the same. Times are Unix seconds."""
+
+    reason: Reason | None  # None: up
+    first: float  # the end of the first of them
+    last: float
+    probes: int = 1
+    message: str = ""  # of the last failure
+
+
+@dataclass(frozen=True, slots=True)
 class Latest:
     """The last finished probe of a check, and what has held since."""
 
     result: Result
     since: float  # Unix time at which this state and reason began
     last_success: float | None = None  # Unix time
+    history: tuple[Spell, ...] = ()  # what is remembered, the oldest first
 
 
 class EndpointState(StrEnum):

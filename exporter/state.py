@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from exporter import rollup
+from exporter.history import Room, extended, kept
 from exporter.model import Check, CheckKey, Latest, Plan, Result, Snapshot
 
 
@@ -42,7 +43,12 @@ class Board:
         """Put a plan in force; results of checks that stay are kept, the others go."""
         self._plan = plan
         self._checks = {check.key: check for check in plan.checks}
-        self._latest = {key: latest for key, latest in self._latest.items() if key in self._checks}
+        self._room = Room.for_each_of(len(plan.checks))
+        self._latest = {
+            key: replace(latest, history=kept(latest.history, self._room))
+            for key, latest in self._latest.items()
+            if key in self._checks
+        }
 
     def record(self, result: Result) -> Recorded | None:
         """Pin a result; None where its check has left the plan meanwhile."""
@@ -50,7 +56,7 @@ class Board:
         if check is None:
             return None
         recorded = Recorded(check, result, self._latest.get(result.key))
-        self._latest[result.key] = _after(recorded)
+        self._latest[result.key] = _after(recorded, self._room)
         return recorded
 
     def known(self) -> dict[CheckKey, bool]:
@@ -79,12 +85,12 @@ class Board:
         )
 
 
-def _after(recorded: Recorded) -> Latest:
+def _after(recorded: Recorded, room: Room) -> Latest:
     result, before = recorded.result, recorded.before
     since = result.finished if before is None or recorded.changed else before.since
-    if result.up:
-        return Latest(result, since, last_success=result.finished)
-    return Latest(result, since, last_success=before.last_success if before else None)
+    last_success = before.last_success if before else None
+    history = extended(before.history if before else (), result, room)
+    return Latest(result, since, result.finished if result.up else last_success, history)
 
 
 def _reason(result: Result) -> str | None:
