@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, Protocol, cast
@@ -18,16 +19,24 @@ from starlette.routing import Route
 from exporter.metrics import probe_registry, render
 from exporter.model import Check, CheckKey, Latest, Result, Snapshot
 from exporter.narrow import UNUSABLE
-from exporter.page import landing, status
+from exporter.page import ASSETS, REFRESH, Page, runbook_page, status, status_page, target_page
 from exporter.report import probes_text
 from exporter.requirements import canonical
 from exporter.runbooks import INDEX
-from exporter.runbooks import page as runbook
 from exporter.state import Board
 
 # What Prometheus leaves between our answer and its own time-out; the ecosystem's black-box prober keeps as much.
 SCRAPE_MARGIN: Final = 0.5
 WIDTH: Final = 100  # characters of a line of text
+FOR_GOOD: Final = "public, max-age=31536000, immutable"
+# A page loads its own style and icons, sends its form back here, runs nothing and is shown in nobody's frame.
+GUARDED: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
 
 
 class Service(Protocol):
@@ -48,6 +57,8 @@ def create_app(service: Service) -> Starlette:
     app = Starlette(
         routes=[
             Route("/", _index),
+            Route("/target", _target),
+            Route("/assets/{name}", _asset),
             Route("/metrics", _metrics),
             Route("/-/healthy", _healthy),
             Route("/-/ready", _ready),
@@ -67,7 +78,31 @@ def _service(request: Request) -> Service:
 
 
 async def _index(request: Request) -> Response:
-    return HTMLResponse(landing(_service(request).board.snapshot()))
+    return await _of_this_moment(request, status_page)
+
+
+async def _target(request: Request) -> Response:
+    return await _of_this_moment(request, target_page)
+
+
+async def _of_this_moment(request: Request, made: Callable[[Snapshot, Mapping[str, str], float], Page]) -> Response:
+    """A page of what is known now, made in a thread so that a look does not lengthen anybody's probe."""
+    board, query = _service(request).board, request.query_params
+    return _answer(await anyio.to_thread.run_sync(lambda: made(board.snapshot(), query, time.time())))
+
+
+def _answer(page: Page) -> Response:
+    refresh = {"Refresh": str(REFRESH)} if page.refreshes else {}
+    return HTMLResponse(page.text, page.status, {**GUARDED, **refresh})
+
+
+async def _asset(request: Request) -> Response:
+    """A file of a page; for good where it is asked for by the mark of its content."""
+    asset = ASSETS.get(request.path_params["name"])
+    if asset is None:
+        return PlainTextResponse("no such file\n", HTTPStatus.NOT_FOUND)
+    fresh = {"Cache-Control": FOR_GOOD} if request.query_params.get("v") == asset.mark else {}
+    return Response(asset.content, headers={**GUARDED, **fresh}, media_type=asset.type)
 
 
 async def _metrics(request: Request) -> Response:
@@ -93,7 +128,8 @@ async def _reload(request: Request) -> Response:
 
 
 async def _status(request: Request) -> Response:
-    return JSONResponse(status(_service(request).board.snapshot()))
+    board = _service(request).board
+    return JSONResponse(await anyio.to_thread.run_sync(lambda: status(board.snapshot())))
 
 
 async def _runbooks(_: Request) -> Response:
@@ -106,10 +142,10 @@ async def _runbook(request: Request) -> Response:
 
 async def _shown(name: str) -> Response:
     """A runbook, rendered in a thread as metrics are."""
-    text = await anyio.to_thread.run_sync(runbook, name)
-    if text is None:
+    page = await anyio.to_thread.run_sync(runbook_page, name)
+    if page is None:
         return PlainTextResponse("no runbook of this name; /runbooks/ lists them all\n", HTTPStatus.NOT_FOUND)
-    return HTMLResponse(text)
+    return _answer(page)
 
 
 async def _probe(request: Request) -> Response:

@@ -1,23 +1,56 @@
-"""What people look at: the landing page, and the same facts as data."""
+"""What people look at: the status page, the page of a target, and the same facts as data."""
 
 from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl, urlsplit
 
+import anyio
+import httpx
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import __version__
-from exporter.model import Check, CheckKey, Consumer, Failure, Phase, Plan, Reason, Result, Snapshot, Target, Use
-from exporter.page import landing, status
+from exporter.explain import WORDS
+from exporter.model import (
+    Answer,
+    Check,
+    CheckKey,
+    Consumer,
+    Endpoint,
+    EndpointState,
+    Evidence,
+    Failure,
+    Phase,
+    Plan,
+    Proxy,
+    Reason,
+    Requirement,
+    Result,
+    Snapshot,
+    Target,
+    Use,
+)
+from exporter.page import REFRESH, status, status_page, target_page
+from exporter.page.bars import FULL
+from exporter.page.filters import Filters, choices, read
+from exporter.page.overview import overview
+from exporter.plan import plan
 from exporter.state import Board
-from tests.strategies import plans_with_results
+from exporter.web import Service, create_app
+from tests.strategies import CLOUDS, FEATURES, ROLES, plans_with_results
 
 Drawn = tuple[Plan, dict[CheckKey, Result]]
-VOID = {"meta"}
+VOID = {"meta", "link", "input"}
+CHECK: Final = Check(
+    CheckKey(Target("https://host.example/")), (Use(Consumer("updates", "client", "azure-public"), "host.example"),)
+)
 
 
 def snapshot_of(drawn: Drawn) -> Snapshot:
@@ -112,35 +145,208 @@ def test_what_is_not_probed_is_told_with_the_reason(drawn: Drawn) -> None:
 
 # ---------------------------------------------------------------- as a page
 
+NOW: Final = 1_800_000_100.0  # after every result that is drawn
+queries: Final = st.fixed_dictionaries(
+    {},
+    optional={
+        "feature": st.sampled_from(FEATURES),
+        "role": st.sampled_from(ROLES),
+        "cloud": st.sampled_from(CLOUDS),
+        "state": st.sampled_from(EndpointState),
+        "target": st.sampled_from(["a.example", "HTTPS", "nothing such"]),
+        "page": st.sampled_from(["1", "2", "99999"]),
+    },
+)
+
+
+@given(plans_with_results(), queries)
+def test_every_page_is_whole_whatever_the_filters(drawn: Drawn, query: dict[str, str]) -> None:
+    snapshot = snapshot_of(drawn)
+    known = {value for values in choices(snapshot).values() for value in values}
+    page = status_page(snapshot, query, NOW)
+    unknown = [value for name, value in query.items() if name in {"feature", "role", "cloud"} and value not in known]
+    assert Page(page.text)
+    assert page.status == (400 if unknown else 200)
+    assert all(f"{value!r} is not known here" in unescape(page.text) for value in unknown)
+
 
 @given(plans_with_results())
-def test_the_page_counts_features_and_targets_and_names_those_that_are_down(drawn: Drawn) -> None:
-    work, results = drawn
+def test_all_that_is_down_is_told_with_its_words_and_what_it_breaks(drawn: Drawn) -> None:
     snapshot = snapshot_of(drawn)
-    page = Page(landing(snapshot))
-    ready = [feature.ready for feature in snapshot.features]
-    (counts,) = (text for text in page.texts if text.startswith("Features ready"))
-    assert list(map(int, re.findall("[0-9]+", counts))) == [
-        ready.count(True),
-        len(ready),
-        ready.count(False),
-        sum(result.up for result in results.values()),
-        len(work.checks),
+    faults = overview(snapshot, Filters()).faults
+    found = [(row.key, fault.reason) for fault in faults for row in fault.rows]
+    wanted = [(key, result.failure.reason) for key, result in drawn[1].items() if result.failure]
+    assert sorted(map(repr, found)) == sorted(map(repr, wanted))
+    text = unescape(re.sub("<[^>]*>", "", status_page(snapshot, {}, NOW).text))
+    assert all(fault.words.summary in text and fault.words.remedy.replace("`", "") in text for fault in faults)
+
+
+@given(plans_with_results(), queries)
+def test_filters_leave_exactly_what_fits(drawn: Drawn, query: dict[str, str]) -> None:
+    snapshot = snapshot_of(drawn)
+    filters, _ = read(query, choices(snapshot))
+    shown = {row.key: row.state for row in overview(snapshot, filters).targets.rows}
+    for check in snapshot.plan.checks:
+        result = drawn[1].get(check.key)
+        state = "pending" if result is None else "up" if result.up else "down"
+        fits = any(
+            filters.feature in {"", use.consumer.feature}
+            and filters.role in {"", use.consumer.role}
+            and filters.cloud in {"", use.consumer.cloud}
+            and any(filters.target.lower() in text for text in (use.pattern, check.key.target.url))
+            for use in check.uses
+        )
+        assert (check.key in shown) == (fits and filters.state in {"", state})
+
+
+@given(plans_with_results(), queries)
+def test_the_verdict_is_that_of_the_whole_site_whatever_is_filtered(drawn: Drawn, query: dict[str, str]) -> None:
+    snapshot = snapshot_of(drawn)
+    view, whole = overview(snapshot, read(query, choices(snapshot))[0]), overview(snapshot, Filters())
+    assert (view.verdict, view.summary, view.blamed) == (whole.verdict, whole.summary, whole.blamed)
+
+
+@given(queries)
+def test_an_address_made_of_filters_is_read_as_the_same_filters(query: dict[str, str]) -> None:
+    known = {"feature": FEATURES, "role": ROLES, "cloud": CLOUDS, "state": tuple(EndpointState)}
+    filters, mistakes = read(query, known)
+    again, _ = read(dict(parse_qsl(urlsplit(filters.href()).query)), known)
+    assert (again, mistakes) == (filters, ())
+    assert read(dict(parse_qsl(urlsplit(filters.href(page=7)).query)), known)[0].page == 7
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"feature": "update"}, "feature: 'update' is not known here. Did you mean updates?"),
+        ({"state": "sideways"}, "state: 'sideways' is not known here. It may have left"),
+        ({"page": "-1"}, "page: '-1' is not a page's number."),
+        ({"page": "²"}, "page: '²' is not a page's number."),
+        ({"cloud": "x" * 5000}, f"cloud: '{'x' * 60}...' is not known here."),
+    ],
+)
+def test_a_filter_that_cannot_be_followed_is_named_and_left_out(query: dict[str, str], words: str) -> None:
+    page = status_page(snapshot_of((Plan((CHECK,)), {})), query, NOW)
+    assert page.status == 400
+    assert words in unescape(page.text)
+    assert CHECK.key.target.url in Page(page.text).texts
+
+
+@given(plans_with_results())
+def test_each_target_has_a_page_of_its_own_by_each_path(drawn: Drawn) -> None:
+    snapshot = snapshot_of(drawn)
+    for check in snapshot.plan.checks:
+        page = target_page(snapshot, {"url": check.key.target.url, "path": check.key.path}, NOW)
+        texts = "\n".join(Page(page.text).texts)
+        result = drawn[1].get(check.key)
+        assert page.status == 200
+        assert check.key.target.url in texts
+        assert all(use.consumer.feature in texts for use in check.uses)
+        assert result is None or result.up or WORDS[result.failure.reason].summary in texts  # type: ignore[union-attr]
+
+
+@given(plans_with_results(), st.sampled_from(["https://a.example/none", "", "a b", "https://x.example/"]))
+def test_a_target_that_is_none_gets_a_page_that_leads_back(drawn: Drawn, url: str) -> None:
+    page = target_page(snapshot_of(drawn), {"url": url}, NOW)
+    assert page.status == 404
+    assert "./" in Page(page.text).links
+
+
+def test_another_path_than_those_to_a_target_is_answered_with_the_right_ones() -> None:
+    page = target_page(snapshot_of((Plan((CHECK,)), {})), {"url": CHECK.key.target.url, "path": "proxy:gone"}, NOW)
+    assert page.status == 404
+    assert "target?url=https%3A%2F%2Fhost.example%2F&path=direct" in Page(page.text).links
+
+
+def test_the_history_of_a_target_is_on_its_page_and_in_the_status() -> None:
+    board = Board(Plan((CHECK,)))
+    for number, reason in enumerate([None, Reason.DNS_TIMEOUT, Reason.DNS_TIMEOUT, None]):
+        failure = Failure(Phase.RESOLVE, reason, "it was seen") if reason else None
+        board.record(Result(CHECK.key, 60.0 * number, {Phase.RESOLVE: 0.5}, failure=failure))
+    texts = Page(target_page(board.snapshot(), {"url": CHECK.key.target.url}, NOW).text).texts
+    (told,) = status(board.snapshot())["targets"]
+    assert "dns_timeout" in texts
+    assert "1970-01-01 00:01:00" in texts
+    assert [(spell["reason"], spell["probes"]) for spell in told["history"]] == [
+        (None, 1),
+        ("dns_timeout", 2),
+        (None, 1),
     ]
-    down = {result.key.target.url for result in results.values() if not result.up}
-    assert {text for text in page.texts if "://" in text} == down
+    assert [failed.spell.probes for failed in overview(board.snapshot(), Filters()).failed] == [2]
 
 
-def test_the_page_leads_on() -> None:
-    page = Page(landing(Board().snapshot()))
-    assert {"/metrics", "/api/v1/status", "/-/healthy", "/-/ready"} <= set(page.links)
-    assert "Down" not in page.texts
+@given(plans_with_results())
+def test_a_bar_is_never_longer_than_full_and_shows_every_phase(drawn: Drawn) -> None:
+    for row in overview(snapshot_of(drawn), Filters()).targets.rows:
+        if row.latest and row.bar:
+            assert [piece.phase for piece in row.bar.pieces] == list(row.latest.result.phases)
+            assert sum(piece.width for piece in row.bar.pieces) <= FULL + 1e-6
+            assert [piece.failed for piece in row.bar.pieces[:-1]] == [False] * (len(row.bar.pieces) - 1)
 
 
 @given(st.text(st.sampled_from("<>&'\"=/ script"), max_size=30))
-def test_a_url_is_text_on_the_page_and_nothing_else(text: str) -> None:
-    key = CheckKey(Target(f"https://host.example/?{text}"))
-    check = Check(key, (Use(Consumer("updates", "client", "azure-public"), "host.example"),))
-    failed = Result(key, 0.0, {Phase.RESOLVE: 1.0}, failure=Failure(Phase.RESOLVE, Reason.DNS_TIMEOUT, ""))
-    page = Page(landing(snapshot_of((Plan((check,)), {key: failed}))))
-    assert "".join(text for text in page.texts if "://" in text) == key.target.url
+def test_a_url_and_a_servers_words_are_text_on_the_page_and_nothing_else(text: str) -> None:
+    url = f"https://host.example/?{text.replace(' ', '+')}"
+    key = CheckKey(Target(url))
+    check = Check(key, CHECK.uses)
+    answer = Answer(502, (("server", text),), text)
+    failure = Failure(Phase.PROCESSING, Reason.HTTP_STATUS, f"it said {text}")
+    failed = Result(key, 0.0, {Phase.RESOLVE: 1.0}, Evidence(dialogue=(answer,), answer=answer), failure)
+    snapshot = snapshot_of((Plan((check,)), {key: failed}))
+    for page in (status_page(snapshot, {"role": text}, NOW), target_page(snapshot, {"url": url}, NOW)):
+        assert not re.search("<script|<[^>]* on[a-z]+=|style=", page.text.replace('rel="stylesheet"', ""))
+        assert url in "".join(Page(page.text).texts)
+
+
+def test_a_proxy_is_named_and_its_address_is_not_shown() -> None:
+    work = plan(
+        (Requirement(CHECK.uses[0], Endpoint("host.example"), None, (CHECK.key.target,)),),
+        {"secret": Proxy("secret", "http://hidden.corp.example:3128")},
+        {"client": "secret"},
+    )
+    (check,) = work.checks
+    snapshot = snapshot_of((work, {check.key: Result(check.key, 0.0, {Phase.RESOLVE: 1.0})}))
+    text = target_page(snapshot, {"url": CHECK.key.target.url}, NOW).text
+    assert "proxy:secret" in text
+    assert "hidden.corp" not in text
+
+
+# ---------------------------------------------------------------- as it is served
+
+
+def asked(board: Board, path: str) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(create_app(cast(Service, SimpleNamespace(board=board))))
+        async with httpx.AsyncClient(transport=transport, base_url="http://exporter.example") as client:
+            return await client.get(path)
+
+    return anyio.run(ask)
+
+
+@pytest.mark.parametrize("path", ["/", "/?state=nonsense", "/target?url=x", "/runbooks/", "/assets/style.css"])
+def test_what_is_served_runs_nothing_and_is_shown_in_nobodys_frame(path: str) -> None:
+    headers = asked(Board(), path).headers
+    policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert policy.pop("default-src") == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert policy["style-src"] == policy["img-src"] == policy["form-action"] == "'self'"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_pages_refresh_by_themselves_unless_that_is_switched_off() -> None:
+    board = Board(Plan((CHECK,)))
+    url = f"/target?url={CHECK.key.target.url}"
+    assert {asked(board, path).headers["refresh"] for path in ("/", "/?state=up", url)} == {str(REFRESH)}
+    quiet = ("/?refresh=off", f"{url}&refresh=off", "/target?url=x", "/runbooks/")
+    assert [path for path in quiet if "refresh" in asked(board, path).headers] == []
+
+
+def test_a_file_of_a_page_is_kept_for_good_by_its_mark_and_asked_for_again_without() -> None:
+    links = [link for link in Page(asked(Board(), "/").text).links if link.startswith("./assets/")]
+    assert len(links) == 2
+    for link in links:
+        answer = asked(Board(), link.removeprefix("."))
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
+        assert asked(Board(), link.removeprefix(".").partition("?")[0]).headers["cache-control"] == "no-cache"
+    assert asked(Board(), "/assets/nothing.css").status_code == 404

@@ -267,9 +267,12 @@ def test_a_served_link_leads_to_a_served_heading(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_served_page_loads_nothing(name: str) -> None:
+def test_a_served_page_loads_its_look_and_nothing_else(name: str) -> None:
     text = asked(f"/runbooks/{name}").text
-    assert re.findall(r"<(?:script|link|img|iframe|object|base)\b|\b(?:src|style|on\w+)=|@import|url\(", text) == []
+    loaded = re.findall(r'<link rel="\w+" href="../assets/([\w.-]+)\?', text)
+    assert loaded == ["style.css", "unknown.svg"]
+    assert len(re.findall("<link", text)) == len(loaded)
+    assert re.findall(r"<(?:script|img|iframe|object|base)\b|\b(?:src|style|on\w+)=|@import|url\(", text) == []
 
 
 @pytest.mark.parametrize("name", ["nothing", "README.md", "dns_timeout.md", "%2e%2e", "..%2f..%2fREADME", "%00", "é"])

@@ -1,21 +1,13 @@
-"""What people look at: a Snapshot -> the landing page, and the same facts as data. Pure."""
+"""The facts of the status page as data: a Snapshot -> JSON values. Pure."""
 
 from __future__ import annotations
 
-import html
 from dataclasses import asdict
 from typing import Any
 
 from exporter import __version__
 from exporter.model import Check, CheckKey, EndpointState, Latest, Requirement, Snapshot, Use
 from exporter.rollup import failures_to_come
-
-_LINKS = {
-    "/metrics": "metrics, for Prometheus",
-    "/api/v1/status": "status as JSON",
-    "/-/healthy": "health",
-    "/-/ready": "readiness: every target has had its first result",
-}
 
 
 def status(snapshot: Snapshot) -> dict[str, Any]:
@@ -45,29 +37,6 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
         ],
         "unprobed": [_unprobed(requirement) for requirement in snapshot.plan.unprobed],
     }
-
-
-def landing(snapshot: Snapshot) -> str:
-    """A plain page with the counts that matter and where to go from here."""
-    results = [latest.result for latest in snapshot.latest.values()]
-    ready = [feature.ready for feature in snapshot.features]
-    down = sorted({result.key.target.url for result in results if not result.up})
-    items = "".join(f'<li><a href="{path}">{path}</a> {html.escape(text)}</li>' for path, text in _LINKS.items())
-    broken = "".join(f"<li>{html.escape(url)}</li>" for url in down)
-    inspected = sorted({use.pattern for _, use in _to_come(snapshot)})
-    threatened = "".join(f"<li>{html.escape(pattern)}</li>" for pattern in inspected)
-    return (
-        "<!doctype html>\n"
-        '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        "<title>Configuration Manager endpoint exporter</title></head><body>"
-        f"<h1>Configuration Manager endpoint exporter {html.escape(__version__)}</h1>"
-        f"<p>Features ready: {ready.count(True)} of {len(ready)} (not ready: {ready.count(False)}). "
-        f"Targets up: {sum(result.up for result in results)} of {len(snapshot.plan.checks)}.</p>"
-        f"{f'<h2>Down</h2><ul>{broken}</ul>' if broken else ''}"
-        f"{f'<h2>TLS is inspected, which breaks these</h2><ul>{threatened}</ul>' if threatened else ''}"
-        f"<h2>Where to go</h2><ul>{items}</ul>"
-        "</body></html>\n"
-    )
 
 
 def _to_come(snapshot: Snapshot) -> tuple[tuple[CheckKey, Use], ...]:
@@ -107,6 +76,7 @@ def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
             "chain": [asdict(certificate) for certificate in tls.chain],
         },
         "phases": dict(result.phases),
+        "history": [asdict(spell) for spell in latest.history],
     }
 
 

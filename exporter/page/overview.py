@@ -1,0 +1,292 @@
+"""The status page: (Snapshot, Filters) -> what stands on it, in order. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+from exporter.explain import UNPROBED, WORDS, Words
+from exporter.model import (
+    Check,
+    CheckKey,
+    Consumer,
+    EndpointState,
+    FeatureReadiness,
+    Latest,
+    Reason,
+    Snapshot,
+    Spell,
+    Use,
+    WhyUnprobed,
+)
+from exporter.page.bars import Bar, bar
+from exporter.page.filters import Choices, Filters, choices
+from exporter.report.findings import (
+    Down,
+    blamed,
+    by_reason,
+    counts,
+    details,
+    down,
+    headline,
+    needed_by,
+    unprobed,
+    verdict,
+)
+from exporter.rollup import failures_to_come
+
+ROWS: Final = 50  # targets on one page
+DOWN_ROWS: Final = 20  # of one reason; the others are found by the filter
+RECENT: Final = 15  # spells of failures
+
+
+@dataclass(frozen=True, slots=True)
+class RoleState:
+    """A feature for one role in one cloud: its state, and how many of its endpoints are in which."""
+
+    consumer: Consumer
+    state: str
+    counts: tuple[tuple[EndpointState, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRow:
+    """A feature in one cloud: the worst of its states, and those of each role."""
+
+    feature: str
+    cloud: str
+    state: str
+    roles: tuple[RoleState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What fails for one reason."""
+
+    reason: Reason
+    words: Words
+    rows: tuple[DownRow, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class DownRow:
+    """A target that is down, whom that concerns, and since when."""
+
+    key: CheckKey
+    message: str
+    latest: Latest
+    breaks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Threat:
+    """An endpoint that TLS inspection breaks, and where it is inspected."""
+
+    pattern: str
+    keys: tuple[CheckKey, ...]
+    needed_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unprobed:
+    """What is not probed for one reason: each endpoint with those who need it, and the particulars."""
+
+    why: WhyUnprobed
+    words: Words
+    patterns: tuple[tuple[str, tuple[str, ...]], ...]
+    details: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """A target by one path."""
+
+    key: CheckKey
+    state: EndpointState
+    latest: Latest | None
+    bar: Bar | None
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """One page of all targets. `longest` is the time that fills a bar, in seconds."""
+
+    rows: tuple[TargetRow, ...]
+    total: int
+    page: int
+    pages: int
+    longest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Failures in a row of a target, now or before."""
+
+    key: CheckKey
+    spell: Spell
+    over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All that stands on the status page. The verdict is that of the whole site, whatever is filtered."""
+
+    verdict: str
+    summary: str
+    blamed: tuple[str, ...]
+    choices: Choices
+    features: tuple[FeatureRow, ...]
+    faults: tuple[Fault, ...]
+    threats: tuple[Threat, ...]
+    unprobed: tuple[Unprobed, ...]
+    targets: Targets
+    failed: tuple[Failed, ...]
+
+
+def overview(snapshot: Snapshot, filters: Filters) -> Overview:
+    """What the filters leave of a moment, below the verdict on all of it."""
+    word, _, summary = headline(snapshot).partition(": ")
+    return Overview(
+        verdict=word.lower(),
+        summary=summary,
+        blamed=blamed(snapshot),
+        choices=choices(snapshot),
+        features=tuple(_features(snapshot, filters)),
+        faults=tuple(_faults(snapshot, filters)),
+        threats=tuple(_threats(snapshot, filters)),
+        unprobed=tuple(_unprobed(snapshot, filters)),
+        targets=_targets(snapshot, filters),
+        failed=_failed(snapshot, filters),
+    )
+
+
+# ---------------------------------------------------------------- readiness
+
+_WORST_FIRST: Final = ("not ready", EndpointState.PENDING, "ready", EndpointState.UNPROBED)
+
+
+def _features(snapshot: Snapshot, filters: Filters) -> Iterator[FeatureRow]:
+    """A row for each feature and cloud; what is not ready comes first."""
+    rows: dict[tuple[str, str], list[RoleState]] = {}
+    for feature in snapshot.features:
+        if _takes_feature(feature, filters):
+            number = counts(feature)
+            state = verdict(feature).lower()
+            found = RoleState(feature.consumer, state, tuple((each, number[each]) for each in EndpointState))
+            rows.setdefault((feature.consumer.cloud, feature.consumer.feature), []).append(found)
+    found_rows = [
+        FeatureRow(name, cloud, min((role.state for role in roles), key=_WORST_FIRST.index), tuple(roles))
+        for (cloud, name), roles in rows.items()
+    ]
+    yield from sorted(found_rows, key=lambda row: (_WORST_FIRST.index(row.state), row.cloud, row.feature))
+
+
+def _takes_feature(feature: FeatureReadiness, filters: Filters) -> bool:
+    return any(
+        filters.take_consumer(endpoint.use)
+        and filters.take_state(endpoint.state)
+        and filters.take_text(endpoint.use.pattern, *(key.target.url for key in endpoint.checks))
+        for endpoint in feature.endpoints
+    )
+
+
+# ---------------------------------------------------------------- what is wrong
+
+
+def _faults(snapshot: Snapshot, filters: Filters) -> Iterator[Fault]:
+    """What is down, by reason; within one, what breaks a feature comes first."""
+    if not filters.take_state(EndpointState.DOWN):
+        return
+    shown = [fault for fault in down(snapshot) if _takes((*fault.broken, *fault.covered), fault.key, filters)]
+    for reason, group in by_reason(shown).items():
+        rows = [_down_row(fault, snapshot) for fault in sorted(group, key=lambda fault: not fault.broken)[:DOWN_ROWS]]
+        yield Fault(reason, WORDS[reason], tuple(rows), len(group))
+
+
+def _down_row(fault: Down, snapshot: Snapshot) -> DownRow:
+    return DownRow(fault.key, fault.failure.message, snapshot.latest[fault.key], needed_by(fault.broken))
+
+
+def _threats(snapshot: Snapshot, filters: Filters) -> Iterator[Threat]:
+    results = {key: latest.result for key, latest in snapshot.latest.items()}
+    found: dict[str, list[tuple[CheckKey, Use]]] = {}
+    for key, use in failures_to_come(snapshot.plan, results):
+        state = EndpointState.UP if results[key].up else EndpointState.DOWN
+        if filters.take_state(state) and _takes((use,), key, filters):
+            found.setdefault(use.pattern, []).append((key, use))
+    for pattern, pairs in found.items():
+        yield Threat(pattern, tuple(dict.fromkeys(key for key, _ in pairs)), needed_by(use for _, use in pairs))
+
+
+def _unprobed(snapshot: Snapshot, filters: Filters) -> Iterator[Unprobed]:
+    if not filters.take_state(EndpointState.UNPROBED):
+        return
+    for why, patterns in unprobed(snapshot).items():
+        shown = {
+            pattern: wanted
+            for pattern, needs in patterns.items()
+            if (wanted := [need for need in needs if filters.take_consumer(need.use)]) and filters.take_text(pattern)
+        }
+        if shown:
+            needed = tuple((pattern, needed_by(need.use for need in needs)) for pattern, needs in shown.items())
+            told = details(need for needs in shown.values() for need in needs)
+            yield Unprobed(why, UNPROBED[why], needed, told)
+
+
+# ---------------------------------------------------------------- all there is
+
+_DOWN_FIRST: Final = (EndpointState.DOWN, EndpointState.PENDING, EndpointState.UP)
+
+
+def _targets(snapshot: Snapshot, filters: Filters) -> Targets:
+    """A page of the targets, those that are down first.
+
+    The slowest of it that is up fills its bar, so that a time-out does not dwarf the rest.
+    """
+    shown = [
+        (check, state)
+        for check in snapshot.plan.checks
+        if filters.take_state(state := _state(check, snapshot)) and _takes(check.uses, check.key, filters)
+    ]
+    shown.sort(key=lambda pair: _DOWN_FIRST.index(pair[1]))
+    pages = max(ceil(len(shown) / ROWS), 1)
+    page = min(filters.page, pages)
+    here = shown[(page - 1) * ROWS : page * ROWS]
+    found = [snapshot.latest[check.key].result for check, _ in here if check.key in snapshot.latest]
+    longest = max((result.duration for result in found if result.up), default=0.0) or max(
+        (result.duration for result in found), default=0.0
+    )
+    rows = [
+        TargetRow(check.key, state, latest, bar(latest.result, longest) if latest else None)
+        for check, state in here
+        for latest in [snapshot.latest.get(check.key)]
+    ]
+    return Targets(tuple(rows), len(shown), page, pages, longest)
+
+
+def _state(check: Check, snapshot: Snapshot) -> EndpointState:
+    latest = snapshot.latest.get(check.key)
+    if latest is None:
+        return EndpointState.PENDING
+    return EndpointState.UP if latest.result.up else EndpointState.DOWN
+
+
+def _failed(snapshot: Snapshot, filters: Filters) -> tuple[Failed, ...]:
+    """The latest failures of all targets, whatever their state is now."""
+    found = [
+        Failed(check.key, spell, spell is not latest.history[-1])
+        for check in snapshot.plan.checks
+        if (latest := snapshot.latest.get(check.key))
+        and filters.take_state(_state(check, snapshot))
+        and _takes(check.uses, check.key, filters)
+        for spell in latest.history
+        if spell.reason
+    ]
+    return tuple(sorted(found, key=lambda failed: failed.spell.last, reverse=True)[:RECENT])
+
+
+def _takes(uses: Iterable[Use], key: CheckKey, filters: Filters) -> bool:
+    return any(filters.take_consumer(use) and filters.take_text(use.pattern, key.target.url) for use in uses)

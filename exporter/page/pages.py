@@ -1,0 +1,170 @@
+"""Pages as HTML: what stands on them -> Jinja templates that travel with the package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from http import HTTPStatus
+from importlib import resources
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from exporter import __version__
+from exporter.model import CheckKey, Phase, Snapshot
+from exporter.page.filters import choices, read
+from exporter.page.overview import overview
+from exporter.page.target import alike, route
+from exporter.report.facts import moment
+from exporter.report.quoted import harmless
+from exporter.requirements import canonical
+from exporter.runbooks import INDEX
+from exporter.runbooks import page as runbook
+
+REFRESH: Final = 30  # seconds between two looks of a page at itself
+TYPES: Final = MappingProxyType({"css": "text/css; charset=utf-8", "svg": "image/svg+xml"})
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page and how it is answered."""
+
+    text: str
+    status: HTTPStatus = HTTPStatus.OK
+    refreshes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file that pages load, and the mark of its content, by which it may be kept for good."""
+
+    content: bytes
+    type: str
+    mark: str
+
+
+def _assets() -> dict[str, Asset]:
+    files = [file for file in resources.files("exporter.page").joinpath("assets").iterdir() if "." in file.name]
+    found = {file.name: file.read_bytes() for file in files}
+    return {
+        name: Asset(content, TYPES[name.rpartition(".")[2]], sha256(content).hexdigest()[:12])
+        for name, content in found.items()
+    }
+
+
+ASSETS: Final[Mapping[str, Asset]] = MappingProxyType(_assets())
+
+
+# ---------------------------------------------------------------- the pages
+
+
+def status_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Page:
+    """What a person on call sees first, as the query narrows it. One that cannot be followed is told and left out."""
+    filters, mistakes = read(query, choices(snapshot))
+    text = _rendered("overview.html", view=overview(snapshot, filters), filters=filters, mistakes=mistakes, now=now)
+    return Page(text, HTTPStatus.BAD_REQUEST if mistakes else HTTPStatus.OK, refreshes=filters.refresh != "off")
+
+
+def target_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Page:
+    """All that is known of one target, by the path that is asked for or by each; 404 where there is none."""
+    url, path = query.get("url", ""), query.get("path", "")
+    try:
+        wanted = canonical(url)
+    except ValueError:
+        wanted = url
+    by_url = [check for check in snapshot.plan.checks if check.key.target.url == wanted]
+    routes = [route(check, snapshot) for check in by_url if path in {"", check.key.path}]
+    if not routes:
+        known = tuple(dict.fromkeys(check.key for check in by_url))
+        close = () if known else alike(wanted, snapshot.plan)
+        text = _rendered("no_target.html", url=url, path=path, known=known, close=close, now=now)
+        return Page(text, HTTPStatus.NOT_FOUND)
+    refreshes = query.get("refresh") != "off"
+    return Page(
+        _rendered("target.html", url=wanted, path=path, routes=routes, refreshes=refreshes, now=now),
+        refreshes=refreshes,
+    )
+
+
+def runbook_page(name: str) -> Page | None:
+    """A runbook, or None where there is none of that name."""
+    found = runbook(name)
+    if found is None:
+        return None
+    body = Markup(found.body)  # noqa: S704 - our own Markdown, rendered without HTML of its own
+    return Page(_rendered("runbook.html", title=found.title, body=body, root="../"))
+
+
+# ---------------------------------------------------------------- how values look
+
+
+def _address(key: CheckKey) -> str:
+    return f"target?{urlencode({'url': key.target.url, 'path': key.path})}"
+
+
+def _stamp(seconds: float) -> str:
+    return f"{moment(seconds):%Y-%m-%d %H:%M:%S}"
+
+
+def _iso(seconds: float) -> str:
+    return f"{moment(seconds):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _lasting(seconds: float) -> str:
+    """A span of time as people say it: `12 min`, `3 h 5 min`, `4 days`."""
+    minutes = int(max(seconds, 0) // 60)
+    hours, days = minutes // 60, minutes // (24 * 60)
+    if not minutes:
+        return f"{int(max(seconds, 0))} s"
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours} h {minutes % 60} min" if days < 2 else f"{days} days"  # noqa: PLR2004 - nobody says 30 h and more
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def _prose(text: str) -> Markup:
+    """A text in which backticks mark code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just there
+
+
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("exporter.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "stamp": _stamp,
+        "iso": _iso,
+        "lasting": _lasting,
+        "took": _took,
+        "prose": _prose,
+        "address": _address,
+        "harmless": harmless,
+    }
+    found.globals |= {
+        "version": __version__,
+        "refresh_seconds": REFRESH,
+        "phases": tuple(Phase),
+        "marks": {name: asset.mark for name, asset in ASSETS.items()},
+        "index": INDEX,
+    }
+    return found
+
+
+_TEMPLATES: Final = _environment()
+
+
+def _rendered(template: str, **values: object) -> str:
+    return _TEMPLATES.get_template(template).render({"root": "./", "now": None, **values})

@@ -1,0 +1,107 @@
+"""The page of one target: (Snapshot, its checks) -> all that is known of it, by each path. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+from exporter.confirm import CONFIRM, EXAMPLE_PROXY, THROUGH_PROXY, WALK, Command, filled
+from exporter.explain import WORDS, Words
+from exporter.model import Check, EndpointState, Latest, Plan, Snapshot
+from exporter.page.bars import Bar, bar
+from exporter.report.facts import Fact, Probe, asking, connection, documented, documents, handshake, to_come, traces
+from exporter.report.quoted import quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A command line for this target, and what it shows."""
+
+    line: str
+    shows: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """All that is known of a target by one path. What follows the state is empty until the first result."""
+
+    check: Check
+    state: EndpointState
+    needed_by: tuple[str, ...]
+    documented: tuple[str, ...]
+    latest: Latest | None = None
+    words: Words | None = None  # of the failure
+    threat: tuple[str, ...] = ()
+    bar: Bar | None = None
+    facts: tuple[tuple[str, tuple[Fact, ...]], ...] = ()  # heading -> facts
+    traces: tuple[Fact, ...] = ()
+    documents: tuple[str, ...] = ()
+    powershell: tuple[Shown, ...] = ()
+    posix: tuple[Shown, ...] = ()
+
+
+def route(check: Check, snapshot: Snapshot) -> Route:
+    """A target by one path."""
+    needs = tuple(snapshot.plan.requirement_of[use] for use in check.uses if use in snapshot.plan.requirement_of)
+    latest = snapshot.latest.get(check.key)
+    if latest is None:
+        return Route(check, EndpointState.PENDING, tuple(asking(check)), tuple(documented(needs)))
+    result = latest.result
+    probe = Probe(check, result, needs)
+    confirmation = CONFIRM[result.failure.reason] if result.failure else WALK
+    return Route(
+        check,
+        EndpointState.UP if result.up else EndpointState.DOWN,
+        tuple(asking(check)),
+        tuple(documented(needs)),
+        latest=latest,
+        words=WORDS[result.failure.reason] if result.failure else None,
+        threat=tuple(to_come(probe.uninspectable)) if probe.threatened else (),
+        bar=bar(result, result.duration),
+        facts=_seen(probe),
+        traces=tuple(traces(needs)) if probe.troubled else (),
+        documents=documents(probe),
+        powershell=_commands(confirmation.powershell, check),
+        posix=_commands(confirmation.posix, check),
+    )
+
+
+def _seen(probe: Probe) -> tuple[tuple[str, tuple[Fact, ...]], ...]:
+    evidence = probe.result.evidence
+    blocks = [("Connection", tuple(connection(probe.result)))]
+    blocks += [
+        (f"Answer {number} of the proxy to CONNECT", tuple(quoted(answer)))
+        for number, answer in enumerate(evidence.dialogue, 1)
+    ]
+    if evidence.tls:
+        blocks.append(("Certificate", tuple(handshake(evidence.tls, probe))))
+    if evidence.answer:
+        blocks.append(("Answer", tuple(quoted(evidence.answer))))
+    return tuple(blocks)
+
+
+def _commands(commands: Iterable[Command], check: Check) -> tuple[Shown, ...]:
+    """The commands for this target. The proxy of the examples stands for the real one, whose address is a secret."""
+    return tuple(Shown(_by_path(command, check), command.shows) for command in commands)
+
+
+def _by_path(command: Command, check: Check) -> str:
+    line = command.line
+    if check.key.proxy and "{proxy" not in line:
+        for program, option in THROUGH_PROXY.items():
+            line = re.sub(rf"\A{program}\b", f"{program} {option}", line)
+    return filled(Command(line), check.key.target, EXAMPLE_PROXY)
+
+
+# ---------------------------------------------------------------- a target that is none
+
+_ALIKE: Final = 3
+_LONGEST: Final = 200  # characters that are compared: it takes the square of their number
+
+
+def alike(url: str, plan: Plan) -> tuple[str, ...]:
+    """Targets of the plan that somebody may have meant."""
+    return tuple(get_close_matches(url[:_LONGEST], {check.key.target.url for check in plan.checks}, n=_ALIKE))

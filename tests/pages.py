@@ -1,0 +1,211 @@
+"""Boards to look at, and the exporter's pages served from them: healthy, broken, empty, and of any size."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import MappingProxyType, SimpleNamespace
+from typing import Final, cast
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from exporter import catalogue
+from exporter.metrics import registry_for
+from exporter.model import (
+    Answer,
+    Certificate,
+    Check,
+    Consumer,
+    Endpoint,
+    Evidence,
+    Failure,
+    Phase,
+    Plan,
+    Proxy,
+    Reason,
+    Requirement,
+    Result,
+    Root,
+    Site,
+    Support,
+    Target,
+    TlsFacts,
+    Use,
+)
+from exporter.plan import plan
+from exporter.requirements import requirements
+from exporter.state import Board
+from exporter.web import Service, create_app
+from tests.strategies import PREFIX, phases_of
+
+DAY: Final = 86400.0
+MINUTE: Final = 60.0
+LAP: Final[dict[Phase, float]] = {
+    Phase.RESOLVE: 0.004,
+    Phase.CONNECT: 0.018,
+    Phase.PROXY: 0.031,
+    Phase.TLS: 0.047,
+    Phase.PROCESSING: 0.062,
+}
+SITE: Final = Site(
+    clouds=("azure-public",),
+    roles=("service-connection-point", "cmg-connection-point", "management-point", "software-update-point", "client"),
+    parameters={"cloud_service_name": "granitefalls"},
+)
+SEEN: Final = MappingProxyType(
+    {
+        Reason.CONNECT_TIMEOUT: "no answer from 203.0.113.7 port 443 within 10 s",
+        Reason.PROXY_DENIED: "the proxy answered CONNECT with 403 Forbidden",
+        Reason.TLS_UNTRUSTED: "unable to get local issuer certificate",
+        Reason.DNS_NOT_FOUND: "Name or service not known",
+        Reason.HTTP_TIMEOUT: "no answer within 10 s",
+    }
+)
+
+
+def site_plan() -> Plan:
+    """The shipped catalogue for a site whose service connection point goes through a proxy."""
+    known = catalogue.load()
+    proxies = {"corporate": Proxy("corporate", "http://proxy.corp.example:3128")}
+    return plan(requirements(known, known.groups, SITE), proxies, {"service-connection-point": "corporate"})
+
+
+def large_plan(checks: int) -> Plan:
+    """So many targets, each needed by one of forty features for one of five roles in one of two clouds."""
+    found = []
+    for number in range(checks):
+        consumer = Consumer(f"feature-{number % 40:02}", f"role-{number % 5}", f"azure-cloud-{number % 2}")
+        pattern = f"host-{number:04}.region-{number % 7}.services.example"
+        target = Target(f"https://{pattern}/health?probe=configmgr")
+        found.append(Requirement(Use(consumer, pattern), Endpoint(pattern), None, (target,)))
+    return plan(found, {}, {})
+
+
+def result(check: Check, at: float, reason: Reason | None = None, *, issuer: Root = Root.PUBLIC) -> Result:
+    """What a probe could have come to."""
+    passed = phases_of(check.key)
+    failure = None
+    if reason:
+        phase = next((phase for phase in passed if reason.startswith(PREFIX[phase])), passed[-1])
+        failure = Failure(phase, reason, SEEN.get(reason, "in words"))
+        passed = passed[: passed.index(phase) + 1]
+    spread = 0.6 + (hash_of(check) % 100) / 90
+    laps = {phase: LAP[phase] * spread for phase in passed}
+    if failure and reason and reason.endswith("timeout"):
+        laps[failure.phase] = 10.0
+    name = check.key.target.host
+    private = issuer is Root.PRIVATE or reason is Reason.TLS_UNTRUSTED
+    by = "CN=Corp Inspection CA,O=Corp Example" if private else "CN=Public TLS Issuing CA 05,O=Public Trust"
+    chain = (
+        Certificate(f"CN={name}", by, at - 20 * DAY, at + 70 * DAY, "5f" * 32),
+        Certificate(
+            by, by if private else "CN=Public Root G2,O=Public Trust", at - 900 * DAY, at + 900 * DAY, "a3" * 32
+        ),
+    )
+    evidence = Evidence(
+        addresses=("203.0.113.7", "203.0.113.8") if Phase.CONNECT in passed else (),
+        address="203.0.113.7" if Phase.PROCESSING in passed or Phase.TLS in passed else None,
+        dialogue=(Answer(403, (("server", "squid"), ("x-squid-error", "ERR_ACCESS_DENIED 0"))),)
+        if reason is Reason.PROXY_DENIED
+        else (),
+        tls=TlsFacts("TLSv1.3", chain, Root.PRIVATE if private else issuer) if Phase.TLS in passed else None,
+        answer=Answer(200, (("server", "nginx"), ("content-type", "text/html")))
+        if Phase.PROCESSING in passed
+        else None,
+    )
+    return Result(check.key, at - sum(laps.values()), laps, evidence, failure)
+
+
+def hash_of(check: Check) -> int:
+    """The same in every process."""
+    return sum(map(ord, check.key.target.url))
+
+
+def empty() -> Board:
+    """Nothing selected, nothing probed."""
+    return Board()
+
+
+def pending() -> Board:
+    """Started a moment ago."""
+    return Board(site_plan())
+
+
+def healthy(work: Plan | None = None) -> Board:
+    """All is well, and has been, but for one night."""
+    board = Board(work or site_plan())
+    now = time.time()
+    for check in board.plan.checks:
+        for ago in (300, 3, 2, 1):
+            was = Reason.HTTP_TIMEOUT if ago == 300 and hash_of(check) % 23 == 0 else None
+            board.record(result(check, now - ago * MINUTE + 25, was))
+    return board
+
+
+def broken() -> Board:
+    """A host that a firewall drops, one that the proxy denies, a name that is gone, and TLS inspected."""
+    board = Board(site_plan())
+    now = time.time()
+    inspectable = {need.use for need in board.plan.requirements if need.endpoint.tls_inspection is Support.UNSUPPORTED}
+    inspected = next(
+        check
+        for check in board.plan.checks
+        if check.key.target.scheme == "https" and inspectable & set(check.uses) and not _fault(check)
+    )
+    for check in board.plan.checks:
+        for ago in (180, 24, 23, 2, 1):
+            began = ago <= 24
+            reason = _fault(check) if began else None
+            issuer = Root.PRIVATE if check is inspected else Root.PUBLIC
+            board.record(result(check, now - ago * MINUTE + 25, reason, issuer=issuer))
+    return board
+
+
+def _fault(check: Check) -> Reason | None:
+    secure, direct = check.key.target.scheme == "https", check.key.path == "direct"
+    match check.key.target.host:
+        case "download.microsoft.com":
+            return None if direct or not secure else Reason.PROXY_DENIED
+        case "enterpriseregistration.windows.net":
+            return Reason.CONNECT_TIMEOUT if direct and secure else None
+        case "aka.ms":
+            return None if direct or not secure else Reason.TLS_UNTRUSTED
+    return None
+
+
+def large(checks: int = 2000) -> Board:
+    """Many targets; every ninth is down, for one of many reasons."""
+    board = Board(large_plan(checks))
+    now = time.time()
+    reasons = [Reason.DNS_NOT_FOUND, Reason.CONNECT_TIMEOUT, Reason.TLS_UNTRUSTED, Reason.HTTP_STATUS]
+    for number, check in enumerate(board.plan.checks):
+        for ago in (3, 2, 1):
+            reason = reasons[number % 4] if number % 9 == 0 else None
+            board.record(result(check, now - ago * MINUTE, reason))
+    return board
+
+
+BOARDS: Final = MappingProxyType(
+    {"healthy": healthy, "broken": broken, "empty": empty, "pending": pending, "large": large}
+)
+
+
+@contextmanager
+def serving(board: Board) -> Iterator[str]:
+    """The exporter's own application on the loopback; gives its address."""
+    registry: CollectorRegistry = registry_for(board.snapshot)
+    app = create_app(cast(Service, SimpleNamespace(board=board, registry=registry)))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        (listening,) = server.servers[0].sockets
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
