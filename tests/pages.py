@@ -55,6 +55,7 @@ SITE: Final = Site(
     roles=("service-connection-point", "cmg-connection-point", "management-point", "software-update-point", "client"),
     parameters={"cloud_service_name": "granitefalls"},
 )
+TARGET: Final = "/target?url=https%3A%2F%2Fdownload.microsoft.com%2F&path=proxy%3Acorporate"  # down on the broken one
 SEEN: Final = MappingProxyType(
     {
         Reason.CONNECT_TIMEOUT: "no answer from 203.0.113.7 port 443 within 10 s",

@@ -92,12 +92,20 @@ class Threat:
 
 @dataclass(frozen=True, slots=True)
 class Unprobed:
-    """What is not probed for one reason: each endpoint with those who need it, and the particulars."""
+    """What is not probed for one reason."""
 
     why: WhyUnprobed
     words: Words
-    patterns: tuple[tuple[str, tuple[str, ...]], ...]
+    rows: tuple[UnprobedRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnprobedRow:
+    """An endpoint that is not probed, what is said of it in particular, and who needs it."""
+
+    pattern: str
     details: tuple[str, ...]
+    needed_by: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +233,13 @@ def _unprobed(snapshot: Snapshot, filters: Filters) -> Iterator[Unprobed]:
     if not filters.take_state(EndpointState.UNPROBED):
         return
     for why, patterns in unprobed(snapshot).items():
-        shown = {
-            pattern: wanted
+        rows = tuple(
+            UnprobedRow(pattern, details(wanted), needed_by(need.use for need in wanted))
             for pattern, needs in patterns.items()
             if (wanted := [need for need in needs if filters.take_consumer(need.use)]) and filters.take_text(pattern)
-        }
-        if shown:
-            needed = tuple((pattern, needed_by(need.use for need in needs)) for pattern, needs in shown.items())
-            told = details(need for needs in shown.values() for need in needs)
-            yield Unprobed(why, UNPROBED[why], needed, told)
+        )
+        if rows:
+            yield Unprobed(why, UNPROBED[why], rows)
 
 
 # ---------------------------------------------------------------- all there is

@@ -26,7 +26,7 @@ RESPONDER: Final = ("198.19.0.4", "fd00:1ab::4")
 
 PROGRAMS: Final = (
     *("curl", "dig", "dnsmasq", "ip", "ip6tables", "iptables", "nft", "nginx", "openssl", "squid", "unshare"),
-    *("kadmin.local", "kinit", "krb5kdc", "ntlm_auth"),
+    *("chromium", "kadmin.local", "kinit", "krb5kdc", "ntlm_auth"),
     *("amtool", "docker-compose", "prometheus", "prometheus-alertmanager", "promtool"),
 )
 MODULES: Final = ("gssapi", "krb5")  # of the extra `negotiate`

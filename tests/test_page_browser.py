@@ -1,0 +1,195 @@
+"""The pages in a real browser: they are whole, readable by everybody, small, and ask for nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
+from playwright.sync_api import Browser, Page, Response, Route
+
+from exporter.page import REFRESH
+from tests.browser import chromium
+from tests.pages import BOARDS, TARGET, serving
+
+pytestmark = pytest.mark.lab
+
+WIDE: Final = (1280, 900)
+PHONE: Final = (360, 740)
+OTHERS: Final = {
+    "target": TARGET,
+    "runbook": "/runbooks/connect_timeout",
+    "none": "/target?url=https%3A%2F%2Fdownload.microsoft.org%2F",
+}
+MOST_BYTES: Final = 1_000_000
+SECONDS: Final = 1.0
+PATIENCE: Final = 5.0  # times as long, on a machine that does much else
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def addresses() -> Iterator[dict[str, str]]:
+    """Where each board is served."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(serving(made())) for name, made in BOARDS.items()}
+
+
+@contextmanager
+def opened(browser: Browser, size: tuple[int, int] = WIDE, *, scripts: bool = True) -> Iterator[Page]:
+    """A page in a context of its own; scripts of ours may run in it against its policy."""
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        java_script_enabled=scripts,
+        bypass_csp=scripts,
+    )
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+
+
+# ---------------------------------------------------------------- for everybody
+
+
+@pytest.mark.parametrize(("size", "boards"), [(WIDE, ("broken",)), (PHONE, ("broken", "empty"))], ids=["wide", "phone"])
+def test_no_page_keeps_anybody_out_nor_is_wider_than_the_screen(
+    browser: Browser, addresses: dict[str, str], size: tuple[int, int], boards: tuple[str, ...]
+) -> None:
+    looks = [addresses[board] for board in boards] + [f"{addresses['broken']}{path}" for path in OTHERS.values()]
+    with opened(browser, size) as page:
+        for look in looks:
+            page.goto(look)
+            page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+            page.emulate_media(color_scheme="light")
+            found = [*violations(page)]
+            page.emulate_media(color_scheme="dark")
+            found += violations(page, runOnly=["color-contrast"])  # nothing else depends on colours
+            assert (look, found) == (look, [])
+            assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+
+
+def violations(page: Page, **options: object) -> list[tuple[str, str]]:
+    found = Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
+    return [(each["id"], each["nodes"][0]["html"]) for each in found]
+
+
+def test_the_pages_work_without_scripts(browser: Browser, addresses: dict[str, str]) -> None:
+    with opened(browser, scripts=False) as page:
+        page.goto(addresses["broken"])
+        page.get_by_label("Feature").select_option("windows-servicing")
+        page.get_by_label("State").select_option("down")
+        with page.expect_navigation():
+            page.get_by_role("button", name="Show").click()
+        query = urlsplit(page.url).query
+        rows = page.locator(".targets tbody tr").count()
+        with page.expect_navigation():
+            page.locator(".targets tbody a").click()
+        heading = page.get_by_role("heading", level=1).inner_text()
+    assert "feature=windows-servicing" in query
+    assert "state=down" in query
+    assert rows == 1
+    assert heading == "https://download.microsoft.com/"
+
+
+def test_every_link_answers_and_no_page_asks_anybody_else_for_anything(
+    browser: Browser, addresses: dict[str, str]
+) -> None:
+    asked: set[str] = set()
+    refused: list[str] = []
+    with browser.new_context() as context:  # under the policy
+        page = context.new_page()
+        page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
+        page.on("console", lambda message: refused.append(message.text))
+        found: set[str] = set()
+        for path in ("/", "/runbooks/", *OTHERS.values()):
+            page.goto(f"{addresses['broken']}{path}")
+            found |= set(page.eval_on_selector_all("a:not(.skip), link", "all => all.map(each => each.href)"))
+        here = {link.partition("#")[0] for link in found if link.startswith(addresses["broken"])}
+        statuses = {link: page.request.get(link).status for link in sorted(here)}
+    assert {link: status for link, status in statuses.items() if status != 200} == {}
+    assert len(here) > 100
+    assert asked == {urlsplit(addresses["broken"]).netloc}
+    assert [words for words in refused if "404" not in words] == []  # one of the pages is one
+
+
+# ---------------------------------------------------------------- what is seen
+
+
+def test_what_is_broken_is_seen_first(browser: Browser, addresses: dict[str, str]) -> None:
+    with opened(browser) as page:
+        page.goto(addresses["broken"])
+        title, headline = page.title(), page.get_by_role("heading", level=1).inner_text()
+        headings = page.locator("h2").all_inner_texts()
+        first = page.locator(".features tbody tr").first.inner_text()
+        fault = page.locator("article").first.inner_text()
+    assert title.startswith("✗ Not ready")
+    assert headline == "✗ Not ready"
+    assert "not ready" in first
+    assert headings[:3] == ["Readiness", "What is down", "TLS is inspected, which breaks these"]
+    assert "connect_timeout" in fault
+    assert "What to change (firewall)" in fault
+    assert "https://enterpriseregistration.windows.net/" in fault
+
+
+@pytest.mark.parametrize(
+    ("board", "verdict"), [("healthy", "✓ Ready"), ("empty", "… No verdict"), ("pending", "… No verdict")]
+)
+def test_a_board_without_faults_says_so(browser: Browser, addresses: dict[str, str], board: str, verdict: str) -> None:
+    with opened(browser) as page:
+        page.goto(addresses[board])
+        assert page.get_by_role("heading", level=1).inner_text() == verdict
+        assert "What is down" not in page.locator("h2").all_inner_texts()
+
+
+def test_the_page_looks_again_by_itself_and_keeps_the_filters(browser: Browser, addresses: dict[str, str]) -> None:
+    with opened(browser, scripts=False) as page:
+        looks: list[str] = []
+
+        def sooner(route: Route) -> None:
+            looks.append(route.request.url)
+            answer = route.fetch()
+            route.fulfill(
+                response=answer, headers={**answer.headers, "refresh": "0.2"} if len(looks) < 2 else answer.headers
+            )
+
+        page.route("**/?*", sooner)
+        with page.expect_event("load"):
+            page.goto(f"{addresses['healthy']}/?role=client&state=up")
+        page.wait_for_event("load")
+        assert looks == [f"{addresses['healthy']}/?role=client&state=up"] * 2
+        assert REFRESH >= 10  # seconds: nobody reads faster
+
+
+# ---------------------------------------------------------------- two thousand targets
+
+
+def test_a_page_of_two_thousand_targets_is_small_and_soon_there(
+    browser: Browser, addresses: dict[str, str], figure: Callable[[str], None]
+) -> None:
+    with opened(browser) as page:
+        sizes: list[int] = []
+        page.on("response", lambda answer: sizes.append(size(answer)))
+        page.goto(addresses["large"])
+        milliseconds = min(interactive(page) for _ in range(3))
+        shown = page.locator("#targets .counts").inner_text()
+    figure(f"status page, 2,000 targets: {sum(sizes[:3]):,} bytes, interactive after {milliseconds:.0f} ms")
+    assert shown == "2000"
+    assert sum(sizes) / 4 < MOST_BYTES
+    assert milliseconds / 1000 < SECONDS * PATIENCE
+
+
+def size(answer: Response) -> int:
+    return len(answer.body())
+
+
+def interactive(page: Page) -> float:
+    page.reload()
+    return float(page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive"))
