@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from exporter.model import Result, Spell
 
-# Of one check, and of all together: some tens of megabytes at most, however many checks there are.
+# Of one check, and of all together: about ten megabytes at most, however many checks there are.
 FAILURES: Final = 10
 SUCCESSES: Final = 3
 ALL_FAILURES: Final = 20_000
@@ -29,11 +29,11 @@ class Room:
         return cls(min(FAILURES, ALL_FAILURES // share), min(SUCCESSES, ALL_SUCCESSES // share))
 
 
-def extended(history: tuple[Spell, ...], result: Result, room: Room) -> tuple[Spell, ...]:
-    """The history with one more result: it prolongs the last spell, or begins one."""
+def extended(history: tuple[Spell, ...], result: Result, room: Room, *, changed: bool) -> tuple[Spell, ...]:
+    """The history with one more result: it prolongs the last spell, or begins one where state or reason changed."""
     failure, at = result.failure, result.finished
     reason, message = (failure.reason, failure.message[:LONGEST_MESSAGE]) if failure else (None, "")
-    if history and history[-1].reason == reason:
+    if history and not changed and history[-1].reason == reason:  # where there is no room, the last is another one
         last = history[-1]
         return (*history[:-1], Spell(reason, last.first, at, last.probes + 1, message))
     return kept((*history, Spell(reason, at, at, 1, message)), room)

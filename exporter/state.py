@@ -89,7 +89,7 @@ def _after(recorded: Recorded, room: Room) -> Latest:
     result, before = recorded.result, recorded.before
     since = result.finished if before is None or recorded.changed else before.since
     last_success = before.last_success if before else None
-    history = extended(before.history if before else (), result, room)
+    history = extended(before.history if before else (), result, room, changed=recorded.changed)
     return Latest(result, since, result.finished if result.up else last_success, history)
 
 

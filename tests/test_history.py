@@ -27,7 +27,8 @@ def result(reason: Reason | None, at: float, message: str = "in words") -> Resul
 def remembered(reasons: list[Reason | None], room: Room) -> tuple[Spell, ...]:
     history: tuple[Spell, ...] = ()
     for number, reason in enumerate(reasons):
-        history = extended(history, result(reason, 60.0 * number), room)
+        changed = number == 0 or reasons[number - 1] != reason
+        history = extended(history, result(reason, 60.0 * number), room, changed=changed)
     return history
 
 
@@ -40,7 +41,13 @@ def test_with_ample_room_every_probe_is_in_one_spell_and_neighbours_differ(reaso
     history = remembered(reasons, AMPLE)
     assert [spell.reason for spell in history for _ in range(spell.probes)] == reasons
     assert all(one.reason != next_one.reason and one.last < next_one.first for one, next_one in pairwise(history))
+
+
+@given(outcomes, rooms)
+def test_a_spell_has_no_gap_whatever_is_forgotten(reasons: list[Reason | None], room: Room) -> None:
+    history = remembered(reasons, room)
     assert all(spell.last - spell.first == 60.0 * (spell.probes - 1) for spell in history)
+    assert [spell.reason for spell in history] == [spell.reason for spell in kept(remembered(reasons, AMPLE), room)]
 
 
 @given(outcomes, rooms)
@@ -62,7 +69,7 @@ def test_all_histories_together_are_bounded_and_failures_have_more_room(checks: 
 
 
 def test_a_message_is_cut_where_it_would_fill_the_memory() -> None:
-    (spell,) = extended((), result(Reason.HTTP_STATUS, 0.0, "x" * 10_000), AMPLE)
+    (spell,) = extended((), result(Reason.HTTP_STATUS, 0.0, "x" * 10_000), AMPLE, changed=True)
     assert len(spell.message) == LONGEST_MESSAGE
 
 
