@@ -1,16 +1,18 @@
 """Build what is loaded into Grafana, and a copy of the rules with addresses of your own.
 
     python dashboards/build.py
-    python dashboards/build.py --rules-to DIRECTORY [--runbook-url URL] [--grafana-url URL]
+    python dashboards/build.py --rules-to DIRECTORY [--runbook-url URL] [--exporter-url URL] [--grafana-url URL]
 
 The first writes dashboards and runbooks beside this file. The second writes the rules into another directory, with
-links to your runbooks and your Grafana instead of those of the compose stack.
+links to your runbooks, your exporters and your Grafana instead of those of the compose stack. The address of the
+exporters is a template of Prometheus, so that it can name the one that it concerns: `http://{{ $labels.instance }}`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -21,7 +23,8 @@ from dashboards.grafana import DASHBOARDS
 from dashboards.runbooks import pages
 
 HERE: Final = Path(__file__).parent
-RUNBOOKS: Final = "http://localhost:10965/runbooks"  # as the rules are shipped
+EXPORTER: Final = "http://localhost:10965"  # as the rules are shipped
+RUNBOOKS: Final = f"{EXPORTER}/runbooks"
 GRAFANA: Final = "http://localhost:3000"
 
 
@@ -33,12 +36,12 @@ def built() -> Iterator[tuple[Path, str]]:
         yield HERE / f"{name}.json", f"{text}\n"
 
 
-def readdressed(runbooks: str, grafana: str) -> Mapping[str, str]:
+def readdressed(runbooks: str, exporter: str, grafana: str) -> Mapping[str, str]:
     """The files of rules by name, with these base addresses in their links."""
+    to = {RUNBOOKS: runbooks, EXPORTER: exporter, GRAFANA: grafana}
+    bases = re.compile(f"({'|'.join(map(re.escape, to))})/")
     return {
-        path.name: path.read_text(encoding="utf-8")
-        .replace(f"{RUNBOOKS}/", f"{runbooks.rstrip('/')}/")
-        .replace(f"{GRAFANA}/", f"{grafana.rstrip('/')}/")
+        path.name: bases.sub(lambda base: f"{to[base[1]].rstrip('/')}/", path.read_text(encoding="utf-8"))
         for path in sorted((HERE / "rules").glob("*.yaml"))
     }
 
@@ -48,12 +51,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rules-to", type=Path, metavar="DIRECTORY", help="write the rules there, and nothing else")
     parser.add_argument("--runbook-url", default=RUNBOOKS, metavar="URL", help="where your runbooks are: %(default)s")
+    parser.add_argument("--exporter-url", default=EXPORTER, metavar="URL", help="where an exporter is: %(default)s")
     parser.add_argument("--grafana-url", default=GRAFANA, metavar="URL", help="where your Grafana is: %(default)s")
     asked = parser.parse_args()
     if asked.rules_to is None:
         files = dict(built())
     else:
-        texts = readdressed(asked.runbook_url, asked.grafana_url)
+        texts = readdressed(asked.runbook_url, asked.exporter_url, asked.grafana_url)
         files = {asked.rules_to / name: text for name, text in texts.items()}
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)

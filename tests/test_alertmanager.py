@@ -257,6 +257,7 @@ def test_a_notification_says_what_where_why_since_when_and_what_to_do(lab: Lab, 
         description="Two targets fail.\n\ndns_timeout: no answer.",
         reason="dns_timeout",
         runbook_url="http://localhost:10965/runbooks/ConfigMgrFeatureNotReady",
+        status_url="http://localhost:10965/?feature=tenant-attach",
         dashboard_url="http://localhost:3000/d/configmgr-readiness",
     )
     title = rendered(lab, tmp_path, "configmgr.title", data)
@@ -272,6 +273,7 @@ A feature cannot work: cloud=azure-public, feature=tenant-attach, instance=berli
   Reason: dns_timeout
   Since: 2026-03-01 08:00 UTC
   What to do: http://localhost:10965/runbooks/ConfigMgrFeatureNotReady
+  Status: http://localhost:10965/?feature=tenant-attach
   Dashboard: http://localhost:3000/d/configmgr-readiness
 
 Resolved:

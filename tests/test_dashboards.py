@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import yaml
 
-from dashboards.build import HERE, RUNBOOKS, built, main, readdressed
+from dashboards.build import EXPORTER, HERE, RUNBOOKS, built, main, readdressed
 from dashboards.grafana.promql import not_ready_since
 from exporter.model import Reason
 from tests.grafana import Panel, Query, View, load, panels, queries, table
@@ -88,6 +88,8 @@ def test_a_copy_of_the_rules_leads_to_addresses_of_your_own(tmp_path: Path, monk
         tmp_path / "rules",
         "--runbook-url",
         "https://wiki/x/",
+        "--exporter-url",
+        "http://{{ $labels.instance }}",
         "--grafana-url",
         "https://grafana",
     ]
@@ -96,12 +98,14 @@ def test_a_copy_of_the_rules_leads_to_addresses_of_your_own(tmp_path: Path, monk
     written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "rules").iterdir()}
     shipped = {path.name: path.read_text(encoding="utf-8") for path in RULES}
     back = {
-        name: text.replace("https://wiki/x/", f"{RUNBOOKS}/").replace("https://grafana/", "http://localhost:3000/")
+        name: text.replace("https://wiki/x/", f"{RUNBOOKS}/")
+        .replace("http://{{ $labels.instance }}/", f"{EXPORTER}/")
+        .replace("https://grafana/", "http://localhost:3000/")
         for name, text in written.items()
     }
     assert back == shipped
     assert not [name for name, text in written.items() if re.search("localhost:(10965|3000)/", text)]
-    assert readdressed(RUNBOOKS, "http://localhost:3000") == shipped
+    assert readdressed(RUNBOOKS, EXPORTER, "http://localhost:3000") == shipped
 
 
 # ---------------------------------------------------------------- the craft

@@ -143,7 +143,7 @@ def test_an_alert_is_labelled_with_what_routes_it_and_with_nothing_that_changes(
 @each_alert
 def test_an_alert_says_what_is_wrong_and_leads_to_its_runbook(rule: dict[str, Any]) -> None:
     annotations = rule["annotations"]
-    assert annotations.keys() - {"reason"} == {"summary", "description", "runbook_url", "dashboard_url"}
+    assert annotations.keys() - {"reason", "status_url"} == {"summary", "description", "runbook_url", "dashboard_url"}
     assert "{{" not in annotations["summary"]
     assert annotations["runbook_url"] == RUNBOOKS + rule["alert"]
     assert (DASHBOARDS / f"runbooks/{rule['alert']}.md").is_file()
@@ -158,6 +158,18 @@ def test_an_alert_leads_to_a_dashboard_that_knows_what_it_is_given(rule: dict[st
     assert f"{address.scheme}://{address.netloc}" == "http://localhost:3000"
     assert given
     assert {name for name in given if name.startswith("var-")} <= known
+
+
+def test_an_alert_of_one_target_or_feature_leads_to_what_the_exporter_knows_of_it() -> None:
+    links = {rule["alert"]: rule["annotations"]["status_url"] for rule in ALERTS if "status_url" in rule["annotations"]}
+    queries = {name: parse_qs(urlsplit(re.sub(r"{{.*?}}", "value", link)).query).keys() for name, link in links.items()}
+    feature = {"feature", "role", "cloud"}
+    assert queries == {
+        "ConfigMgrEndpointDown": {"url", "path"},
+        "ConfigMgrFeatureNotReady": feature,
+        "ConfigMgrServiceConnectionPointCannotReachCloud": feature,
+    }
+    assert all(link.count("| urlquery }}") == link.count("{{") for link in links.values())
 
 
 def test_a_path_is_told_until_what_goes_by_it_has_been_probed_again() -> None:
