@@ -129,7 +129,7 @@ async def _reload(request: Request) -> Response:
 
 async def _status(request: Request) -> Response:
     board = _service(request).board
-    return JSONResponse(await anyio.to_thread.run_sync(lambda: status(board.snapshot())))
+    return await anyio.to_thread.run_sync(lambda: JSONResponse(status(board.snapshot())))
 
 
 async def _runbooks(_: Request) -> Response:

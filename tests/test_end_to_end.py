@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +243,20 @@ def test_what_the_proxy_excepts_goes_direct(lab: Lab, configured: Callable[[str]
     by_path = {target["target"]: target["reason"] for target in targets_of(report)}
     assert by_path.pop(f"https://{HOST}/") is None
     assert set(by_path.values()) == {Reason.PROXY_UNREACHABLE}
+
+
+# ---------------------------------------------------------------- for people
+
+
+def test_the_status_page_leads_to_a_page_of_each_target_with_what_was_seen(open_exporter: Exporter) -> None:
+    eventually("first results", open_exporter.ready, within=10)
+    found = open_exporter.get(f"/?target={HOST}", "--include")
+    (link,) = set(re.findall(r'href="(target\?[^"]*)"', found.body))
+    target = open_exporter.get(f"/{unescape(link)}").body
+    assert found.status == 200
+    assert "content-security-policy: default-src 'none'" in found.body.lower()
+    assert f'<h1 class="url">https://{HOST}/</h1>' in target
+    assert f"<dd>CN={HOST}</dd><dt>issued by</dt><dd>CN=Laboratory Issuing CA</dd>" in target
 
 
 # ---------------------------------------------------------------- on demand
