@@ -15,11 +15,6 @@ FLAGS: Final = (
 )
 
 
-def missing() -> str | None:
-    """Why no browser can be driven here; None where one can."""
-    return None if shutil.which("chromium") else "chromium is not installed"
-
-
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser without a window."""

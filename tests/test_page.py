@@ -42,6 +42,7 @@ from exporter.page.bars import FULL
 from exporter.page.filters import Filters, choices, read
 from exporter.page.overview import overview
 from exporter.plan import plan
+from exporter.rollup import failures_to_come
 from exporter.state import Board
 from exporter.web import Service, create_app
 from tests.strategies import CLOUDS, FEATURES, ROLES, plans_with_results
@@ -179,6 +180,24 @@ def test_all_that_is_down_is_told_with_its_words_and_what_it_breaks(drawn: Drawn
     assert sorted(map(repr, found)) == sorted(map(repr, wanted))
     text = unescape(re.sub("<[^>]*>", "", status_page(snapshot, {}, NOW).text))
     assert all(fault.words.summary in text and fault.words.remedy.replace("`", "") in text for fault in faults)
+
+
+@given(plans_with_results())
+def test_nothing_that_matters_is_left_out(drawn: Drawn) -> None:
+    snapshot = snapshot_of(drawn)
+    view = overview(snapshot, Filters())
+    text = unescape(status_page(snapshot, {}, NOW).text)
+    to_come = failures_to_come(snapshot.plan, {key: latest.result for key, latest in snapshot.latest.items()})
+    assert all(f"The path {path} is down" in text for path, up in snapshot.paths.items() if not up)
+    assert sorted(role.consumer for row in view.features for role in row.roles) == [
+        feature.consumer for feature in snapshot.features
+    ]
+    assert {(row.pattern, group.why) for group in view.unprobed for row in group.rows} == {
+        (need.use.pattern, need.why_unprobed) for need in snapshot.plan.unprobed
+    }
+    assert {(threat.pattern, key) for threat in view.threats for key in threat.keys} == {
+        (use.pattern, key) for key, use in to_come
+    }
 
 
 @given(plans_with_results(), queries)

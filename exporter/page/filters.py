@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from exporter.model import EndpointState, Snapshot, Use
 
-REFRESH: Final = ("", "off")
+PAUSED: Final = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,17 @@ class Filters:
         said = {field.name: chosen[field.name] for field in fields(self) if chosen[field.name] != field.default}
         return f"./?{urlencode(said)}" if said else "./"
 
-    def take_consumer(self, use: Use) -> bool:
+    def admits_use(self, use: Use) -> bool:
         """Whether this is what somebody wants to see, whatever its state."""
         wanted = (self.feature, self.role, self.cloud)
         has = (use.consumer.feature, use.consumer.role, use.consumer.cloud)
         return all(want in {"", have} for want, have in zip(wanted, has, strict=True))
 
-    def take_state(self, state: EndpointState) -> bool:
+    def admits_state(self, state: EndpointState) -> bool:
         """Whether this state is wanted."""
         return self.state in {"", state}
 
-    def take_text(self, *texts: str) -> bool:
+    def admits_text(self, *texts: str) -> bool:
         """Whether one of the texts is what somebody looks for."""
         return not self.target or any(self.target.lower() in text.lower() for text in texts)
 
@@ -69,7 +69,7 @@ def read(query: Mapping[str, str], known: Choices) -> tuple[Filters, tuple[str, 
     """The filters of an address, and a sentence for each that cannot be followed and is left out."""
     chosen: dict[str, Any] = {"target": query.get("target", "").strip()}
     mistakes = []
-    for name, values in {**known, "refresh": REFRESH}.items():
+    for name, values in {**known, "refresh": (PAUSED,)}.items():
         value = query.get(name, "")
         if value in {"", *values}:
             chosen[name] = value

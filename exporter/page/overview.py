@@ -180,7 +180,7 @@ def _features(snapshot: Snapshot, filters: Filters) -> Iterator[FeatureRow]:
     """A row for each feature and cloud; what is not ready comes first."""
     rows: dict[tuple[str, str], list[RoleState]] = {}
     for feature in snapshot.features:
-        if _takes_feature(feature, filters):
+        if _admits_feature(feature, filters):
             number = counts(feature)
             state = verdict(feature).lower()
             found = RoleState(feature.consumer, state, tuple((each, number[each]) for each in EndpointState))
@@ -192,11 +192,11 @@ def _features(snapshot: Snapshot, filters: Filters) -> Iterator[FeatureRow]:
     yield from sorted(found_rows, key=lambda row: (_WORST_FIRST.index(row.state), row.cloud, row.feature))
 
 
-def _takes_feature(feature: FeatureReadiness, filters: Filters) -> bool:
+def _admits_feature(feature: FeatureReadiness, filters: Filters) -> bool:
     return any(
-        filters.take_consumer(endpoint.use)
-        and filters.take_state(endpoint.state)
-        and filters.take_text(endpoint.use.pattern, *(key.target.url for key in endpoint.checks))
+        filters.admits_use(endpoint.use)
+        and filters.admits_state(endpoint.state)
+        and filters.admits_text(endpoint.use.pattern, *(key.target.url for key in endpoint.checks))
         for endpoint in feature.endpoints
     )
 
@@ -206,9 +206,9 @@ def _takes_feature(feature: FeatureReadiness, filters: Filters) -> bool:
 
 def _faults(snapshot: Snapshot, filters: Filters) -> Iterator[Fault]:
     """What is down, by reason; within one, what breaks a feature comes first."""
-    if not filters.take_state(EndpointState.DOWN):
+    if not filters.admits_state(EndpointState.DOWN):
         return
-    shown = [fault for fault in down(snapshot) if _takes((*fault.broken, *fault.covered), fault.key, filters)]
+    shown = [fault for fault in down(snapshot) if _admits((*fault.broken, *fault.covered), fault.key, filters)]
     for reason, group in by_reason(shown).items():
         rows = [_down_row(fault, snapshot) for fault in sorted(group, key=lambda fault: not fault.broken)[:DOWN_ROWS]]
         yield Fault(reason, WORDS[reason], tuple(rows), len(group))
@@ -223,20 +223,20 @@ def _threats(snapshot: Snapshot, filters: Filters) -> Iterator[Threat]:
     found: dict[str, list[tuple[CheckKey, Use]]] = {}
     for key, use in failures_to_come(snapshot.plan, results):
         state = EndpointState.UP if results[key].up else EndpointState.DOWN
-        if filters.take_state(state) and _takes((use,), key, filters):
+        if filters.admits_state(state) and _admits((use,), key, filters):
             found.setdefault(use.pattern, []).append((key, use))
     for pattern, pairs in found.items():
         yield Threat(pattern, tuple(dict.fromkeys(key for key, _ in pairs)), needed_by(use for _, use in pairs))
 
 
 def _unprobed(snapshot: Snapshot, filters: Filters) -> Iterator[Unprobed]:
-    if not filters.take_state(EndpointState.UNPROBED):
+    if not filters.admits_state(EndpointState.UNPROBED):
         return
     for why, patterns in unprobed(snapshot).items():
         rows = tuple(
             UnprobedRow(pattern, details(wanted), needed_by(need.use for need in wanted))
             for pattern, needs in patterns.items()
-            if (wanted := [need for need in needs if filters.take_consumer(need.use)]) and filters.take_text(pattern)
+            if (wanted := [need for need in needs if filters.admits_use(need.use)]) and filters.admits_text(pattern)
         )
         if rows:
             yield Unprobed(why, UNPROBED[why], rows)
@@ -255,7 +255,7 @@ def _targets(snapshot: Snapshot, filters: Filters) -> Targets:
     shown = [
         (check, state)
         for check in snapshot.plan.checks
-        if filters.take_state(state := _state(check, snapshot)) and _takes(check.uses, check.key, filters)
+        if filters.admits_state(state := _state(check, snapshot)) and _admits(check.uses, check.key, filters)
     ]
     shown.sort(key=lambda pair: _DOWN_FIRST.index(pair[1]))
     pages = max(ceil(len(shown) / ROWS), 1)
@@ -286,13 +286,13 @@ def _failed(snapshot: Snapshot, filters: Filters) -> tuple[Failed, ...]:
         Failed(check.key, spell, spell is not latest.history[-1])
         for check in snapshot.plan.checks
         if (latest := snapshot.latest.get(check.key))
-        and filters.take_state(_state(check, snapshot))
-        and _takes(check.uses, check.key, filters)
+        and filters.admits_state(_state(check, snapshot))
+        and _admits(check.uses, check.key, filters)
         for spell in latest.history
         if spell.reason
     ]
     return tuple(sorted(found, key=lambda failed: failed.spell.last, reverse=True)[:RECENT])
 
 
-def _takes(uses: Iterable[Use], key: CheckKey, filters: Filters) -> bool:
-    return any(filters.take_consumer(use) and filters.take_text(use.pattern, key.target.url) for use in uses)
+def _admits(uses: Iterable[Use], key: CheckKey, filters: Filters) -> bool:
+    return any(filters.admits_use(use) and filters.admits_text(use.pattern, key.target.url) for use in uses)

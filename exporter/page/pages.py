@@ -17,13 +17,12 @@ from markupsafe import Markup, escape
 
 from exporter import __version__
 from exporter.model import CheckKey, Phase, Snapshot
-from exporter.page.filters import choices, read
+from exporter.page.filters import PAUSED, choices, read
 from exporter.page.overview import overview
 from exporter.page.target import alike, route
 from exporter.report.facts import moment
 from exporter.report.quoted import harmless
 from exporter.requirements import canonical
-from exporter.runbooks import INDEX
 from exporter.runbooks import page as runbook
 
 REFRESH: Final = 30  # seconds between two looks of a page at itself
@@ -49,11 +48,10 @@ class Asset:
 
 
 def _assets() -> dict[str, Asset]:
-    files = [file for file in resources.files("exporter.page").joinpath("assets").iterdir() if "." in file.name]
-    found = {file.name: file.read_bytes() for file in files}
     return {
-        name: Asset(content, TYPES[name.rpartition(".")[2]], sha256(content).hexdigest()[:12])
-        for name, content in found.items()
+        file.name: Asset(content := file.read_bytes(), kind, sha256(content).hexdigest()[:12])
+        for file in resources.files("exporter.page").joinpath("assets").iterdir()
+        if (kind := TYPES.get(file.name.rpartition(".")[2]))
     }
 
 
@@ -67,7 +65,7 @@ def status_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Pag
     """What a person on call sees first, as the query narrows it. One that cannot be followed is told and left out."""
     filters, mistakes = read(query, choices(snapshot))
     text = _rendered("overview.html", view=overview(snapshot, filters), filters=filters, mistakes=mistakes, now=now)
-    return Page(text, HTTPStatus.BAD_REQUEST if mistakes else HTTPStatus.OK, refreshes=filters.refresh != "off")
+    return Page(text, HTTPStatus.BAD_REQUEST if mistakes else HTTPStatus.OK, refreshes=filters.refresh != PAUSED)
 
 
 def target_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Page:
@@ -84,7 +82,7 @@ def target_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Pag
         close = () if known else alike(wanted, snapshot.plan)
         text = _rendered("no_target.html", url=url, path=path, known=known, close=close, now=now)
         return Page(text, HTTPStatus.NOT_FOUND)
-    refreshes = query.get("refresh") != "off"
+    refreshes = query.get("refresh") != PAUSED
     return Page(
         _rendered("target.html", url=wanted, path=path, routes=routes, refreshes=refreshes, now=now),
         refreshes=refreshes,
@@ -158,7 +156,6 @@ def _environment() -> Environment:
         "refresh_seconds": REFRESH,
         "phases": tuple(Phase),
         "marks": {name: asset.mark for name, asset in ASSETS.items()},
-        "index": INDEX,
     }
     return found
 
