@@ -36,6 +36,11 @@ class Filters:
         said = {field.name: chosen[field.name] for field in fields(self) if chosen[field.name] != field.default}
         return f"./?{urlencode(said)}" if said else "./"
 
+    @property
+    def everything(self) -> str:
+        """The same without what narrows it."""
+        return type(self)(refresh=self.refresh).href()
+
     def admits_use(self, use: Use) -> bool:
         """Whether this is what somebody wants to see, whatever its state."""
         wanted = (self.feature, self.role, self.cloud)
