@@ -1,24 +1,32 @@
-# The wheel is built in the first stage; the second holds Python, the wheel and nothing to build with.
-FROM python:3.13-slim AS build
+# The first stage builds a virtual environment; the second holds that, Python, and nothing to install or build with.
+# Any Debian with Python 3.11 or newer and its venv module will do for both: docker build --build-arg BASE=...
+ARG BASE=docker.io/library/python:3.13-slim
+
+FROM ${BASE} AS build
+# Extras of pyproject.toml, for example [negotiate], which needs a base with its compiler and libraries.
+ARG EXTRAS=""
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY exporter exporter
 COPY config config
 COPY dashboards/runbooks dashboards/runbooks
-RUN python -m venv /opt/exporter \
- && /opt/exporter/bin/pip install --no-cache-dir --constraint constraints.txt . \
- && /opt/exporter/bin/pip uninstall --yes pip
+# Where PyPI is reached only by an index or a proxy of your own: docker build --secret id=pip,src=pip.conf ...
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    python3 -m venv /opt/exporter \
+ && /opt/exporter/bin/python -m pip install --no-cache-dir --constraint constraints.txt ".${EXTRAS}" \
+ && /opt/exporter/bin/python -m pip uninstall --yes setuptools pip
 
-FROM python:3.13-slim
+FROM ${BASE}
 LABEL org.opencontainers.image.title="configmgr-endpoint-exporter" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/exporter /opt/exporter
-# The image's own package tools are not needed to run, so they are not left to be used.
-RUN pip uninstall --yes pip
+# The base's own package tools are not needed to run, so they are not left to be used.
+RUN if command -v pip; then pip uninstall --yes pip; fi
 ENV PYTHONUNBUFFERED=1 PATH="/opt/exporter/bin:$PATH"
 # A number, so that Kubernetes can see that it is not root.
 USER 65534:65534
 EXPOSE 10965
+# For plain http on the default port: give a command of your own, or none, where you change these.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:10965/-/healthy', timeout=2)"]
 ENTRYPOINT ["configmgr-endpoint-exporter"]

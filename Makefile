@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check truth fuzz format bench clean
+.PHONY: help run demo test check truth fuzz format bench image clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -42,6 +42,10 @@ fuzz: $(VENV)/developer ## Feed 100,000 broken answers, certificates and configu
 
 bench: $(VENV)/laboratory ## Measure: CPU per probe, milliseconds per scrape
 	$(BIN)/python -m tests.bench $(ARGS)
+
+image: $(VENV)/developer ## Build the container image, run it confined, and print what is true of it (root, Debian)
+	sh tests/lab/install.sh tests/image-packages.txt
+	$(BIN)/python -m tests.image $(ARGS)
 
 clean: ## Remove the virtual environment and all caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Install the Debian packages of packages.txt that are missing, and start none of their services.
+# Install the Debian packages of packages.txt, or of the list given, that are missing, and start none of their services.
 # Where it cannot (not root, no apt) it says so and succeeds: the laboratory's tests are then skipped, with the reason.
 set -eu
 
-wanted=$(sed 's/#.*//' "$(dirname "$0")/packages.txt")
+wanted=$(sed 's/#.*//' "${1:-$(dirname "$0")/packages.txt}")
 policy=/usr/sbin/policy-rc.d
 
 missing=
