@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from anyio.abc import TaskGroup
 from exporter.app import Deployment, Exporter, Source, network_of
 from exporter.door import LONGEST_HEAD, Connection, Gate, Guard, Keys, welcome
 from exporter.narrow import UNUSABLE
+from exporter.notify import Notifier
 from exporter.web import create_app
 
 log = structlog.get_logger("exporter")
@@ -55,6 +57,8 @@ class Front:
 
 def run(source: Source, deployment: Deployment, front: Front) -> None:
     """Serve until SIGTERM or SIGINT."""
+    if sys.platform == "win32":
+        signal.signal(signal.SIGBREAK, signal.default_int_handler)  # Ctrl+Break ends as Ctrl+C does
     with suppress(KeyboardInterrupt):  # Windows, where no signal can be received in the loop
         anyio.run(_serve, source, deployment, front)
 
@@ -73,8 +77,9 @@ async def _serve(source: Source, deployment: Deployment, front: Front) -> None:
     )
     server = uvicorn.Server(config)
     doors = anyio.CancelScope()
+    notifier = Notifier(os.environ)
     async with anyio.create_task_group() as group:
-        await group.start(_obey_signals, exporter, server, doors)
+        await group.start(_obey_signals, exporter, server, doors, notifier)
         exporter.start(group)
         group.start_soon(_open, front, server, doors, group)
         log.info(
@@ -84,6 +89,8 @@ async def _serve(source: Source, deployment: Deployment, front: Front) -> None:
             shard=source.shard.index,
             shards=source.shard.count,
         )
+        notifier.tell("READY=1")
+        group.start_soon(notifier.keep_telling, exporter.board.status)
         await server.serve(sockets=[])  # it speaks on the connections that the doors give it
         group.cancel_scope.cancel()
 
@@ -110,6 +117,7 @@ async def _obey_signals(
     exporter: Exporter,
     server: uvicorn.Server,
     doors: anyio.CancelScope,
+    notifier: Notifier,
     *,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -124,8 +132,9 @@ async def _obey_signals(
         task_status.started()
         async for received in signals:
             if received == signal.SIGHUP:
-                with suppress(*UNUSABLE):  # told in log and metrics
+                with suppress(*UNUSABLE), notifier.reloading():  # told in log and metrics
                     await exporter.reload()
             else:
+                notifier.tell("STOPPING=1")
                 doors.cancel()
                 server.should_exit = True

@@ -72,6 +72,12 @@ class Board:
         """Whether every check of the plan has had its first result."""
         return len(self._latest) == len(self._checks)
 
+    def status(self) -> str:
+        """What it has come to, in one line."""
+        up = sum(latest.result.up for latest in self._latest.values())
+        pending = len(self._checks) - len(self._latest)
+        return f"{up} of {len(self._checks)} targets up" + (f", {pending} not yet probed" if pending else "")
+
     def snapshot(self) -> Snapshot:
         """All of this moment, frozen."""
         plan, pinned = self._plan, self._latest.copy()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,3 +84,37 @@ def test_kubernetes_runs_the_image_as_it_was_made_to_run(stages: Any, manifest: 
     assert container["livenessProbe"]["httpGet"]["path"] in healthcheck
     assert "command" not in container  # the entry point stays, `args` replace what follows it
     assert container["args"][0] in json.loads(said(stages[-1], "CMD")[0])
+
+
+# ---------------------------------------------------------------- Windows
+
+PLANTED: Final = """
+import fcntl, os, signal
+from resource import getrlimit
+fcntl.flock, os.getuid(), signal.SIGHUP
+"""
+
+
+@pytest.mark.parametrize(("platform", "caught"), [("win32", [3, 4, 4, 4]), ("darwin", [])])
+def test_no_name_is_used_that_the_platform_lacks(tmp_path: Path, platform: str, caught: list[int]) -> None:
+    """By typeshed, which knows the platforms of each name; other packages are not followed, which takes the time."""
+    (tmp_path / "planted.py").write_text(PLANTED)
+    narrow = ["--config-file=", "--follow-imports=skip", "--ignore-missing-imports", f"--cache-dir={tmp_path}"]
+    argv = [sys.executable, "-m", "mypy", *narrow, f"--platform={platform}", "exporter", tmp_path / "planted.py"]
+    done = subprocess.run(argv, check=False, cwd=ROOT, text=True, capture_output=True)
+    assert done.stdout.splitlines()[-1].startswith(("Found", "Success"))
+    assert [line for line in done.stdout.splitlines() if "error:" in line and "planted.py" not in line] == []
+    assert [int(line) for line in re.findall(r"planted\.py:(\d+): error", done.stdout)] == caught
+
+
+def test_nothing_is_asked_of_the_event_loop_that_windows_refuses() -> None:
+    """https://docs.python.org/3/library/asyncio-platforms.html#windows"""
+    refused = {"add_reader", "add_writer", "add_signal_handler", "create_unix_server", "create_unix_connection"}
+    used = {
+        node.attr
+        for path in (ROOT / "exporter").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+    }
+    assert "start_soon" in used
+    assert not used & refused
