@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check truth fuzz format bench image clean
+.PHONY: help run demo test check truth fuzz format bench image unit clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -46,6 +46,10 @@ bench: $(VENV)/laboratory ## Measure: CPU per probe, milliseconds per scrape
 image: $(VENV)/developer ## Build the container image, run it confined, and print what is true of it (root, Debian)
 	sh tests/lab/install.sh tests/image-packages.txt
 	$(BIN)/python -m tests.image $(ARGS)
+
+unit: $(VENV)/developer ## Boot systemd in a container, and print how the exporter's unit does there (root, Debian)
+	sh tests/lab/install.sh tests/image-packages.txt
+	$(BIN)/python -m tests.unit
 
 clean: ## Remove the virtual environment and all caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov

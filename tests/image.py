@@ -34,7 +34,7 @@ ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
 LARGEST: Final = 60  # MB that we add to the base
 IN_TIME: Final = 5.0  # seconds to end in; docker waits for 10 before it kills
 UNWANTED: Final = re.compile(r"/bin/(pip3?|gcc)$|-packages/(pip|setuptools|pkg_resources|wheel|tests)$")
-CONFINED: Final = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none")
+CONFINED: Final = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 # A machine in a sandbox may not raise its limits, which podman does unless it is told the numbers.
 LIMITS: Final = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
 
@@ -153,8 +153,8 @@ def files(root: Path) -> Iterator[Fact]:
 
 @contextmanager
 def container(*options: str) -> Iterator[str]:
-    """The image running, until the block ends."""
-    name = podman("run", "--detach", *CONFINED, *LIMITS, *options, IMAGE)
+    """A container, until the block ends; without a network."""
+    name = podman("run", "--detach", "--network=none", *LIMITS, *options)
     try:
         yield name
     finally:
@@ -185,7 +185,7 @@ def confinement(pid: int) -> Iterator[Fact]:
 def behaviour() -> Iterator[Fact]:
     """Start, ask, look, end."""
     begun = time.monotonic()
-    with container() as name:
+    with container(*CONFINED, IMAGE) as name:
         pid = int(inspected("container", name)["State"]["Pid"])
         healthy = eventually("it answers", lambda: ask(pid, "/-/healthy"), within=30)
         yield Fact("answers /-/healthy", f"{healthy}, after {time.monotonic() - begun:.1f} s", good=True)
@@ -204,7 +204,7 @@ def behaviour() -> Iterator[Fact]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; 1 if a fact is not as it should be."""
+    """Build the image and show what is true of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", help="an image to build on, for example docker.io/library/python:3.13-slim")
     base = parser.parse_args(arguments).base
@@ -212,8 +212,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.exit("no image: debootstrap and the mounting of images need root")
     base = base or own_base()
     build(base)
-    facts = [*contents(base), *behaviour()]
-    table = Table("", "asked", "found", title=f"{IMAGE} on {base}")
+    return shown(f"{IMAGE} on {base}", [*contents(base), *behaviour()])
+
+
+def shown(title: str, facts: Sequence[Fact]) -> int:
+    """Print a table; 1 if a fact is not as it should be."""
+    table = Table("", "asked", "found", title=title)
     for fact in facts:
         table.add_row("[green]ok" if fact.good else "[red]NOT", fact.asked, fact.found)
     Console().print(table)

@@ -67,7 +67,7 @@ def test_systemd_is_told_of_start_state_reload_life_and_end(
     config = tmp_path / "exporter.yaml"
     config.write_text("site: {features: [tenant-attach]}\n")
     environment = ["env", f"NOTIFY_SOCKET={tmp_path / 'notify'}", "WATCHDOG_USEC=200000"]
-    serve = [*COMMAND, "serve", "--web.listen-address", ADDRESS, "--config.file", config]
+    serve = [*COMMAND, "serve", "--web.listen-address", ADDRESS, "--config.file", str(config)]
     with program(lab, tmp_path / "log", [*environment, *serve]) as process:
         eventually("ready", lambda: systemd.told("READY"))
         eventually("all is up", lambda: ALL_UP.fullmatch(systemd.told("WATCHDOG")[-1]))

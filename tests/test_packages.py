@@ -5,16 +5,25 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+from xml.etree import ElementTree as ET
 
 import pytest
+import typer
 import yaml
 
+from exporter.cli import app
 from exporter.cli.serve import DEFAULT_ADDRESS
+from exporter.notify import STATUS_EVERY
+from exporter.reading.durations import seconds
+from exporter.serve import GRACE
 from tests.running import ROOT
+from tests.stack import with_examples
 
 PORT: Final = DEFAULT_ADDRESS.removeprefix(":")
 
@@ -86,6 +95,57 @@ def test_kubernetes_runs_the_image_as_it_was_made_to_run(stages: Any, manifest: 
     assert container["args"][0] in json.loads(said(stages[-1], "CMD")[0])
 
 
+# ---------------------------------------------------------------- services
+
+UNIT: Final = ROOT / "config/systemd/configmgr-endpoint-exporter.service"
+WINSW: Final = ROOT / "config/windows/configmgr-endpoint-exporter.xml"
+EXPOSED: Final = 1.5  # of 10; what systemd-analyze calls OK ends at 2
+
+
+def serving(arguments: list[str]) -> dict[str, Any]:
+    """What our command line understands by the arguments; nothing is run."""
+    assert arguments[0] == "serve"
+    command = typer.main.get_command(app)
+    assert isinstance(command, typer.core.TyperGroup)
+    return command.commands["serve"].make_context("serve", arguments[1:]).params
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("change", [str, with_examples])
+def test_systemd_takes_the_unit_and_finds_it_well_confined(
+    tmp_path: Path, figure: Callable[[str], None], change: Callable[[str], str]
+) -> None:
+    here = Path(sys.executable).with_name(UNIT.stem)
+    unit = tmp_path / UNIT.name
+    unit.write_text(change(text(UNIT)).replace(f"/opt/{UNIT.stem}/bin/{UNIT.stem}", str(here)))
+    analyze = ["systemd-analyze", "--no-pager", "--man=no"]
+    verified = subprocess.run([*analyze, "verify", unit], check=False, text=True, capture_output=True)
+    offline = [*analyze, "security", "--offline=yes", f"--threshold={EXPOSED * 10:.0f}", str(unit)]
+    judged = subprocess.run(offline, check=False, text=True, capture_output=True)
+    figure(f"systemd-analyze security, 0 (safe) to 10: {judged.stdout.rpartition(': ')[2].strip()}")
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+    assert judged.returncode == 0, judged.stdout
+
+
+def test_the_unit_serves_reloads_and_is_watched() -> None:
+    said = dict(re.findall(r"(?m)^(\w+)=(.*)$", text(UNIT)))
+    program, *arguments = shlex.split(said["ExecStart"])
+    assert program.endswith("/bin/configmgr-endpoint-exporter")
+    assert serving(arguments)["config_file"] == Path("/etc/configmgr-endpoint-exporter/exporter.yaml")
+    assert (said["Type"], said["ExecReload"]) == ("notify", "kill -HUP $MAINPID")
+    assert seconds(said["WatchdogSec"]) >= STATUS_EVERY * 2
+
+
+def test_the_windows_service_serves_and_has_time_to_end() -> None:
+    said = {element.tag: (element.text or "").strip() for element in ET.fromstring(text(WINSW)).iter()}  # noqa: S314 - our own
+    arguments = [word.strip('"') for word in shlex.split(said["arguments"], posix=False)]
+    assert said["executable"] == r"%BASE%\.venv\Scripts\python.exe"
+    assert arguments[:2] == ["-m", "exporter"]
+    assert str(serving(arguments[2:])["config_file"]).startswith(r"%ProgramData%\ConfigMgrEndpointExporter")
+    assert said["id"].isalnum()
+    assert int(said["stoptimeout"].removesuffix(" sec")) > GRACE * 2
+
+
 # ---------------------------------------------------------------- Windows
 
 PLANTED: Final = """
@@ -100,7 +160,7 @@ def test_no_name_is_used_that_the_platform_lacks(tmp_path: Path, platform: str, 
     """By typeshed, which knows the platforms of each name; other packages are not followed, which takes the time."""
     (tmp_path / "planted.py").write_text(PLANTED)
     narrow = ["--config-file=", "--follow-imports=skip", "--ignore-missing-imports", f"--cache-dir={tmp_path}"]
-    argv = [sys.executable, "-m", "mypy", *narrow, f"--platform={platform}", "exporter", tmp_path / "planted.py"]
+    argv = [sys.executable, "-m", "mypy", *narrow, f"--platform={platform}", "exporter", f"{tmp_path}/planted.py"]
     done = subprocess.run(argv, check=False, cwd=ROOT, text=True, capture_output=True)
     assert done.stdout.splitlines()[-1].startswith(("Found", "Success"))
     assert [line for line in done.stdout.splitlines() if "error:" in line and "planted.py" not in line] == []
