@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.exposition import choose_encoder, generate_latest, gzip_accepted
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -386,9 +386,15 @@ class Conditions:
 def registry_for(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:
     """A registry with state, process and Python metrics; events are added by who makes them."""
     registry = CollectorRegistry()
-    registry.register(StateCollector(snapshot))
+    _tell_state(registry, snapshot)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
+    return registry
+
+
+def _tell_state(registry: CollectorRegistry, snapshot: Callable[[], Snapshot]) -> None:
+    """State, with the words for it, and whose it is."""
+    registry.register(StateCollector(snapshot))
     Gauge(
         "configmgr_exporter_build_info",
         "1, with the version of the exporter and of Python.",
@@ -403,7 +409,13 @@ def registry_for(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:
     )
     for reason, words in WORDS.items():
         reasons.labels(reason, words.summary, words.who).set(1)
-    return registry
+
+
+def textfile(snapshot: Snapshot) -> bytes:
+    """State for the textfile collector of another exporter, which has process and Go metrics of its own."""
+    registry = CollectorRegistry()
+    _tell_state(registry, lambda: snapshot)
+    return generate_latest(registry)
 
 
 def render(registry: CollectorRegistry, accept: str, accept_encoding: str) -> tuple[bytes, dict[str, str]]:

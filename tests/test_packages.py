@@ -18,6 +18,7 @@ import typer
 import yaml
 
 from exporter.cli import app
+from exporter.cli.options import NOT_READY
 from exporter.cli.serve import DEFAULT_ADDRESS
 from exporter.notify import STATUS_EVERY
 from exporter.reading.durations import seconds
@@ -102,26 +103,28 @@ WINSW: Final = ROOT / "config/windows/configmgr-endpoint-exporter.xml"
 EXPOSED: Final = 1.5  # of 10; what systemd-analyze calls OK ends at 2
 
 
-def serving(arguments: list[str]) -> dict[str, Any]:
-    """What our command line understands by the arguments; nothing is run."""
-    assert arguments[0] == "serve"
-    command = typer.main.get_command(app)
-    assert isinstance(command, typer.core.TyperGroup)
-    return command.commands["serve"].make_context("serve", arguments[1:]).params
+def understood(name: str, arguments: list[str]) -> dict[str, Any]:
+    """What a command of ours understands by the arguments; nothing is run."""
+    assert arguments[0] == name
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    return group.commands[name].make_context(name, arguments[1:]).params
+
+
+def analyzed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemd-analyze", "--no-pager", *arguments], check=False, text=True, capture_output=True)
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("change", [str, with_examples])
-def test_systemd_takes_the_unit_and_finds_it_well_confined(
+def test_systemd_takes_the_units_and_finds_the_service_well_confined(
     tmp_path: Path, figure: Callable[[str], None], change: Callable[[str], str]
 ) -> None:
-    here = Path(sys.executable).with_name(UNIT.stem)
-    unit = tmp_path / UNIT.name
-    unit.write_text(change(text(UNIT)).replace(f"/opt/{UNIT.stem}/bin/{UNIT.stem}", str(here)))
-    analyze = ["systemd-analyze", "--no-pager", "--man=no"]
-    verified = subprocess.run([*analyze, "verify", unit], check=False, text=True, capture_output=True)
-    offline = [*analyze, "security", "--offline=yes", f"--threshold={EXPOSED * 10:.0f}", str(unit)]
-    judged = subprocess.run(offline, check=False, text=True, capture_output=True)
+    for unit in UNIT.parent.iterdir():
+        installed = f"/opt/{UNIT.stem}/bin/{UNIT.stem}", str(Path(sys.executable).with_name(UNIT.stem))
+        (tmp_path / unit.name).write_text(change(text(unit)).replace(*installed))
+    verified = analyzed("--man=no", "verify", *tmp_path.iterdir())
+    judged = analyzed("security", "--offline=yes", f"--threshold={EXPOSED * 10:.0f}", tmp_path / UNIT.name)
     figure(f"systemd-analyze security, 0 (safe) to 10: {judged.stdout.rpartition(': ')[2].strip()}")
     assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
     assert judged.returncode == 0, judged.stdout
@@ -131,9 +134,18 @@ def test_the_unit_serves_reloads_and_is_watched() -> None:
     said = dict(re.findall(r"(?m)^(\w+)=(.*)$", text(UNIT)))
     program, *arguments = shlex.split(said["ExecStart"])
     assert program.endswith("/bin/configmgr-endpoint-exporter")
-    assert serving(arguments)["config_file"] == Path("/etc/configmgr-endpoint-exporter/exporter.yaml")
+    assert understood("serve", arguments)["config_file"] == Path("/etc/configmgr-endpoint-exporter/exporter.yaml")
     assert (said["Type"], said["ExecReload"]) == ("notify", "kill -HUP $MAINPID")
     assert seconds(said["WatchdogSec"]) >= STATUS_EVERY * 2
+
+
+def test_a_check_on_a_timer_writes_where_it_may_and_has_done_its_work_when_something_is_down() -> None:
+    said = dict(re.findall(r"(?m)^(\w+)=(.*)$", text(UNIT.with_name("configmgr-endpoint-check.service"))))
+    options = understood("check", shlex.split(said["ExecStart"])[1:])
+    assert options["textfile"].parent == Path(said["ReadWritePaths"])
+    assert options["config_file"] == Path("/etc/configmgr-endpoint-exporter/exporter.yaml")
+    assert said["SuccessExitStatus"] == str(NOT_READY)
+    assert UNIT.with_name("configmgr-endpoint-check.timer").exists()
 
 
 def test_the_windows_service_serves_and_has_time_to_end() -> None:
@@ -141,7 +153,7 @@ def test_the_windows_service_serves_and_has_time_to_end() -> None:
     arguments = [word.strip('"') for word in shlex.split(said["arguments"], posix=False)]
     assert said["executable"] == r"%BASE%\.venv\Scripts\python.exe"
     assert arguments[:2] == ["-m", "exporter"]
-    assert str(serving(arguments[2:])["config_file"]).startswith(r"%ProgramData%\ConfigMgrEndpointExporter")
+    assert str(understood("serve", arguments[2:])["config_file"]).startswith(r"%ProgramData%\ConfigMgrEndpointExporter")
     assert said["id"].isalnum()
     assert int(said["stoptimeout"].removesuffix(" sec")) > GRACE * 2
 

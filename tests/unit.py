@@ -17,6 +17,9 @@ from tests.running import ROOT, eventually
 from tests.stack import with_examples
 
 NAME: Final = "configmgr-endpoint-exporter"
+CHECK: Final = "configmgr-endpoint-check"
+UNITS: Final = ROOT / "config/systemd"
+COLLECTED: Final = "/var/lib/prometheus/node-exporter"
 EXPOSED: Final = 1.5  # of 10: what systemd-analyze calls OK ends at 2
 BOOTS: Final = "localhost/configmgr-systemd"
 # Credentials are mounted for one service, and arrive there only if mounts are shared, as outside of containers.
@@ -32,15 +35,17 @@ RUN ln -s exporter /opt/{NAME}
 COPY exporter.yaml proxy-password /etc/{NAME}/
 RUN chmod 600 /etc/{NAME}/proxy-password
 COPY watchdog.conf /etc/systemd/system/{NAME}.service.d/
-COPY {NAME}.service /etc/systemd/system/
+COPY *.service *.timer /etc/systemd/system/
+RUN mkdir -p {COLLECTED}
 """
 
+PASSWORD: Final = f"/run/credentials/{NAME}.service/proxy-password"
 CONFIGURATION: Final = f"""
 proxies:
   corporate:
     url: http://proxy.corp.example:3128
     username: svc
-    password_file: /run/credentials/{NAME}.service/proxy-password
+    password_file: {PASSWORD}
 via: {{client: corporate}}
 """
 
@@ -53,7 +58,7 @@ def installed(base: str) -> None:
             "exporter.yaml": CONFIGURATION,
             "proxy-password": "hunter2",
             "watchdog.conf": "[Service]\nWatchdogSec=2s\nRestartSec=100ms\n",
-            f"{NAME}.service": with_examples((ROOT / f"config/systemd/{NAME}.service").read_text(encoding="utf-8")),
+            **{path.name: with_examples(path.read_text(encoding="utf-8")) for path in UNITS.iterdir()},
         }
         for name, text in files.items():
             (Path(directory) / name).write_text(text, encoding="utf-8")
@@ -96,6 +101,11 @@ def facts() -> Iterator[Fact]:
         hung = eventually("the watchdog bites", lambda: shows("NRestarts") == "1", within=30)
         back = eventually("it is back", lambda: shows("ActiveState") == "active", within=30)
         yield Fact("restarted when it hangs", shows("NRestarts"), hung and back)
+        # A check is root and reads the password where root keeps it.
+        podman("exec", machine, "sed", "--in-place", f"s#{PASSWORD}#proxy-password#", f"/etc/{NAME}/exporter.yaml")
+        systemctl("start", CHECK)
+        lines = podman("exec", machine, "grep", "--count", "^configmgr_", f"{COLLECTED}/configmgr.prom", check=False)
+        yield Fact("series that a check leaves behind", lines or "none", int(lines or 0) > 1000)
         systemctl("stop", NAME)
         ended = (shows("ActiveState"), shows("Result"), shows("ExecMainStatus"))
         yield Fact("stopped", ", ".join(ended), ended == ("inactive", "success", "0"))

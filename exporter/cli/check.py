@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,12 +14,13 @@ import typer
 from rich.console import Console
 
 from exporter import allowlist as lists
-from exporter import report
+from exporter import metrics, report
 from exporter.app import check_once, deploy, documented_anywhere
 from exporter.cli.allowlist import PathOption, needed
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, progress, source_of
 from exporter.log import LogFormat, LogLevel, configure
 from exporter.narrow import NarrowingError
+from exporter.reading.documents import reason
 
 
 class CheckFormat(StrEnum):
@@ -27,6 +30,12 @@ class CheckFormat(StrEnum):
     JSON = "json"
     JUNIT = "junit"
     MARKDOWN = "markdown"
+
+
+def _collected(file: Path | None) -> Path | None:
+    if file is not None and file.suffix != ".prom":
+        raise typer.BadParameter(f"{file} does not end in .prom, so no collector reads it.")
+    return file
 
 
 def check(
@@ -42,6 +51,15 @@ def check(
         ),
     ] = None,
     path: PathOption = None,
+    textfile: Annotated[
+        Path | None,
+        typer.Option(
+            "--textfile",
+            metavar="FILE.prom",
+            callback=_collected,
+            help="Write the metrics, too, for the textfile collector of node_exporter or windows_exporter.",
+        ),
+    ] = None,
     feature: Features = None,
     role: Roles = None,
     cloud: Clouds = None,
@@ -55,6 +73,8 @@ def check(
     configure(log_level, log_format)
     source = source_of(config_file, feature, role, cloud)
     if against is not None:
+        if textfile is not None:
+            raise typer.BadParameter("--textfile does not go with --against, which probes nothing")
         _compare(lists.compare(needed(source, path)[0], lists.read_allowed(against)), form)
         return
     if path is not None:
@@ -62,6 +82,8 @@ def check(
     deployment = deploy(source)
     with progress(len(deployment.plan.checks)) as advance:
         snapshot = anyio.run(check_once, deployment, advance)
+    if textfile is not None:
+        _replace(textfile, metrics.textfile(snapshot))
     match form:
         case CheckFormat.TABLE:
             report.print_check(snapshot, Console())
@@ -73,6 +95,18 @@ def check(
             typer.echo(report.check_markdown(snapshot))
     if not report.all_ready(snapshot):
         raise typer.Exit(NOT_READY)
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Write the file so that who reads it meanwhile sees all of the old one or all of the new one."""
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise typer.BadParameter(f"{file} cannot be written: {reason(error)}.", param_hint="--textfile") from None
 
 
 def _compare(compared: lists.Comparison, form: CheckFormat) -> None:
