@@ -58,7 +58,7 @@ class Front:
 def run(source: Source, deployment: Deployment, front: Front) -> None:
     """Serve until SIGTERM or SIGINT."""
     if sys.platform == "win32":
-        signal.signal(signal.SIGBREAK, signal.default_int_handler)  # Ctrl+Break ends as Ctrl+C does
+        signal.signal(signal.SIGBREAK, lambda *_: signal.raise_signal(signal.SIGINT))  # Ctrl+Break is Ctrl+C
     with suppress(KeyboardInterrupt):  # Windows, where no signal can be received in the loop
         anyio.run(_serve, source, deployment, front)
 

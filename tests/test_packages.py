@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from exporter.cli.serve import DEFAULT_ADDRESS
 from exporter.notify import STATUS_EVERY
 from exporter.reading.durations import seconds
 from exporter.serve import GRACE
-from tests.running import ROOT
+from tests.lab import Lab
+from tests.running import ADDRESS, ROOT, eventually, http, program
 from tests.stack import with_examples
 
 PORT: Final = DEFAULT_ADDRESS.removeprefix(":")
@@ -190,3 +192,28 @@ def test_nothing_is_asked_of_the_event_loop_that_windows_refuses() -> None:
     }
     assert "start_soon" in used
     assert not used & refused
+
+
+# Ctrl+C and Ctrl+Break reach a program as SIGINT and SIGBREAK, for which another signal stands in here.
+AS_ON_WINDOWS: Final = """
+import signal, types
+import uvicorn.server
+from exporter import cli, serve
+serve.sys = types.SimpleNamespace(platform="win32")
+signal.SIGBREAK = signal.SIGUSR1
+uvicorn.server.HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGBREAK)
+cli.main()
+"""
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("name", ["SIGINT", "SIGUSR1"])
+def test_an_interruption_ends_it_with_0_where_no_signal_reaches_the_loop(lab: Lab, tmp_path: Path, name: str) -> None:
+    log = tmp_path / "log"
+    argv = [sys.executable, "-c", AS_ON_WINDOWS, "serve", "--feature", "tenant-attach", "--web.listen-address", ADDRESS]
+    with program(lab, log, argv) as process:
+        eventually("it answers", lambda: http(lab, f"http://{ADDRESS}/-/healthy").status == 200)
+        process.send_signal(getattr(signal, name))
+        status = process.wait(10)
+    assert status == 0, log.read_text()
+    assert "Traceback" not in log.read_text()
