@@ -54,5 +54,6 @@ class Notifier:
 def _interval(environment: Mapping[str, str]) -> float:
     """Twice in the time after which a watchdog bites, if there is one and it watches this process."""
     watched = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-    microseconds = environment.get("WATCHDOG_USEC", "") if watched else ""
-    return min(STATUS_EVERY, int(microseconds) / 2e6) if microseconds.isdecimal() else STATUS_EVERY
+    text = environment.get("WATCHDOG_USEC", "")
+    microseconds = int(text) if watched and text.isdecimal() else 0
+    return min(STATUS_EVERY, microseconds / 2e6) if microseconds else STATUS_EVERY

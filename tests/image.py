@@ -35,7 +35,7 @@ LARGEST: Final = 60  # MB that we add to the base
 IN_TIME: Final = 5.0  # seconds to end in; docker waits for 10 before it kills
 UNWANTED: Final = re.compile(r"/bin/(pip3?|gcc)$|-packages/(pip|setuptools|pkg_resources|wheel|tests)$")
 CONFINED: Final = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
-# A machine in a sandbox may not raise its limits, which podman does unless it is told the numbers.
+# Root of a sandbox may not raise its limits, as podman does unless it is told the numbers.
 LIMITS: Final = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
 
 
@@ -107,8 +107,10 @@ def build(base: str) -> None:
 @contextmanager
 def mounted(image: str) -> Iterator[Path]:
     """The files of an image."""
-    yield Path(podman("image", "mount", image))
-    podman("image", "unmount", image)
+    try:
+        yield Path(podman("image", "mount", image))
+    finally:
+        podman("image", "unmount", image)
 
 
 def contents(base: str) -> Iterator[Fact]:
@@ -189,6 +191,8 @@ def behaviour() -> Iterator[Fact]:
         pid = int(inspected("container", name)["State"]["Pid"])
         healthy = eventually("it answers", lambda: ask(pid, "/-/healthy"), within=30)
         yield Fact("answers /-/healthy", f"{healthy}, after {time.monotonic() - begun:.1f} s", good=True)
+        page = ask(pid, "/")
+        yield Fact("answers /", f"a page of {len(page) / 1e3:.0f} kB", page.rstrip().endswith("</html>"))
         metrics = ask(pid, "/metrics")
         series = len(re.findall(r"(?m)^configmgr_", metrics))
         yield Fact("answers /metrics", f"{series} series of its own", series > 1000)

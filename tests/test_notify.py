@@ -93,7 +93,7 @@ def test_a_watchdog_is_told_twice_in_its_time_and_only_by_whom_it_watches() -> N
     assert interval(WATCHDOG_USEC="3000000", WATCHDOG_PID=str(os.getpid())) == 1.5
     assert interval(WATCHDOG_USEC="3000000", WATCHDOG_PID="1") == STATUS_EVERY
     assert interval(WATCHDOG_USEC="3600000000") == STATUS_EVERY
-    assert interval(WATCHDOG_USEC="soon") == interval() == STATUS_EVERY
+    assert interval(WATCHDOG_USEC="0") == interval(WATCHDOG_USEC="soon") == interval() == STATUS_EVERY
 
 
 def test_the_loop_itself_says_that_it_turns(tmp_path: Path, listening: Callable[[str], Systemd]) -> None:
