@@ -117,7 +117,7 @@ def _both(
 # ---------------------------------------------------------------- how it is made
 
 
-def _nothing(_lab: Lab, _host: str) -> AbstractContextManager[None]:
+def nothing(_lab: Lab, _host: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
@@ -219,7 +219,7 @@ def _connections() -> Iterator[Fault]:
 
 def _proxies() -> Iterator[Fault]:
     unreachable = _behind(UP, Reason.PROXY_UNREACHABLE)
-    yield from _both("proxy: port closed", unreachable, _nothing, Via.OWN)
+    yield from _both("proxy: port closed", unreachable, nothing, Via.OWN)
     yield from _both("proxy: packets dropped", unreachable, Lab.drop, Via.OWN)
     yield from _both("proxy: prohibited by ICMP", unreachable, Lab.prohibit, Via.OWN)
     # A resolver that answers is well: the URL of the proxy is wrong, or its name is missing.
@@ -229,8 +229,8 @@ def _proxies() -> Iterator[Fault]:
     yield from _both("proxy: resolver fails", _behind(UP, Reason.DNS_ERROR), Lab.dns_servfail, Via.OWN)
 
     wants = _paths(UP, Reason.PROXY_AUTH_REQUIRED, UP)
-    yield from _both("proxy: wants a password", wants, _nothing, Via.ASKING)
-    yield from _both("proxy: wrong password", _paths(UP, UP, Reason.PROXY_AUTH_REQUIRED), _nothing, Via.WRONG_PASSWORD)
+    yield from _both("proxy: wants a password", wants, nothing, Via.ASKING)
+    yield from _both("proxy: wrong password", _paths(UP, UP, Reason.PROXY_AUTH_REQUIRED), nothing, Via.WRONG_PASSWORD)
 
     # One rule and one person to change it, whether the answer is to CONNECT or to a request, and however it looks.
     denied = _behind(UP, Reason.PROXY_DENIED)
@@ -271,8 +271,8 @@ def _inspection() -> Iterator[Fault]:
     def inspected(name: str, expected: Expected, inject: Inject) -> Fault:
         return _https(f"inspected: {name}", expected, inject, Via.INSPECTING, trusts_inspection=True)
 
-    yield _https("inspected: untrusted", _behind(UP, Reason.TLS_UNTRUSTED), _nothing, Via.INSPECTING)
-    yield inspected("trusted", _everywhere(UP), _nothing)
+    yield _https("inspected: untrusted", _behind(UP, Reason.TLS_UNTRUSTED), nothing, Via.INSPECTING)
+    yield inspected("trusted", _everywhere(UP), nothing)
     # The tunnel opens whatever comes of it. Then a page comes through it, under a certificate that verifies: one that
     # blocks, or one that says what the proxy could not do.
     yield inspected("denied", _behind(UP, Reason.HTTP_BLOCKED), _denies(Denial.PAGE))
