@@ -78,10 +78,12 @@ def _service(request: Request) -> Service:
 
 
 async def _index(request: Request) -> Response:
+    """The status page, for people: what is ready, what is down and why."""
     return await _of_this_moment(request, status_page)
 
 
 async def _target(request: Request) -> Response:
+    """All that is known of one target: `/target?url=https://go.microsoft.com/`, and `&path=direct` for one path."""
     return await _of_this_moment(request, target_page)
 
 
@@ -97,7 +99,7 @@ def _answer(page: Page) -> Response:
 
 
 async def _asset(request: Request) -> Response:
-    """A file of a page; for good where it is asked for by the mark of its content."""
+    """What the pages load, one style sheet and the icons; for good where asked for by the mark of the content."""
     asset = ASSETS.get(request.path_params["name"])
     if asset is None:
         return PlainTextResponse("no such file\n", HTTPStatus.NOT_FOUND)
@@ -106,20 +108,24 @@ async def _asset(request: Request) -> Response:
 
 
 async def _metrics(request: Request) -> Response:
+    """Metrics, as text or OpenMetrics as the scraper asks; gzip."""
     return await _rendered(request, _service(request).registry)
 
 
 async def _healthy(_: Request) -> Response:
+    """200 while it runs."""
     return PlainTextResponse("healthy\n")
 
 
 async def _ready(request: Request) -> Response:
+    """200 once every target has had its first result, 503 before."""
     if _service(request).board.complete:
         return PlainTextResponse("ready\n")
     return PlainTextResponse("first results are pending\n", HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def _reload(request: Request) -> Response:
+    """Reads the configuration again: 200, or 500 with every mistake."""
     try:
         await _service(request).reload()
     except UNUSABLE as error:
@@ -128,15 +134,18 @@ async def _reload(request: Request) -> Response:
 
 
 async def _status(request: Request) -> Response:
+    """JSON: features, targets with their last evidence and their history, what is not probed."""
     board = _service(request).board
     return await anyio.to_thread.run_sync(lambda: JSONResponse(status(board.snapshot())))
 
 
 async def _runbooks(_: Request) -> Response:
+    """The index of the runbooks: a page for each alert and each reason."""
     return await _shown(INDEX)
 
 
 async def _runbook(request: Request) -> Response:
+    """One of the runbooks; 404 for any other name."""
     return await _shown(request.path_params["name"])
 
 
@@ -149,6 +158,10 @@ async def _shown(name: str) -> Response:
 
 
 async def _probe(request: Request) -> Response:
+    """Probes one target of the plan now, by every path: `/probe?target=https://go.microsoft.com/`; 404 for any other.
+
+    With `debug=true` the text of `explain` comes before the metrics.
+    """
     service = _service(request)
     plan = service.board.plan
     try:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final
 
 import pytest
-import typer
 import yaml
-from prometheus_client.metrics_core import Metric
 
 from exporter import __version__, catalogue, config
-from exporter.app import Exporter, Source, deploy, network_of
-from exporter.cli import app
+from exporter.app import Exporter, Source, deploy
 from exporter.cli.allowlist import AllowlistFormat
 from exporter.cli.check import CheckFormat
 from exporter.cli.listing import EndpointsFormat
@@ -27,19 +25,12 @@ from exporter.failure import REFUSED
 from exporter.log import LogFormat, LogLevel
 from exporter.metrics import probe_registry
 from exporter.model import (
-    Answer,
     Catalogue,
-    Certificate,
     EndpointState,
-    Evidence,
-    Failure,
     Phase,
     Reason,
-    Result,
-    Root,
     Settings,
     Status,
-    TlsFacts,
     WhyUnprobed,
 )
 from exporter.reading.documents import DocumentError
@@ -47,6 +38,7 @@ from exporter.reading.fields import Section
 from exporter.reading.groups import GroupSection
 from exporter.web import create_app
 from tests.lab import Lab
+from tests.reference import COMMANDS, GROUP, PAGE, REMEDY, Series, built, described, exemplary, keys_of
 from tests.running import command
 from tests.strategies import PREFIX
 
@@ -104,16 +96,6 @@ def prose(page: str) -> str:
 
 # ---------------------------------------------------------------- commands
 
-GROUP: Final[Any] = typer.main.get_command(app)
-COMMANDS: Final[dict[str, Any]] = {
-    " ".join(way): command
-    for name, found in GROUP.commands.items()
-    for way, command in (
-        [((name, inner), below) for inner, below in found.commands.items()]
-        if hasattr(found, "commands")
-        else [((name,), found)]
-    )
-}
 OPTIONS: Final = ("Option", "Of", "Default", "Meaning")
 
 
@@ -172,12 +154,19 @@ def test_the_words_that_an_option_takes_are_documented(option: str, of: str, wor
 def calls() -> Iterator[list[str]]:
     """The arguments of each call of the exporter in a shell's block, or by `make run`."""
     blocks = "".join([*snippets("sh"), *snippets("powershell"), *snippets("console")])
-    for line in blocks.replace("\\\n", "").splitlines():
-        found = re.search(rf"{NAME}(?P<arguments>(?: [^>]*)?)(?:>.*)?$", line)
+    for line in re.sub(r"\\\n(> )?", "", blocks).splitlines():
+        found = re.search(rf"{NAME}(?P<arguments>$| .*)", line)
         if found and not line.startswith("docker build"):
-            yield shlex.split(found["arguments"]) or ["serve"]
+            yield arguments_of(found["arguments"]) or ["serve"]
     for arguments in re.findall(r'make run ARGS="([^"]*)"', README):
         yield ["serve", *shlex.split(arguments)]
+
+
+def arguments_of(line: str) -> list[str]:
+    """What a shell gives to a program, up to where it goes on to another or writes to a file."""
+    shell = shlex.shlex(line.replace(" 2>", " >"), posix=True, punctuation_chars=True)
+    shell.whitespace_split = True
+    return list(takewhile(lambda word: not set(word) <= set("|&;<>"), shell))
 
 
 @pytest.mark.parametrize("call", list(calls()), ids=" ".join)
@@ -200,25 +189,7 @@ def shipped() -> Catalogue:
 
 def defaults(section: type[Section], prefix: str = "") -> dict[str, Any]:
     """Every key below a section as the README spells it, and the value that it has when it is left out."""
-    found: dict[str, Any] = {}
-    for name, field in section.model_fields.items():
-        key = f"{prefix}{field.alias or name}"
-        inner, step = inside(field.annotation)
-        if step != ".":
-            found[key] = field.get_default(call_default_factory=True)
-        if inner is not None:
-            found |= defaults(inner, key + step)
-    return found
-
-
-def inside(annotation: Any) -> tuple[type[Section] | None, str]:
-    """The section that a key holds, and what stands between the two in writing."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation, "."
-    inner = get_args(annotation)[-1] if get_origin(annotation) in {list, dict} else None
-    if isinstance(inner, type) and issubclass(inner, Section):
-        return inner, "[]." if get_origin(annotation) is list else ".NAME."
-    return None, ""
+    return {key: field.get_default(call_default_factory=True) for key, field in keys_of(section, prefix)}
 
 
 def test_the_keys_of_the_configuration_are_documented() -> None:
@@ -373,35 +344,11 @@ def test_the_refused_statuses_are_documented() -> None:
 # ---------------------------------------------------------------- metrics and routes
 
 METRICS: Final = ("Metric", "Type", "Labels", "Meaning")
-NOT_OURS: Final = ("process_", "python_")
 
 
 @pytest.fixture(scope="module")
 def exporter() -> Exporter:
-    """An exporter of the shipped catalogue in which every kind of series has a sample."""
-    deployment = deploy(Source())
-    running = Exporter(Source(), deployment, network_of(deployment))
-    chain = (Certificate("CN=host", "CN=issuer", 0.0, 1.0, "ab"),)
-    seen = Evidence(
-        ("192.0.2.1",), "192.0.2.1", (), TlsFacts("TLSv1.3", chain, Root.PUBLIC), Answer(200), in_range=True
-    )
-    for number, check in enumerate(deployment.plan.checks):
-        failure = Failure(Phase.PROCESSING, Reason.HTTP_STATUS, "status 502") if number % 2 else None
-        running.finished(Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), seen, failure))
-    return running
-
-
-Series = dict[str, tuple[str, set[str]]]
-
-
-def described(families: Iterable[Metric]) -> Series:
-    """Each series by the name that people write: its type, and its labels."""
-    found: Series = {}
-    for family in families:
-        for sample in family.samples:
-            name = re.sub("_(bucket|sum|count)$", "", sample.name) if family.type == "histogram" else sample.name
-            found.setdefault(name, (family.type, set()))[1].update(sample.labels.keys() - {"le"})
-    return {name: facts for name, facts in found.items() if not name.startswith(NOT_OURS)}
+    return exemplary()
 
 
 @pytest.fixture(scope="module")
@@ -451,6 +398,10 @@ def test_the_routes_are_documented(exporter: Exporter) -> None:
 
 
 # ---------------------------------------------------------------- pages
+
+
+def test_the_reference_is_what_the_code_gives() -> None:
+    assert PAGES[PAGE.name] == built(), REMEDY
 
 
 def anchors(page: str) -> set[str]:
@@ -524,7 +475,7 @@ def test_promtool_accepts_the_scrape_configuration_and_the_queries(tmp_path: Pat
 
 @pytest.mark.lab
 def test_the_example_of_a_check_is_what_the_program_prints(lab: Lab) -> None:
-    (example,) = snippets("console")
+    (example,) = re.findall(r"^```console\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
     call, _, printed = example.partition("\n")
     with lab.reset("download.microsoft.com", 443):
         done = command(lab, *shlex.split(call.removeprefix(f"$ {NAME} ")))

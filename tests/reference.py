@@ -1,0 +1,318 @@
+"""The reference, made from the code: `python -m tests.reference` writes REFERENCE.md.
+
+What it says stands in the code: commands and options in `exporter/cli`, keys in the models that read them, series in
+`exporter/metrics.py`, reasons in `exporter/explain.py`, routes in `exporter/web.py`, alerts in `dashboards/rules`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import Any, Final, Union, get_args, get_origin
+
+import typer
+import yaml
+from prometheus_client.metrics_core import Metric
+
+from exporter import catalogue, web_config
+from exporter.app import Exporter, Source, deploy, network_of
+from exporter.cli import INTERNAL_ERROR, app
+from exporter.cli.options import BAD_INPUT, NOT_READY
+from exporter.config import MainSection
+from exporter.explain import UNPROBED, WORDS
+from exporter.log import LogFormat, LogLevel, configure
+from exporter.model import Answer, Certificate, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts
+from exporter.reading.durations import spelled
+from exporter.reading.fields import Section
+from exporter.reading.groups import GroupSection
+from exporter.web import create_app
+from tests.running import ROOT
+
+PAGE: Final = ROOT / "REFERENCE.md"
+REMEDY: Final = "`.venv/bin/python -m tests.reference` writes it anew"
+
+# ---------------------------------------------------------------- commands
+
+GROUP: Final[Any] = typer.main.get_command(app)
+COMMANDS: Final[dict[str, Any]] = {
+    " ".join(way): command
+    for name, found in GROUP.commands.items()
+    for way, command in (
+        [((name, inner), below) for inner, below in found.commands.items()]
+        if hasattr(found, "commands")
+        else [((name,), found)]
+    )
+}
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    arguments = [found for found in command.params if found.param_type_name == "argument"]
+    yield f"### `{' '.join([name, *(found.metavar for found in arguments)])}`"
+    yield inspect.cleandoc(command.help)
+    if arguments:
+        yield _table(("Argument", "Meaning"), ((f"`{found.metavar}`", found.help or "") for found in arguments))
+    options = [found for found in command.params if found.param_type_name == "option"]
+    yield _table(("Option", "Value", "Default", "Meaning"), map(_option, options))
+
+
+def _option(option: Any) -> tuple[str, ...]:
+    value = "" if option.is_flag else _code(option.metavar or "") or _kind(option.type_descriptor.annotation)
+    default = _code(option.default) if option.default else ""
+    return ", ".join(map(_code, option.opts)), value, default, option.help or ""
+
+
+# ---------------------------------------------------------------- keys
+
+
+def keys_of(section: type[Section], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key below a section as the pages spell it, and its field."""
+    for name, field in section.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        inner, step = inside(field.annotation)
+        if step != ".":
+            yield key, field
+        if inner is not None:
+            yield from keys_of(inner, key + step)
+
+
+def inside(annotation: Any) -> tuple[type[Section] | None, str]:
+    """The section that a key holds, and what stands between the two in writing."""
+    annotation = _bare(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation, "."
+    inner = get_args(annotation)[-1] if get_origin(annotation) in {list, dict} else None
+    if isinstance(inner, type) and issubclass(inner, Section):
+        return inner, "[]." if get_origin(annotation) is list else ".NAME."
+    return None, ""
+
+
+def _bare(annotation: Any) -> Any:
+    """Without the None of what may be left out."""
+    if get_origin(annotation) in {Union, UnionType}:
+        return next(found for found in get_args(annotation) if found is not NoneType)
+    return annotation
+
+
+_KINDS: Final = {bool: "true or false", int: "number", float: "duration", str: "text", dict: "mapping", Any: ""}
+
+
+def _kind(annotation: Any) -> str:
+    """What is written for a key, in words."""
+    annotation = _bare(annotation)
+    origin = get_origin(annotation) or annotation
+    if hasattr(annotation, "__metadata__"):  # Annotated: what is checked of it is told by its meaning
+        return _kind(get_args(annotation)[0])
+    if origin is list:
+        of = _kind(get_args(annotation)[0])
+        return f"list: {of}" if of else "list"
+    if isinstance(origin, type) and issubclass(origin, StrEnum):
+        return ", ".join(map(_code, origin))
+    return _KINDS.get(origin, "mapping")
+
+
+def _keys(section: type[Section], prefix: str = "") -> str:
+    rows = [
+        (f"`{key}`", _kind(field.annotation), _default(field), field.description or "")
+        for key, field in keys_of(section, prefix)
+    ]
+    columns = ("Key", "Value", "Default", "Meaning")
+    shown = len(columns) if any(meaning for *_, meaning in rows) else len(columns) - 1
+    return _table(columns[:shown], (row[:shown] for row in rows))
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    match field.get_default(call_default_factory=True):
+        case None:
+            return ""
+        case float(seconds):
+            return _code(spelled(seconds))
+        case bool(value):
+            return _code(str(value).lower())
+        case list(values):
+            return _code(f"[{', '.join(values)}]")
+        case value:
+            return _code(value)
+
+
+# ---------------------------------------------------------------- series
+
+NOT_OURS: Final = ("process_", "python_")
+Series = dict[str, tuple[str, set[str]]]
+
+
+def exemplary() -> Exporter:
+    """An exporter of the shipped catalogue in which every kind of series has a sample."""
+    deployment = deploy(Source())
+    running = Exporter(Source(), deployment, network_of(deployment))
+    chain = (Certificate("CN=host", "CN=issuer", 0.0, 1.0, "ab"),)
+    seen = Evidence(
+        ("192.0.2.1",), "192.0.2.1", (), TlsFacts("TLSv1.3", chain, Root.PUBLIC), Answer(200), in_range=True
+    )
+    for number, check in enumerate(deployment.plan.checks):
+        failure = Failure(Phase.PROCESSING, Reason.HTTP_STATUS, "status 502") if number % 2 else None
+        running.finished(Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), seen, failure))
+    return running
+
+
+def described(families: Iterable[Metric]) -> Series:
+    """Each series by the name that people write: its type, and its labels."""
+    found: Series = {}
+    for family in families:
+        for name, labels in _samples(family):
+            found.setdefault(name, (family.type, set()))[1].update(labels)
+    return found
+
+
+def _samples(family: Metric) -> Iterator[tuple[str, list[str]]]:
+    """The names of a family's series, as people write them, with their labels."""
+    for sample in family.samples:
+        name = re.sub("_(bucket|sum|count)$", "", sample.name) if family.type == "histogram" else sample.name
+        if not name.startswith(NOT_OURS):
+            yield name, [label for label in sample.labels if label != "le"]
+
+
+def _metrics(exporter: Exporter) -> str:
+    families = sorted(exporter.registry.collect(), key=lambda family: family.name)
+    rows = {
+        name: (_code(name), family.type, ", ".join(map(_code, labels)), family.documentation)
+        for family in families
+        for name, labels in _samples(family)
+    }
+    return _table(("Series", "Type", "Labels", "Meaning"), rows.values())
+
+
+# ---------------------------------------------------------------- reasons, routes, statuses, alerts
+
+
+def _reasons(words: Mapping[Any, Any]) -> str:
+    return _table(
+        ("Reason", "Meaning", "What to change", "Who"),
+        (
+            (f"[`{reason}`](dashboards/runbooks/{reason}.md)", found.summary, found.remedy, found.who)
+            for reason, found in words.items()
+        ),
+    )
+
+
+def _routes(exporter: Exporter) -> str:
+    routes: Any = create_app(exporter).routes
+    return _table(
+        ("Request", "Answer"),
+        (
+            (_code(f"{method} {route.path}"), _sentence(route.endpoint))
+            for route in routes
+            for method in sorted(route.methods - {"HEAD"})
+        ),
+    )
+
+
+def _sentence(documented: Any) -> str:
+    """The docstring on one line."""
+    text = documented.__doc__
+    if not text:
+        raise ValueError(f"{documented.__module__}.{documented.__name__} answers a route: say how in its docstring")
+    return " ".join(text.split())
+
+
+def _alerts() -> str:
+    rules = [
+        rule
+        for path in sorted((ROOT / "dashboards/rules").glob("*.yaml"))
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    rows = {
+        (rule["alert"], rule["labels"]["severity"]): (
+            f"[`{rule['alert']}`](dashboards/runbooks/{rule['alert']}.md)",
+            rule["labels"]["severity"],
+            rule["labels"]["team"],
+            rule.get("for", ""),
+            rule["annotations"]["summary"],
+        )
+        for rule in rules
+    }
+    return _table(("Alert", "Severity", "Team", "After", "Meaning"), rows.values())
+
+
+_STATUSES: Final = {
+    0: "The answer is yes; or the service was ended in order",
+    NOT_READY: "The answer is no: something needed is not usable, is missing, or has changed",
+    BAD_INPUT: "What was written cannot be used: a command line, a file, an address",
+    INTERNAL_ERROR: "A defect of the exporter; the log at level `debug` tells where",
+}
+
+
+# ---------------------------------------------------------------- the page
+
+
+def built() -> str:
+    """The whole page."""
+    exporter = exemplary()
+    parameters = catalogue.load().parameters.values()
+    blocks = (
+        "# Reference",
+        "Made from the code by `python -m tests.reference`; do not edit.",
+        "## Commands",
+        "`configmgr-endpoint-exporter COMMAND`, or `python -m exporter COMMAND`; `-h` and `--help` tell the same.",
+        _table(("Before the command", "Meaning"), ((_code(found.opts[0]), found.help or "") for found in GROUP.params)),
+        *(block for name, command in COMMANDS.items() for block in _command(name, command)),
+        "### Exit statuses",
+        _table(("Status", "Meaning"), ((str(status), text) for status, text in _STATUSES.items())),
+        "## Configuration",
+        "`--config.file`, as in [`config/exporter.yaml`](config/exporter.yaml). NAME is a name of your own.",
+        _keys(MainSection),
+        "### Groups of endpoints",
+        "Under `groups`, in `group_files`, and in the shipped catalogue.",
+        _keys(GroupSection),
+        "### Parameters",
+        "Under `site.parameters`.",
+        _table(
+            ("Parameter", "Default", "Values", "Meaning"),
+            (
+                (_code(found.name), _code(found.default or ""), ", ".join(map(_code, found.values)), found.meaning)
+                for found in parameters
+            ),
+        ),
+        "### Who may ask",
+        "`--web.config.file`, in the format that Prometheus and its exporters share.",
+        _keys(web_config._MainSection),  # noqa: SLF001 - its keys are public
+        "## Metrics",
+        "`process_*` and `python_*` come beside them. Histograms have `_bucket`, `_sum` and `_count`.",
+        _metrics(exporter),
+        "## Reasons",
+        "Why a target is down: the label `reason`.",
+        _reasons(WORDS),
+        "### Reasons not to probe",
+        "The label `reason` of `configmgr_endpoint_unprobed`, and what `endpoints` says.",
+        _reasons(UNPROBED),
+        "## HTTP",
+        _routes(exporter),
+        "## Alerts",
+        "Of the rules in [`dashboards/rules`](dashboards/rules).",
+        _alerts(),
+    )
+    return "\n\n".join(blocks) + "\n"
+
+
+def _code(text: object) -> str:
+    return f"`{text}`" if str(text) else ""
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    return "\n".join(map(_row, (header, ("---",) * len(header), *rows)))
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    escaped = (cell.replace("|", "\\|") for cell in cells)
+    return "".join(f"| {cell} " if cell else "| " for cell in escaped) + "|"
+
+
+if __name__ == "__main__":
+    configure(LogLevel.ERROR, LogFormat.LOGFMT)
+    PAGE.write_text(built(), encoding="utf-8", newline="\n")
