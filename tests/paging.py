@@ -1,11 +1,14 @@
 """The whole chain in the laboratory, from the probe to who is paged: exporter, Prometheus, Alertmanager, a receiver.
 
+    python -m tests.paging DIRECTORY [--pace TIMES]      writes what the four are started with
+
 The shipped rules and routes are made for a probe a minute. Here one is made every five seconds, so every duration in
-them is divided by twelve, and nothing else is changed.
+them is divided by twelve, or by another pace, and nothing else is changed.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -18,16 +21,16 @@ from typing import Any, Final
 
 import yaml
 
-from tests.lab import Lab
+from tests.lab import PROXY_HOST, Lab, Port
 from tests.running import ADDRESS, Exporter, eventually, program, running
 from tests.stack import DASHBOARDS, Server, alertmanager, prometheus
 
 PACE: Final = 12
-INTERVAL: Final = 5.0  # seconds between two probes of a target
+INTERVAL: Final = 60.0 / PACE  # seconds between two probes of a target
 RECEIVER: Final = 9095
 # The clients go through a proxy, all others direct.
 SITE: Final = """
-probe: {{interval: 5s, timeout: 2s}}
+probe: {{interval: {interval}, timeout: {timeout}}}
 proxies: {{corporate: {{url: "{proxy}"}}}}
 via: {{client: corporate}}
 """
@@ -35,34 +38,34 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION: Final = r"(\d+)([smhdw])"
 
 
-def faster(text: str) -> str:
-    """A Prometheus duration, divided by PACE."""
+def faster(text: str, pace: float = PACE) -> str:
+    """A Prometheus duration, divided by the pace."""
     seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(_DURATION, text))
-    return f"{round(seconds * 1000 / PACE)}ms"
+    return f"{round(seconds * 1000 / pace)}ms"
 
 
-def faster_rules(text: str) -> str:
+def faster_rules(text: str, pace: float = PACE) -> str:
     """A file of rules on the laboratory's clock: `for`, `interval`, and every range and offset of an expression."""
     document = yaml.safe_load(text)
     for group in document["groups"]:
         if "interval" in group:
             group["interval"] = "1s"
         for rule in group["rules"]:
-            rule |= {key: faster(rule[key]) for key in ("for", "keep_firing_for") if key in rule}
+            rule |= {key: faster(rule[key], pace) for key in ("for", "keep_firing_for") if key in rule}
             rule["expr"] = re.sub(
                 rf"(?<=[\[:])({_DURATION})+(?=[\]:])|(?<=offset )({_DURATION})+",
-                lambda found: faster(found[0]),
+                lambda found: faster(found[0], pace),
                 str(rule["expr"]),
             )
     return yaml.safe_dump(document, sort_keys=False)
 
 
-def faster_routes(text: str) -> str:
+def faster_routes(text: str, pace: float = PACE) -> str:
     """The Alertmanager configuration on the laboratory's clock, each receiver a web hook of ours."""
     document = yaml.safe_load(text)
 
     def visit(route: dict[str, Any]) -> None:
-        route |= {key: faster(route[key]) for key in ("group_wait", "group_interval") if key in route}
+        route |= {key: faster(route[key], pace) for key in ("group_wait", "group_interval") if key in route}
         for inner in route.get("routes", ()):
             visit(inner)
 
@@ -144,23 +147,30 @@ class Chain:
         return time.time()
 
 
-@contextmanager
-def chain(lab: Lab, directory: Path) -> Iterator[Chain]:
-    """Run all four; returns when the first round is in Prometheus and nothing critical is under way."""
+def written(directory: Path, proxy_url: str, pace: float = PACE) -> list[Path]:
+    """Put what the chain is started with into a directory."""
     files = {
-        "exporter.yaml": SITE.format(proxy=lab.proxy_url),
+        "exporter.yaml": SITE.format(interval=faster("1m", pace), timeout=faster("24s", pace), proxy=proxy_url),
         "prometheus.yml": f"""
 global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
 rule_files: [rules-*.yaml]
 scrape_configs: [{{job_name: configmgr, static_configs: [{{targets: ["{ADDRESS}"]}}]}}]
 alerting: {{alertmanagers: [{{static_configs: [{{targets: ["127.0.0.1:9093"]}}]}}]}}
 """,
-        "alertmanager.yml": faster_routes((DASHBOARDS / "alertmanager/alertmanager.yml").read_text()),
+        "alertmanager.yml": faster_routes((DASHBOARDS / "alertmanager/alertmanager.yml").read_text(), pace),
     }
-    for rules in (DASHBOARDS / "rules").glob("*.yaml"):
-        files[f"rules-{rules.name}"] = faster_rules(rules.read_text())
+    for rules in sorted((DASHBOARDS / "rules").glob("*.yaml")):
+        files[f"rules-{rules.name}"] = faster_rules(rules.read_text(), pace)
+    directory.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        (directory / name).write_text(text)
+        (directory / name).write_text(text.lstrip())
+    return [directory / name for name in files]
+
+
+@contextmanager
+def chain(lab: Lab, directory: Path) -> Iterator[Chain]:
+    """Run all four; returns when the first round is in Prometheus and nothing critical is under way."""
+    written(directory, lab.proxy_url)
     told = directory / "receiver.log"
     with (
         program(lab, told, [sys.executable, "-m", "tests.receiver", str(RECEIVER)]),
@@ -173,3 +183,17 @@ alerting: {{alertmanagers: [{{static_configs: [{{targets: ["127.0.0.1:9093"]}}]}
         eventually("Prometheus has scraped", lambda: found.query("configmgr_feature_ready"), within=20)
         eventually("nothing is wrong", found.quiet, within=60)
         yield found
+
+
+def main() -> None:
+    """Write the files, and their names to stdout."""
+    parser = argparse.ArgumentParser(prog="python -m tests.paging")
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY")
+    parser.add_argument("--pace", type=float, default=PACE, metavar="TIMES", help="how much faster than as shipped")
+    asked = parser.parse_args()
+    for path in written(asked.directory, f"http://{PROXY_HOST}:{Port.OPEN}", asked.pace):
+        sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -257,7 +257,7 @@ def built() -> str:
     parameters = catalogue.load().parameters.values()
     blocks = (
         "# Reference",
-        "Made from the code by `python -m tests.reference`; do not edit.",
+        "Made from the code by `python -m tests.reference`; do not edit. The [tutorial](TUTORIAL.md) shows it at work.",
         "## Commands",
         "`configmgr-endpoint-exporter COMMAND`, or `python -m exporter COMMAND`; `-h` and `--help` tell the same.",
         _table(("Before the command", "Meaning"), ((_code(found.opts[0]), found.help or "") for found in GROUP.params)),
@@ -286,7 +286,7 @@ def built() -> str:
         "`process_*` and `python_*` come beside them. Histograms have `_bucket`, `_sum` and `_count`.",
         _metrics(exporter),
         "## Reasons",
-        "Why a target is down: the label `reason`.",
+        "Why a target is down: the label `reason`. [Verdicts](VERDICTS.md) tells how they come about.",
         _reasons(WORDS),
         "### Reasons not to probe",
         "The label `reason` of `configmgr_endpoint_unprobed`, and what `endpoints` says.",

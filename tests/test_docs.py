@@ -336,8 +336,11 @@ def test_phases_and_reasons_are_documented_in_their_order() -> None:
     assert column(("Reason", "Meaning, and how to have it probed"), "Reason") == list(WhyUnprobed)
 
 
-def test_the_refused_statuses_are_documented() -> None:
-    (refused,) = re.findall(r"any HTTP status but ([0-9, ]+ and [0-9]+)\.", " ".join(README.split()))
+@pytest.mark.parametrize(
+    ("page", "before"), [("README.md", "any HTTP status but"), ("VERDICTS.md", "Eight statuses do not count:")]
+)
+def test_the_refused_statuses_are_documented(page: str, before: str) -> None:
+    (refused,) = re.findall(rf"{before} ([0-9, ]+ and [0-9]+)\.", " ".join(PAGES[page].split()))
     assert [int(status) for status in re.findall("[0-9]+", refused)] == list(REFUSED)
 
 
