@@ -19,7 +19,6 @@ from exporter.app import Exporter, Source, deploy
 from exporter.cli.allowlist import AllowlistFormat
 from exporter.cli.check import CheckFormat
 from exporter.cli.listing import EndpointsFormat
-from exporter.cli.serve import DEFAULT_ADDRESS
 from exporter.config import MainSection
 from exporter.failure import REFUSED
 from exporter.log import LogFormat, LogLevel
@@ -45,6 +44,7 @@ from tests.strategies import PREFIX
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = {path.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("*.md"))}
 README: Final = PAGES["README.md"]
+REFERENCE: Final = PAGES[PAGE.name]
 NAME: Final = "configmgr-endpoint-exporter"
 
 # ---------------------------------------------------------------- reading Markdown
@@ -96,28 +96,29 @@ def prose(page: str) -> str:
 
 # ---------------------------------------------------------------- commands
 
-OPTIONS: Final = ("Option", "Of", "Default", "Meaning")
+OPTIONS: Final = ("Option", "Value", "Default", "Meaning")
 
 
 def test_the_commands_are_documented() -> None:
     assert column(("Command", "Does", "Exit status"), "Command") == list(COMMANDS)
 
 
-def test_the_options_are_documented_with_their_defaults() -> None:
-    documented = {
-        (name, option): "".join(code(row["Default"]))
-        for row in rows(*OPTIONS)
-        for name in code(row["Of"])
-        for option in code(row["Option"])
-    }
+def options_of(name: str) -> list[dict[str, str]]:
+    """The rows of a command's options in the reference."""
+    (section,) = re.findall(rf"^### `{name}(?: [A-Z-]+)?`\n(.*?)^##", REFERENCE, re.DOTALL | re.MULTILINE)
+    return rows(*OPTIONS, page=section)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_options_are_documented_with_their_defaults(name: str) -> None:
+    documented = {row["Option"]: row["Default"] for row in options_of(name)}
     existing = {
-        (name, option): str(parameter.default or "")
-        for name, found in COMMANDS.items()
-        for parameter in found.params
+        f"`{option}`": f"`{parameter.default}`" if parameter.default else ""
+        for parameter in COMMANDS[name].params
         if parameter.param_type_name == "option"
         for option in parameter.opts
     }
-    assert documented == existing | {("serve", "--web.listen-address"): DEFAULT_ADDRESS}
+    assert documented == existing
 
 
 def test_the_arguments_are_documented() -> None:
@@ -147,8 +148,8 @@ def test_the_options_beside_the_commands_own_are_documented() -> None:
     ],
 )
 def test_the_words_that_an_option_takes_are_documented(option: str, of: str, words: type[StrEnum]) -> None:
-    (row,) = [row for row in rows(*OPTIONS) if option in code(row["Option"]) and of in code(row["Of"])]
-    assert code(row["Meaning"]) == list(words)
+    (row,) = [row for row in options_of(of) if row["Option"] == f"`{option}`"]
+    assert code(row["Value"]) == list(words)
 
 
 def calls() -> Iterator[list[str]]:
@@ -322,17 +323,18 @@ def test_features_are_documented_with_their_roles_and_whether_they_are_active(sh
 
 def test_clouds_statuses_and_states_are_documented(shipped: Catalogue) -> None:
     (statuses,) = [row["Meaning"] for row in rows(*KEYS) if row["Key"] == "`site.statuses`"]
-    (states,) = [row["Meaning"] for row in rows(*METRICS) if row["Metric"] == "`configmgr_feature_endpoints`"]
+    series = {row["Series"]: row["Meaning"] for row in rows(*METRICS, page=REFERENCE)}
     assert code(paragraph("Clouds:")) == list(shipped.clouds)
     assert code(statuses) == list(Status)
-    assert code(states) == list(EndpointState)
+    assert series["`configmgr_feature_endpoints`"].endswith(f"by state: {', '.join(EndpointState)}.")
 
 
 def test_phases_and_reasons_are_documented_in_their_order() -> None:
     phases = ("Phase", "Lasts", "Fails with")
     failing = {code(row["Phase"])[0]: code(row["Fails with"])[0] for row in rows(*phases)}
     assert failing == {phase: f"{PREFIX[phase]}*" for phase in Phase}
-    assert [row["Reason"].strip("`") for row in rows("Reason", "Meaning")] == list(Reason)
+    reasons = rows("Reason", "Meaning", "What to change", "Who", page=REFERENCE)
+    assert [code(row["Reason"])[0] for row in reasons] == list(Reason)
     assert column(("Reason", "Meaning, and how to have it probed"), "Reason") == list(WhyUnprobed)
 
 
@@ -346,7 +348,7 @@ def test_the_refused_statuses_are_documented(page: str, before: str) -> None:
 
 # ---------------------------------------------------------------- metrics and routes
 
-METRICS: Final = ("Metric", "Type", "Labels", "Meaning")
+METRICS: Final = ("Series", "Type", "Labels", "Meaning")
 
 
 @pytest.fixture(scope="module")
@@ -360,10 +362,7 @@ def exposed(exporter: Exporter) -> Series:
 
 
 def documented_series() -> Series:
-    return {
-        row["Metric"].strip("`"): (row["Type"], {label for label in row["Labels"].split(", ") if label})
-        for row in rows(*METRICS)
-    }
+    return {code(row["Series"])[0]: (row["Type"], set(code(row["Labels"]))) for row in rows(*METRICS, page=REFERENCE)}
 
 
 def test_every_series_is_documented_with_its_type_and_its_labels(exposed: Series) -> None:
@@ -397,7 +396,7 @@ def test_labels_that_queries_group_by_exist(exposed: Series) -> None:
 def test_the_routes_are_documented(exporter: Exporter) -> None:
     routes: Any = create_app(exporter).routes
     existing = {f"{method} {route.path}" for route in routes for method in route.methods - {"HEAD"}}
-    assert {row["Request"].strip("`") for row in rows("Request", "Answer")} == existing
+    assert {row["Request"].strip("`") for row in rows("Request", "Answer", page=REFERENCE)} == existing
 
 
 # ---------------------------------------------------------------- pages

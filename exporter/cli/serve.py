@@ -23,7 +23,11 @@ def serve(
     config_file: ConfigFile = None,
     listen: Annotated[
         list[str] | None,
-        typer.Option("--web.listen-address", metavar="HOST:PORT", help=f"Repeatable; default {DEFAULT_ADDRESS}."),
+        typer.Option(
+            "--web.listen-address",
+            metavar="HOST:PORT",
+            help=f"Also [IPV6]:PORT, or :PORT for all addresses; repeatable; default {DEFAULT_ADDRESS}.",
+        ),
     ] = None,
     web_config_file: Annotated[
         Path | None,
