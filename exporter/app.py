@@ -26,7 +26,7 @@ from exporter.journal import Journal
 from exporter.metrics import Conditions, Events, ReloadStatus, registry_for
 from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Site, Snapshot
 from exporter.narrow import UNUSABLE, Narrowing
-from exporter.net import SignIn, trusted_roots, verifying
+from exporter.net import SignIn, clock_in_force, trusted_roots, verifying
 from exporter.plan import plan
 from exporter.probes import Network, run_check
 from exporter.requirements import everything, requirements
@@ -94,13 +94,15 @@ def _read(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...]]:
 def network_of(deployment: Deployment) -> Network:
     """What the probes of a deployment share. Reads the trust store, which takes a moment."""
     settings = deployment.settings
-    public_roots()  # now, lest the first handshake be measured with it
+    clock = clock_in_force()  # now, lest the first packets come before the kernel stamps them
+    public_roots()  # and lest the first probes wait for these
     return Network(
         verifying(settings.tls),
         settings.proxies,
         {name: SignIn(Account(proxy)) for name, proxy in settings.proxies.items()},
         Signs(load_fingerprints(shipped.shipped() / "vocabulary" / "fingerprints.yaml"), deployment.domains),
         AddressRanges(settings.address_ranges),
+        clock,
     )
 
 

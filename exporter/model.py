@@ -375,6 +375,13 @@ class Phase(StrEnum):
     PROCESSING = "processing"  # request sent to response headers read
 
 
+class ClockSource(StrEnum):
+    """By whose clock the end of a phase is taken."""
+
+    KERNEL = "kernel"  # which stamps what arrives
+    LOOP = "loop"  # the exporter's own, when it gets round to reading
+
+
 class Reason(StrEnum):
     """Why a probe failed: a closed set. The prefix names the phase (`dns` for resolve, `http` for processing)."""
 
@@ -492,6 +499,7 @@ class Result:
     evidence: Evidence = Evidence()
     failure: Failure | None = None
     attempts: int = 1
+    late: frozenset[Phase] = frozenset()  # phases that may have ended before the exporter noticed
 
     @property
     def up(self) -> bool:
@@ -500,7 +508,7 @@ class Result:
 
     @property
     def duration(self) -> float:
-        """Seconds: what the phases add up to."""
+        """Seconds: what the phases add up to; what the exporter itself did between them is in none."""
         return sum(self.phases.values())
 
     @property

@@ -8,6 +8,7 @@ from typing import Final
 
 import anyio
 
+from exporter.net import Trail
 from exporter.net.sockets import resolve
 
 _AT_ONCE: Final = 32
@@ -22,7 +23,7 @@ async def addresses_of(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     async def look_up(name: str) -> None:
         async with limiter:
             with suppress(OSError, UnicodeError), anyio.move_on_after(_PATIENCE):
-                found[name] = tuple(sorted({str(info[4][0]) for info in await resolve(name, 0)}))
+                found[name] = tuple(sorted({str(info[4][0]) for info in await resolve(name, 0, Trail())}))
 
     async with anyio.create_task_group() as group:
         for name in names:

@@ -1,8 +1,20 @@
 """Reach a host by a route and exchange one request with it, on a stopwatch."""
 
+from exporter.net.clock import Clock, clock_in_force
 from exporter.net.signin import SignIn
 from exporter.net.tls import trusted_roots, verifying
 from exporter.net.trail import Trail
 from exporter.net.transport import PAGE, Route, Transport, beginning
 
-__all__ = ["PAGE", "Route", "SignIn", "Trail", "Transport", "beginning", "trusted_roots", "verifying"]
+__all__ = [
+    "PAGE",
+    "Clock",
+    "Route",
+    "SignIn",
+    "Trail",
+    "Transport",
+    "beginning",
+    "clock_in_force",
+    "trusted_roots",
+    "verifying",
+]

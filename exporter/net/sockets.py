@@ -6,9 +6,9 @@ import errno
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
 import anyio
@@ -17,6 +17,8 @@ import anyio.lowlevel
 import httpcore
 
 from exporter.failure import PeerClosed
+from exporter.net.clock import Arrival, Clock, LoopClock, now
+from exporter.net.trail import Trail
 
 T = TypeVar("T")
 AddressInfo: TypeAlias = tuple[int, int, int, str, Any]  # as socket.getaddrinfo gives it
@@ -26,21 +28,37 @@ SILENCE: Final = 4.5  # seconds: "try again" means a failing server if it comes 
 _UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
 
 
-async def resolve(host: str, port: int) -> list[AddressInfo]:
+@dataclass(frozen=True, slots=True)
+class _LookUp:
+    """What a resolver said, and between which moments it was thinking."""
+
+    addresses: list[AddressInfo]
+    begun: float
+    ended: float
+
+
+async def resolve(host: str, port: int, trail: Trail) -> list[AddressInfo]:
     """Addresses of a name as the system resolves it (hosts file, search list and policy count).
 
     Raises socket.gaierror, UnicodeError for a name that cannot be put on the wire, or TimeoutError where the system's
     resolver lost its patience before we did.
     """
-    begun = time.monotonic()
+    asked = now()
     try:
-        return await in_daemon_thread(
-            lambda: list[AddressInfo](socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        )
-    except socket.gaierror as error:
-        if error.errno == socket.EAI_AGAIN and time.monotonic() - begun > SILENCE:
+        found = await in_daemon_thread(lambda: _look_up(host, port))
+    except BaseException as error:
+        trail.waited(asked, Arrival(now()))
+        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN and now() - asked > SILENCE:
             raise TimeoutError("the resolver did not answer") from error
         raise
+    trail.waited(found.begun, Arrival(found.ended))
+    return found.addresses
+
+
+def _look_up(host: str, port: int) -> _LookUp:
+    begun = now()
+    addresses = list[AddressInfo](socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    return _LookUp(addresses, begun, now())
 
 
 async def in_daemon_thread(function: Callable[[], T]) -> T:
@@ -68,23 +86,23 @@ def _raise(error: Exception) -> Any:  # noqa: ANN401 - it never returns, but sta
     raise error
 
 
-async def connect(addresses: Sequence[AddressInfo]) -> socket.socket:
+async def connect(addresses: Sequence[AddressInfo], trail: Trail, clock: Clock) -> SocketStream:
     """A connection to the first address that answers.
 
     The next address is tried when the one before has failed or has had its head start, so that one dead address of
     many does not make a host look dead. Raises the first address' OSError when all fail.
     """
-    won: list[socket.socket] = []
+    asked: list[float] = []
+    won: list[tuple[LoopClock, Arrival]] = []
     errors: list[OSError] = []
 
     async def attempt(info: AddressInfo, failed: anyio.Event, scope: anyio.CancelScope) -> None:
         try:
-            connection = await _connect_to(info)
+            won.append(await _connect_to(info, clock, asked))
         except OSError as error:
             errors.append(error)
             failed.set()
         else:
-            won.append(connection)
             scope.cancel()
 
     try:
@@ -94,62 +112,77 @@ async def connect(addresses: Sequence[AddressInfo]) -> socket.socket:
                 group.start_soon(attempt, info, failed, group.cancel_scope)
                 with anyio.move_on_after(HEAD_START):
                     await failed.wait()
+        if not won:
+            raise errors[0]  # noqa: TRY301 - one way out, which notes the time
     except BaseException:
-        _close(won)
+        trail.waited(min(asked, default=now()), Arrival(now()))
+        for connection, _ in won:
+            connection.socket.close()
         raise
-    if not won:
-        raise errors[0]
-    _close(won[1:])
-    return won[0]
+    for connection, _ in won[1:]:
+        connection.socket.close()
+    connection, opened = won[0]
+    trail.waited(min(asked), opened)
+    return SocketStream(connection, trail)
 
 
-def _close(sockets: Iterable[socket.socket]) -> None:
-    for connection in sockets:
-        connection.close()
-
-
-async def _connect_to(info: AddressInfo) -> socket.socket:
+async def _connect_to(info: AddressInfo, clock: Clock, asked: list[float]) -> tuple[LoopClock, Arrival]:
+    """A connection to one address, and when it opened; `asked` is told when it was asked for."""
     family, kind, protocol, _, address = info
     connection = socket.socket(family, kind, protocol)
     try:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        timed = clock(connection)
+        timed.ask()
+        asked.append(timed.asked)
         error = connection.connect_ex(address)
         if error in _UNDER_WAY:
             await anyio.wait_writable(connection)
             error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             raise OSError(error, os.strerror(error))  # noqa: TRY301 - one way out, which closes the socket
+        return timed, timed.connected()
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
 class SocketStream(httpcore.AsyncNetworkStream):
     """A connected socket. Time-outs are the attempt's, not a single call's, so those of the interface are not used."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
+    def __init__(self, clock: LoopClock, trail: Trail) -> None:
+        self.socket = clock.socket
+        self._clock = clock
+        self._trail = trail
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109
         """What has arrived; raises PeerClosed at the end, which a probe never expects."""
-        while True:
-            await anyio.wait_readable(self._socket)
-            with suppress(BlockingIOError):
-                data = self._socket.recv(max_bytes)
-                if not data:
-                    raise PeerClosed("the connection was closed before the answer")
-                return data
+        try:
+            while True:
+                await anyio.wait_readable(self.socket)
+                with suppress(BlockingIOError):
+                    data, arrival = self._clock.receive(max_bytes)
+                    break
+            if not data:
+                raise PeerClosed("the connection was closed before the answer")  # noqa: TRY301 - as above
+        except BaseException:
+            self._trail.waited(self._clock.asked, Arrival(now()))
+            raise
+        self._trail.waited(self._clock.asked, arrival)
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
-        """Send all of it."""
+        """Send all of it, at once if there is room for it: to wait for room would be to wait for one's turn."""
         rest = memoryview(buffer)
+        if rest:
+            self._clock.ask()
         while rest:
-            await anyio.wait_writable(self._socket)
-            with suppress(BlockingIOError):
-                rest = rest[self._socket.send(rest) :]
+            try:
+                rest = rest[self.socket.send(rest) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self.socket)
 
     async def aclose(self) -> None:
         """Close the socket."""
-        self._socket.close()
+        self.socket.close()

@@ -16,6 +16,7 @@ import truststore
 from exporter.certificates import facts
 from exporter.failure import PeerClosed
 from exporter.model import TlsFacts, TlsSettings
+from exporter.net.trail import Trail
 
 T = TypeVar("T")
 _CHUNK: Final = 64 * 1024
@@ -66,8 +67,9 @@ def unverifying() -> ssl.SSLContext:
 class TlsStream(httpcore.AsyncNetworkStream):
     """TLS on another stream."""
 
-    def __init__(self, below: httpcore.AsyncNetworkStream, context: ssl.SSLContext, host: str) -> None:
+    def __init__(self, below: httpcore.AsyncNetworkStream, context: ssl.SSLContext, host: str, trail: Trail) -> None:
         self._below = below
+        self._trail = trail
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
 
@@ -83,6 +85,8 @@ class TlsStream(httpcore.AsyncNetworkStream):
             data = await self._drive(lambda: self._tls.read(max_bytes))
         if not data:
             raise PeerClosed("the connection was closed before the answer")
+        if not self._incoming.pending:  # OpenSSL takes one record at a time, so this was the last
+            self._trail.ended_there()
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109

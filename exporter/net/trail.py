@@ -2,32 +2,73 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from exporter.model import Phase
+from exporter.net.clock import Arrival, now
 
 
 class Trail:
-    """How far an attempt came: a lap for each phase, and what was seen. Entering a phase ends the one before."""
+    """How far an attempt came: how long others were waited for in each phase, and what was seen.
+
+    What the exporter does itself between an answer and its next question belongs to no phase: it says nothing about
+    the network, and grows with all else that the exporter has to do.
+    """
 
     def __init__(self) -> None:
         self.phase = Phase.RESOLVE
-        self.laps: dict[Phase, float] = {}
         self.evidence: dict[str, Any] = {}
-        self._entered: float | None = None
+        self._reached: dict[Phase, None] = {}
+        self._waits: dict[tuple[Phase, float], Arrival] = {}
+        self._over = False
 
     def enter(self, phase: Phase) -> None:
-        """End the phase before and begin this one."""
-        now = time.perf_counter()
-        self._end_lap(now)
-        self.phase, self._entered = phase, now
+        """Begin a phase; waits belong to it from now on."""
+        self.phase = phase
+        self._reached[phase] = None
+
+    def waited(self, since: float, until: Arrival) -> None:
+        """Note when somebody was asked, and when something came; if more comes of it, the last counts."""
+        if not self._over:
+            self._waits[self.phase, since] = until
+
+    def ended_there(self) -> None:
+        """Note that what came last ended what was waited for: nothing arrived behind it."""
+        if not self._over:
+            last = next(reversed(self._waits))
+            self._waits[last] = self._waits[last]._replace(alone=True)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Note how long the block takes."""
+        since = now()
+        try:
+            yield
+        finally:
+            self.waited(since, Arrival(now()))
 
     def stop(self) -> None:
-        """End the phase under way, if any; it stays the one where the attempt stood."""
-        self._end_lap(time.perf_counter())
-        self._entered = None
+        """Note no more: what comes now belongs to no phase. The phase stays the one where the attempt stood."""
+        self._over = True
 
-    def _end_lap(self, now: float) -> None:
-        if self._entered is not None:
-            self.laps[self.phase] = self.laps.get(self.phase, 0.0) + now - self._entered
+    @property
+    def laps(self) -> Mapping[Phase, float]:
+        """Seconds of each phase that was reached, in order."""
+        laps = dict.fromkeys(self._reached, 0.0)
+        for (phase, since), until in self._waits.items():
+            laps[phase] += until.at - since
+        return laps
+
+    @property
+    def late(self) -> frozenset[Phase]:
+        """The phases that may have ended before the exporter noticed.
+
+        Only the head of an answer is followed by more, its body, without a further question.
+        """
+        return frozenset(
+            phase
+            for (phase, _), until in self._waits.items()
+            if not until.exact or (phase is Phase.PROCESSING and not until.alone)
+        )

@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 from typing import Final, Self, cast
@@ -18,8 +18,9 @@ import httpx
 from exporter.authentication import Account, SignInFailed
 from exporter.failure import ProxyRefused, unknown_root
 from exporter.model import Answer, Auth, Phase, Proxy, Root, TlsFacts
+from exporter.net.clock import Clock, clock_in_force
 from exporter.net.signin import SignIn
-from exporter.net.sockets import SocketStream, connect, in_daemon_thread, resolve
+from exporter.net.sockets import connect, in_daemon_thread, resolve
 from exporter.net.tls import TlsStream, unverifying
 from exporter.net.trail import Trail
 
@@ -39,6 +40,7 @@ class Route:
     context: ssl.SSLContext
     proxy: Proxy | None = None
     sign_in: SignIn | None = None  # to the proxy; it outlives the route, keeps tickets and remembers a refusal
+    clock: Clock = field(default_factory=clock_in_force)
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -84,7 +86,7 @@ class Transport(httpx.AsyncBaseTransport):
         if origin.scheme != b"https":
             return stream
         self._trail.enter(Phase.TLS)
-        secure = TlsStream(stream, self._route.context, _name(origin))
+        secure = TlsStream(stream, self._route.context, _name(origin), self._trail)
         try:
             self._trail.evidence["tls"] = await secure.handshake()
         except ssl.SSLCertVerificationError as error:
@@ -114,20 +116,20 @@ class Transport(httpx.AsyncBaseTransport):
         left = anyio.current_effective_deadline() - anyio.current_time() - _SPARE
         look = Transport(self._route, Trail())
         with anyio.move_on_after(left, shield=True), suppress(Exception):
-            seen = await TlsStream(await look._below(origin), unverifying(), _name(origin)).handshake()
+            seen = await TlsStream(await look._below(origin), unverifying(), _name(origin), look._trail).handshake()
         await look.aclose()
         return replace(seen, leads_to=seen.leads_to or (Root.PRIVATE if unknown_root(error) else None))
 
     async def _dial(self, origin: httpcore.Origin) -> httpcore.AsyncNetworkStream:
         self._trail.enter(Phase.RESOLVE)
-        addresses = await resolve(_name(origin), origin.port)
+        addresses = await resolve(_name(origin), origin.port, self._trail)
         self._trail.evidence["addresses"] = tuple(dict.fromkeys(str(info[4][0]) for info in addresses))
         self._trail.enter(Phase.CONNECT)
-        connection = await connect(addresses)
-        self._sockets.append(connection)
+        stream = await connect(addresses, self._trail, self._route.clock)
+        self._sockets.append(stream.socket)
         with suppress(OSError):  # gone already: the next phase tells how
-            self._trail.evidence["address"] = str(connection.getpeername()[0])
-        return SocketStream(connection)
+            self._trail.evidence["address"] = str(stream.socket.getpeername()[0])
+        return stream
 
     # ------------------------------------------------------------ the proxy
 
@@ -142,7 +144,8 @@ class Transport(httpx.AsyncBaseTransport):
         connection = await self._connect_to(proxy)
         self._trail.enter(phase)
         async with _Talk(sign_in) as talk:
-            credentials = await talk.opening()
+            with self._trail.waiting():
+                credentials = await talk.opening()
             while True:
                 own = [] if credentials is None else [(b"Proxy-Authorization", credentials.encode("latin-1"))]
                 asked = httpcore.Request(method, _as_asked_of(proxy, method, url), headers=[*headers, *own])
@@ -152,7 +155,8 @@ class Transport(httpx.AsyncBaseTransport):
                 answer = await _page(response) if refused or wanted else _head(response)
                 if refused:
                     self._remember(answer)
-                credentials = await talk.heard(answer)
+                with self._trail.waiting():
+                    credentials = await talk.heard(answer)
                 if credentials is None:
                     return response
                 await response.aclose()
@@ -166,7 +170,7 @@ class Transport(httpx.AsyncBaseTransport):
         stream: httpcore.AsyncNetworkStream = await self._dial(origin)
         if origin.scheme == b"https":
             self._trail.enter(Phase.PROXY)
-            secure = TlsStream(stream, self._route.context, _name(origin))
+            secure = TlsStream(stream, self._route.context, _name(origin), self._trail)
             await secure.handshake()
             stream = secure
         return httpcore.AsyncHTTP11Connection(origin, _Spoken(stream))

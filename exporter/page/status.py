@@ -76,6 +76,7 @@ def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
             "chain": [asdict(certificate) for certificate in tls.chain],
         },
         "phases": dict(result.phases),
+        "late": sorted(result.late),
         "history": [asdict(spell) for spell in latest.history],
     }
 

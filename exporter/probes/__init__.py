@@ -14,25 +14,26 @@ import anyio
 from exporter.addresses import AddressRanges
 from exporter.failure import Signs, classify
 from exporter.model import CheckKey, Evidence, Failure, Probing, Proxy, Reason, Result, Target
-from exporter.net import Route, SignIn, Trail
+from exporter.net import Clock, Route, SignIn, Trail, clock_in_force
 from exporter.probes import http
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What probes share: one TLS context, who signs in to each proxy, and what to judge answers and addresses by."""
+    """What probes share: trust, who signs in to each proxy, what to judge answers and addresses by, and the clock."""
 
     context: ssl.SSLContext
     proxies: Mapping[str, Proxy] = field(default_factory=dict)
     sign_ins: Mapping[str, SignIn] = field(default_factory=dict)  # by the proxy's name
     signs: Signs = field(default_factory=Signs)
     ranges: AddressRanges = field(default_factory=AddressRanges)
+    clock: Clock = field(default_factory=clock_in_force)
 
     def route(self, key: CheckKey) -> Route:
         """The way that a check goes."""
         if key.proxy is None:
-            return Route(self.context)
-        return Route(self.context, self.proxies[key.proxy], self.sign_ins.get(key.proxy))
+            return Route(self.context, clock=self.clock)
+        return Route(self.context, self.proxies[key.proxy], self.sign_ins.get(key.proxy), self.clock)
 
     def in_range(self, key: CheckKey, addresses: Sequence[str]) -> bool | None:
         """Whether all addresses of a target lie in the ranges; None without ranges, or where a proxy resolves it."""
@@ -68,7 +69,6 @@ async def _attempt(key: CheckKey, network: Network, timeout: float) -> Result:  
             failure = await PROBES[key.target.scheme](key.target, route, network.signs, trail)
     except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
         failure = classify(trail.phase, error, http.way_of(key.target, route))
-    trail.stop()
     evidence = Evidence(**trail.evidence)
     in_range = network.in_range(key, evidence.addresses)
-    return Result(key, started, trail.laps, replace(evidence, in_range=in_range), failure)
+    return Result(key, started, trail.laps, replace(evidence, in_range=in_range), failure, late=trail.late)

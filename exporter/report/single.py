@@ -119,5 +119,6 @@ def _phases(result: Result) -> Iterator[tuple[str, str, str]]:
     failed = result.failure.phase if result.failure else None
     for phase, took in result.phases.items():
         bar = "#" * ceil(_BAR * (took / longest)) if longest else ""
-        yield phase, f"{took * 1000:.1f} ms", f"{bar} FAILED" if phase is failed else bar
+        remarks = ("FAILED" if phase is failed else "", "at most" if phase in result.late else "")
+        yield phase, f"{took * 1000:.1f} ms", " ".join(filter(None, (bar, *remarks)))
     yield "together", f"{result.duration * 1000:.1f} ms", ""

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 from .hosts import DUAL_STACK, EXTRA_HOSTS, IPV6_ONLY, addresses, catalogue_hosts
 from .names import Names
-from .network import NAME_SERVER, PROXY, Network, unavailable
+from .network import CLIENT, NAME_SERVER, PROXY, Network, unavailable
 from .pki import Flaw, authority, flawed_leaf
 from .proxy import BLOCK_PAGE_HOST, CorporateProxy, Credentials, Denial, Port, ProxyRequest
 from .proxy import HOST as PROXY_HOST
@@ -167,6 +167,11 @@ class Lab:
     def drop_one(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
         """Lose the next packet that is sent to the host, and none after it."""
         return self._firewall(host, port, _DROP_ONE, None)
+
+    def drop_one_answer(self) -> AbstractContextManager[None]:
+        """Lose the next segment with data that any host sends to the client over IPv4, and none after it."""
+        data = ("--protocol", "tcp", "--tcp-flags", "PSH", "PSH")
+        return self._network.rule(CLIENT[0], *data, *_DROP_ONE)
 
     def reset(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
         """Answer with a reset what is sent to the host: the connection is refused."""
