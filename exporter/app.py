@@ -23,7 +23,8 @@ from exporter.failure import Signs
 from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
 from exporter.journal import Journal
-from exporter.metrics import Conditions, Events, ReloadStatus, registry_for
+from exporter.lag import watch
+from exporter.metrics import Conditions, Events, ReloadStatus, Timing, registry_for
 from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Site, Snapshot
 from exporter.narrow import UNUSABLE, Narrowing
 from exporter.net import SignIn, clock_in_force, trusted_roots, verifying
@@ -129,6 +130,7 @@ class Exporter:
         self.registry: CollectorRegistry = registry_for(self.board.snapshot)
         self._events = Events(self.registry)
         self._events.adopt(deployment.plan)
+        self._timing = Timing(self.registry, network.clock.source)
         self._conditions = Conditions(self.registry, source.shard)
         self._conditions.tell(deployment.settings.probing.interval, anchors_of(network))
         self._reload_status = ReloadStatus(self.registry)
@@ -138,6 +140,7 @@ class Exporter:
         """Begin to probe, in tasks of `group`."""
         self._schedule = Schedule(group, self.probe, self)
         self._reschedule()
+        group.start_soon(watch, self._timing.loop_lag.observe)
 
     async def probe(self, key: CheckKey, timeout: float | None = None) -> Result:  # noqa: ASYNC109 - an attempt's
         """Probe once by the settings in force, each attempt within `timeout` if it is given. Records nothing."""
@@ -190,6 +193,7 @@ class Exporter:
     def finished(self, result: Result) -> None:
         """Pin, count and tell a result, if its check is still in the plan."""
         self._events.physical.inc()
+        self._timing.count(result)
         recorded = self.board.record(result)
         if recorded is not None:
             self._events.count(recorded.check, result)

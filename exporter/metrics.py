@@ -19,6 +19,7 @@ from exporter import __version__
 from exporter.explain import WORDS
 from exporter.model import (
     Check,
+    ClockSource,
     Consumer,
     EndpointState,
     Latest,
@@ -329,6 +330,41 @@ def probe_registry(results: Mapping[Check, Latest], requirements: tuple[Requirem
 
 
 # ---------------------------------------------------------------- the exporter itself
+
+
+class Timing:
+    """How true the measured times are: by whose clock, how often in doubt, and how punctual the event loop is."""
+
+    def __init__(self, registry: CollectorRegistry, source: ClockSource) -> None:
+        self.loop_lag = Histogram(
+            "configmgr_exporter_event_loop_lag_seconds",
+            "How late the event loop woke a sleeper, twice a second: as far off is what is timed by its clock.",
+            buckets=LAG_BUCKETS,
+            registry=registry,
+        )
+        self._late = Counter(
+            "configmgr_exporter_late_samples",
+            "Phases that may have ended before the exporter noticed, so that their duration may be too long; they are "
+            "in gauges and histograms all the same. Told only where the clock source is the kernel.",
+            ("phase",),
+            registry=registry,
+        )
+        for phase in Phase:
+            self._late.labels(phase)
+        sources = Gauge(
+            "configmgr_exporter_clock_source",
+            "1 on the clock that tells when a phase ended: kernel, which stamps what arrives; loop, the exporter's own "
+            "when it gets round to reading.",
+            ("source",),
+            registry=registry,
+        )
+        for known in ClockSource:
+            sources.labels(known).set(known is source)
+
+    def count(self, result: Result) -> None:
+        """Count the late phases of a finished probe."""
+        for phase in result.late:
+            self._late.labels(phase).inc()
 
 
 class ReloadStatus:

@@ -16,8 +16,11 @@ import anyio
 import anyio.to_thread
 import pytest
 import trustme
+from prometheus_client import CollectorRegistry
 
-from exporter.model import CheckKey, Phase, Probing, Proxy, Result, Target
+from exporter import lag
+from exporter.metrics import Timing
+from exporter.model import CheckKey, ClockSource, Phase, Probing, Proxy, Result, Target
 from exporter.net import Clock, clock, clock_in_force
 from exporter.net.clock import KernelClock, LoopClock, together
 from exporter.probes import Network, run_check
@@ -293,3 +296,40 @@ def test_a_head_whose_beginning_comes_last_is_late(lab: Lab, tmp_path: Path) -> 
         phases = explained(lab, tmp_path)
     assert phases["processing"][0] >= 0.05
     assert {phase for phase, (_, late) in phases.items() if late} == {"processing"}
+
+
+# ---------------------------------------------------------------- what is told of it
+
+
+def samples(registry: CollectorRegistry) -> dict[str, float]:
+    return {
+        f"{sample.name}{tuple(sample.labels.values())}": sample.value
+        for family in registry.collect()
+        for sample in family.samples
+    }
+
+
+def test_late_phases_are_counted_from_zero_and_the_clock_is_named() -> None:
+    registry = CollectorRegistry()
+    timing = Timing(registry, ClockSource.KERNEL)
+    before = samples(registry)
+    key = CheckKey(Target(f"http://{HOST}/"))
+    timing.count(Result(key, 0.0, {Phase.CONNECT: 1.0, Phase.PROCESSING: 1.0}, late=frozenset({Phase.PROCESSING})))
+    after = samples(registry)
+    name = "configmgr_exporter_late_samples_total"
+    assert all(before[f"{name}('{phase}',)"] == 0.0 for phase in Phase)
+    assert {phase for phase in Phase if after[f"{name}('{phase}',)"] == 1.0} == {Phase.PROCESSING}
+    assert after["configmgr_exporter_clock_source('kernel',)"] == 1.0
+    assert after["configmgr_exporter_clock_source('loop',)"] == 0.0
+
+
+async def test_a_busy_loop_is_seen_to_be_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lag, "PERIOD", 0.01)
+    seen: list[float] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(lag.watch, seen.append)
+        async with busy_loop():
+            while not seen:
+                await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    assert seen[0] >= STALL / 2
