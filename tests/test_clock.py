@@ -25,7 +25,7 @@ from exporter.net import Clock, clock, clock_in_force
 from exporter.net.clock import KernelClock, LoopClock, together
 from exporter.probes import Network, run_check
 from tests.lab import Lab
-from tests.lab.scripts import HOLD, READ_HEAD, send, sleep
+from tests.lab.scripts import READ, READ_HEAD, RESET, send, sleep
 from tests.running import command, eventually
 from tests.servers import HOST, connect_proxy, head, serving, status
 
@@ -65,18 +65,17 @@ def certified(authority: trustme.CA) -> ssl.SSLContext:
 @pytest.fixture(scope="module", autouse=True)
 def _stamping() -> None:
     """The kernel begins to stamp a moment after somebody wants it."""
-    if clock_in_force() is LoopClock:
-        return
+    if clock_in_force() is KernelClock:
+        eventually("stamps", stamped)
+
+
+def stamped() -> bool:
+    """Whether what comes at once on a new connection is stamped."""
     with socket.create_server((HOST, 0)) as server, socket.create_connection(server.getsockname()) as client:
-        there, timed = server.accept()[0], KernelClock(client)
-
-        def stamped() -> bool:
-            timed.ask()
+        timed = KernelClock(client)
+        with server.accept()[0] as there:
             there.send(b"x")
-            return timed.receive(1)[1].exact
-
-        with there:
-            eventually("stamps", stamped)
+        return timed.receive(1)[1].exact
 
 
 async def probe(url: str, trust: ssl.SSLContext, clock: Clock, proxy: Proxy | None = None) -> Result:
@@ -261,41 +260,37 @@ def test_the_clock_in_force_is_the_best_there_is() -> None:
 
 # ---------------------------------------------------------------- in a network that loses packets
 
-PORTAL = """
-probe: {timeout: 5s, attempts: 1}
-site: {features: [portal], roles: [client]}
-groups:
-  - feature: portal
-    endpoints: [{pattern: "http://portal.corp.example/"}]
-"""
-PORTAL_HOST = "portal.corp.example"
+GROUP = "site: {features: [portal], roles: [client]}\ngroups: [{feature: portal, endpoints: [{pattern: '%s'}]}]\n"
+ONCE = "probe: {timeout: 5s, attempts: 1}\n"
+BY_PROXY = "proxies: {scripted: {url: http://portal.corp.example:3128}}\nvia: {client: scripted}\n"
+PORTAL = "portal.corp.example"
 
 
-def explained(lab: Lab, directory: Path) -> dict[str, tuple[float, bool]]:
+def explained(lab: Lab, directory: Path, url: str, more: str = "") -> dict[str, tuple[float, bool]]:
     """Seconds of each phase as `explain` tells them, and whether that is the most it can have been."""
     config = directory / "exporter.yaml"
-    config.write_text(PORTAL)
-    text = command(lab, "explain", f"http://{PORTAL_HOST}/", "--config.file", config).stdout
+    config.write_text(ONCE + GROUP % url + more)
+    text = command(lab, "explain", url, "--config.file", config).stdout
     words = [line.split() for line in text.splitlines()]
     return {word[0]: (float(word[1]) / 1000, word[-2:] == ["at", "most"]) for word in words if word[2:3] == ["ms"]}
 
 
 @pytest.mark.lab
 def test_a_lost_syn_is_in_the_connect_phase_and_late(lab: Lab, tmp_path: Path) -> None:
-    with lab.delay_connect(PORTAL_HOST):
-        phases = explained(lab, tmp_path)
+    with lab.delay_connect(PORTAL):
+        phases = explained(lab, tmp_path, f"http://{PORTAL}/")
     assert phases["connect"][0] == pytest.approx(1.0, abs=0.15)
     assert {phase for phase, (_, late) in phases.items() if late} == {"connect"}
 
 
 @pytest.mark.lab
-def test_a_head_whose_beginning_comes_last_is_late(lab: Lab, tmp_path: Path) -> None:
-    """Its end is stamped earlier, and had to wait until the beginning was sent again."""
-    script = (READ_HEAD, send("HTTP/1.1 200 OK\r\n"), sleep(0.05), send("Content-Length: 0\r\n\r\n"), HOLD)
-    with lab.script(PORTAL_HOST, 80, script), lab.drop_one_answer():
-        phases = explained(lab, tmp_path)
-    assert phases["processing"][0] >= 0.05
-    assert {phase for phase, (_, late) in phases.items() if late} == {"processing"}
+def test_an_answer_whose_beginning_comes_last_is_late(lab: Lab, tmp_path: Path) -> None:
+    """Its end is stamped earlier, and has to wait until the beginning is sent again."""
+    opened = (READ_HEAD, send("HTTP/1.1 200 OK\r\n"), sleep(0.05), send("\r\n"), READ, RESET)
+    with lab.script(PORTAL, 3128, opened), lab.drop_one_answer():
+        phases = explained(lab, tmp_path, "https://sup1.corp.example/", BY_PROXY)
+    assert phases["proxy"][0] >= 0.05
+    assert {phase for phase, (_, late) in phases.items() if late} == {"proxy"}
 
 
 # ---------------------------------------------------------------- what is told of it
