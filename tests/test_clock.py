@@ -168,7 +168,7 @@ class Said:
         self.blocked.wait(PATIENCE)
         for part in self.parts:
             connection.sendall(part)
-            time.sleep(0.03)
+            time.sleep(0.1)
         self.over.set()
         connection.recv(1)
 
@@ -190,6 +190,19 @@ async def test_a_head_that_its_body_overtakes_unread_is_late(
             group.start_soon(said.block)
             result = await probe(server.url("https" if secure else "http", host="localhost"), trusting, KernelClock)
     assert result.late == late
+
+
+@on_linux
+async def test_a_body_that_waits_unread_within_the_tls_of_a_proxy_is_seen(
+    trusting: ssl.SSLContext, certified: ssl.SSLContext
+) -> None:
+    said = Said((HEAD, BODY))
+    with serving(said.talk, tls=certified) as server, serving(connect_proxy(), tls=certified) as way:
+        proxy = Proxy("proxy", way.url("https", host="localhost"))
+        async with anyio.create_task_group() as group:
+            group.start_soon(said.block)
+            result = await probe(server.url("https", host="localhost"), trusting, KernelClock, proxy)
+    assert result.late == {Phase.PROCESSING}
 
 
 @on_linux

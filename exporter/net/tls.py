@@ -21,6 +21,7 @@ from exporter.net.trail import Trail
 T = TypeVar("T")
 _CHUNK: Final = 64 * 1024
 _DER: Final = 2  # _ssl.ENCODING_DER
+UNREAD: Final = "unread"
 
 
 def verifying(settings: TlsSettings) -> ssl.SSLContext:
@@ -85,7 +86,7 @@ class TlsStream(httpcore.AsyncNetworkStream):
             data = await self._drive(lambda: self._tls.read(max_bytes))
         if not data:
             raise PeerClosed("the connection was closed before the answer")
-        if not self._incoming.pending:  # OpenSSL takes one record at a time, so this was the last
+        if not self.get_extra_info(UNREAD):  # OpenSSL takes one record at a time, so this was the last
             self._trail.ended_there()
         return data
 
@@ -96,6 +97,10 @@ class TlsStream(httpcore.AsyncNetworkStream):
     async def aclose(self) -> None:
         """Close the stream below."""
         await self._below.aclose()
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - the interface's
+        """UNREAD: how many bytes have come and are not read yet, here and below."""
+        return self._incoming.pending + (self._below.get_extra_info(info) or 0) if info == UNREAD else None
 
     async def _drive(self, operation: Callable[[], T]) -> T:
         """Do an operation of the TLS engine, carrying its records back and forth until it is done."""

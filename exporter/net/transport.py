@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
-from typing import Final, Self, cast
+from typing import Any, Final, Self, cast
 
 import anyio
 import httpcore
@@ -250,6 +250,10 @@ class _Spoken(httpcore.AsyncNetworkStream):
     async def aclose(self) -> None:
         """Close the stream below."""
         await self._below.aclose()
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - the interface's
+        """What the stream below knows."""
+        return self._below.get_extra_info(info)
 
 
 class _Body(httpx.AsyncByteStream):
