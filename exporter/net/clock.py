@@ -70,54 +70,56 @@ class TcpInfo(NamedTuple):
     out_of_order: int  # segments that arrived before one that they follow
 
 
-class KernelClock(LoopClock):
-    """The time on one socket as the kernel stamps it, which does not depend on when it is read (Linux)."""
-
-    source: ClassVar = ClockSource.KERNEL
-
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__(connection)
-        connection.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
-        self._ahead = _ahead()
-        self._read = self.asked
-        self._info = TcpInfo(0, 0, 0, 0, 0)
-
-    def ask(self) -> None:
-        """Note that something is about to be sent."""
-        self._ahead = _ahead()
-        self.asked = now()
-
-    def connected(self) -> Arrival:
-        """When the connection opened: one round trip after it was asked for, unless that was lost and sent again."""
-        noticed, info = now(), tcp_info(self.socket)
-        at = self.asked + info.rtt / 1e6
-        if info.rtt and not info.sent_again and at <= noticed:
-            return Arrival(at)
-        return Arrival(noticed, exact=False)
-
-    def receive(self, size: int) -> tuple[bytes, Arrival]:
-        """What has arrived, and when. Raises BlockingIOError."""
-        data, ancillary, _, _ = self.socket.recvmsg(size, socket.CMSG_SPACE(_TIMESPEC.size))
-        noticed, ahead, info = now(), _ahead(), tcp_info(self.socket)
-        before, self._info = self._info, info
-        since, self._read = max(self.asked, self._read), noticed
-        stepped = abs(ahead - self._ahead) > CLOSE  # somebody set the clock
-        at = _stamp(ancillary) - ahead
-        if stepped or info.out_of_order != before.out_of_order or not self.asked <= at <= noticed:
-            return data, Arrival(noticed, exact=False)
-        segments = info.segments - before.segments
-        return data, Arrival(at, alone=noticed - since < CLOSE or together(len(data), segments, info.segment_size))
-
-
 def together(size: int, segments: int, segment_size: int) -> bool:
     """Whether so many bytes in so many segments were sent at once: all but the last segment are full then."""
     return segments <= 1 or size > (segments - 1) * segment_size
 
 
-def tcp_info(connection: socket.socket) -> TcpInfo:
-    """What the kernel tells of a connection."""
-    told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    return TcpInfo(*_TCP_INFO.unpack(told.ljust(_TCP_INFO.size, b"\0")))
+if sys.platform == "linux":
+
+    class KernelClock(LoopClock):
+        """The time on one socket as the kernel stamps it, which does not depend on when it is read."""
+
+        source: ClassVar = ClockSource.KERNEL
+
+        def __init__(self, connection: socket.socket) -> None:
+            super().__init__(connection)
+            connection.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
+            self._ahead = _ahead()
+            self._read = self.asked
+            self._info = TcpInfo(0, 0, 0, 0, 0)
+
+        def ask(self) -> None:
+            """Note that something is about to be sent."""
+            self._ahead = _ahead()
+            self.asked = now()
+
+        def connected(self) -> Arrival:
+            """When the connection opened: a round trip after it was asked for, unless that was lost and sent again."""
+            noticed, info = now(), tcp_info(self.socket)
+            at = self.asked + info.rtt / 1e6
+            if info.rtt and not info.sent_again and at <= noticed:
+                return Arrival(at)
+            return Arrival(noticed, exact=False)
+
+        def receive(self, size: int) -> tuple[bytes, Arrival]:
+            """What has arrived, and when. Raises BlockingIOError."""
+            data, ancillary, _, _ = self.socket.recvmsg(size, socket.CMSG_SPACE(_TIMESPEC.size))
+            noticed, ahead, info = now(), _ahead(), tcp_info(self.socket)
+            before, self._info = self._info, info
+            since, self._read = max(self.asked, self._read), noticed
+            stepped = abs(ahead - self._ahead) > CLOSE  # somebody set the clock
+            at = _stamp(ancillary) - ahead
+            if stepped or info.out_of_order != before.out_of_order or not self.asked <= at <= noticed:
+                return data, Arrival(noticed, exact=False)
+            segments = info.segments - before.segments
+            alone = noticed - since < CLOSE or together(len(data), segments, info.segment_size)
+            return data, Arrival(at, alone=alone)
+
+    def tcp_info(connection: socket.socket) -> TcpInfo:
+        """What the kernel tells of a connection."""
+        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        return TcpInfo(*_TCP_INFO.unpack(told.ljust(_TCP_INFO.size, b"\0")))
 
 
 @cache
