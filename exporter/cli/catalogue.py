@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from exporter import catalogue as shipped
 from exporter import config, imports
+from exporter.cli.completion import known_clouds, known_roles
 from exporter.cli.options import BAD_INPUT, NOT_READY
 from exporter.config import ProxySection
 from exporter.imports import Choice, Format, Origin, Unfit
@@ -55,10 +56,16 @@ def import_(
         list[str] | None, typer.Option("--id", metavar="ID", help="Only this record or service tag; repeatable.")
     ] = None,
     roles: Annotated[
-        list[str] | None, typer.Option("--role", metavar="SLUG", help="A role that needs the endpoints; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--role", metavar="SLUG", help="A role that needs the endpoints; repeatable.", autocompletion=known_roles
+        ),
     ] = None,
     clouds: Annotated[
-        list[str] | None, typer.Option("--cloud", metavar="SLUG", help="A cloud where they are needed; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--cloud", metavar="SLUG", help="A cloud where they are needed; repeatable.", autocompletion=known_clouds
+        ),
     ] = None,
     proxy: Annotated[
         str | None,

@@ -17,6 +17,7 @@ from exporter import allowlist as lists
 from exporter import metrics, report
 from exporter.app import check_once, deploy, documented_anywhere
 from exporter.cli.allowlist import PathOption, needed
+from exporter.cli.completion import explainable
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, progress, source_of
 from exporter.log import LogFormat, LogLevel, configure
 from exporter.narrow import NarrowingError
@@ -127,7 +128,9 @@ def explain(
     word: Annotated[
         str,
         typer.Argument(
-            metavar="TARGET-OR-ENDPOINT", help="A URL that is probed, an endpoint as documented, or a host."
+            metavar="TARGET-OR-ENDPOINT",
+            help="A URL that is probed, an endpoint as documented, or a host.",
+            autocompletion=explainable,
         ),
     ],
     config_file: ConfigFile = None,

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from exporter.app import Source
+from exporter.cli.completion import clouds, features, roles
 from exporter.log import LogFormat, LogLevel
 from exporter.narrow import Narrowing
 
@@ -26,9 +27,18 @@ ConfigFile = Annotated[
 ]
 Level = Annotated[LogLevel, typer.Option("--log.level", help="Lines of this level and above are written, to stderr.")]
 Form = Annotated[LogFormat, typer.Option("--log.format", help="How a log line is written.")]
-Features = Annotated[list[str] | None, typer.Option("--feature", metavar="SLUG", help="Only this feature; repeatable.")]
-Roles = Annotated[list[str] | None, typer.Option("--role", metavar="SLUG", help="Only this role; repeatable.")]
-Clouds = Annotated[list[str] | None, typer.Option("--cloud", metavar="SLUG", help="Only this cloud; repeatable.")]
+Features = Annotated[
+    list[str] | None,
+    typer.Option("--feature", metavar="SLUG", help="Only this feature; repeatable.", autocompletion=features),
+]
+Roles = Annotated[
+    list[str] | None,
+    typer.Option("--role", metavar="SLUG", help="Only this role; repeatable.", autocompletion=roles),
+]
+Clouds = Annotated[
+    list[str] | None,
+    typer.Option("--cloud", metavar="SLUG", help="Only this cloud; repeatable.", autocompletion=clouds),
+]
 
 
 def source_of(
