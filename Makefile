@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab demo test check truth fuzz format bench image unit clean
+.PHONY: help run lab demo test check truth fuzz format bench image unit clean schema
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -39,6 +39,11 @@ check: $(VENV)/developer ## Format, lint, types, import direction
 format: $(VENV)/developer ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+schema: $(VENV)/developer ## Write the JSON Schemas anew from the models
+	for file in config/schema/*.schema.json; do \
+	    $(BIN)/configmgr-endpoint-exporter config schema $$(basename $$file .schema.json) >$$file.new || exit 1; \
+	    mv $$file.new $$file; done
 
 fuzz: $(VENV)/developer ## Feed 100,000 broken answers, certificates and configurations to what reads them
 	$(BIN)/python -m tests.fuzz $(ARGS)

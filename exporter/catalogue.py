@@ -144,43 +144,57 @@ WildcardHost = Annotated[str, AfterValidator(_wildcard_host)]
 class CloudSection(Section):
     """An Azure environment."""
 
-    title: Text
+    title: Text = Field(description="The environment in words.")
 
 
 class RoleSection(Section):
     """A site system role, or another place that speaks to the internet."""
 
-    title: Text
-    authenticated_proxy: SupportWord = Support.UNSPECIFIED
-    proxy_note: Text | None = None
-    source: Sources = Field(default=[])
+    title: Text = Field(description="The role in words.")
+    authenticated_proxy: SupportWord = Field(
+        default=Support.UNSPECIFIED, description="Whether the documents support a proxy that wants a login."
+    )
+    proxy_note: Text | None = Field(default=None, description="How the role is told its proxy.")
+    source: Sources = Field(default=[], description="The documents that it was read in.")
 
 
 class ParameterSection(Section):
-    """A name that the operator gives. The default is checked against the fields above it."""
+    """A name that the operator gives."""
 
-    meaning: Text
-    regex: Annotated[Text, AfterValidator(_regex)] | None = None
-    values: Annotated[list[Text], distinct()] = Field(default=[])
-    default: Annotated[Text, AfterValidator(_default)] | None = None
-    source: Sources = Field(default=[])
+    meaning: Text = Field(description="What it stands for, for the reader.")
+    regex: Annotated[Text, AfterValidator(_regex)] | None = Field(
+        default=None, description="What its value must match as a whole."
+    )
+    values: Annotated[list[Text], distinct()] = Field(default=[], description="The closed set of its values, if any.")
+    # Checked against the fields above it.
+    default: Annotated[Text, AfterValidator(_default)] | None = Field(
+        default=None, description="The value that it has when it is not given; may be a template of others."
+    )
+    source: Sources = Field(default=[], description="The documents that it was read in.")
 
 
 class RepresentativeSection(Section):
     """A real host that stands for a wildcard."""
 
-    host: Annotated[str, AfterValidator(_host)]
-    schemes: Annotated[list[Scheme], distinct()] = Field(default=[])
-    source: Sources = Field(default=[])
-    note: Text | None = None
+    host: Annotated[str, AfterValidator(_host)] = Field(description="Its name, in lower case.")
+    schemes: Annotated[list[Scheme], distinct()] = Field(
+        default=[], description="By which it is probed; empty: by those of the endpoint."
+    )
+    source: Sources = Field(default=[], description="The documents that name it.")
+    note: Text | None = Field(default=None, description="For the reader.")
 
 
 class WildcardSection(Section):
-    """Which hosts a wildcard has, or why none is named. The last field is checked against the first."""
+    """Which hosts a wildcard has, or why none is named."""
 
-    representatives: list[RepresentativeSection] = Field(default=[])
-    stand_ins: list[Annotated[str, AfterValidator(_host)]] = Field(default=[])
-    none_found: Annotated[Text | None, AfterValidator(_hosts_or_why)] = Field(default=None, validate_default=True)
+    representatives: list[RepresentativeSection] = Field(default=[], description="Hosts below it.")
+    stand_ins: list[Annotated[str, AfterValidator(_host)]] = Field(
+        default=[], description="Hosts outside it that say something about it; not probed for it."
+    )
+    # Checked against the first field.
+    none_found: Annotated[Text | None, AfterValidator(_hosts_or_why)] = Field(
+        default=None, validate_default=True, description="Why no host is named."
+    )
 
     def wildcard(self) -> Wildcard:
         """The same as a value of the vocabulary."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from exporter.addresses import collapsed
 from exporter.authentication import missing_extra
@@ -30,13 +30,16 @@ from exporter.reading.documents import (
     reason,
     settle,
 )
-from exporter.reading.durations import seconds, spelled
+from exporter.reading.durations import LONGER_THAN_0, seconds, spelled
 from exporter.reading.fields import (
+    KNOWN,
     NOT_EMPTY,
+    CheckedAs,
     CloudName,
     Faults,
     Place,
     RoleName,
+    Rule,
     Section,
     Slug,
     Text,
@@ -51,7 +54,7 @@ from exporter.reading.fields import (
     url_fault,
     within,
 )
-from exporter.reading.groups import Names, StatusWord, blame_contradictions
+from exporter.reading.groups import GroupSection, Names, StatusWord, blame_contradictions
 from exporter.reading.groups import read_groups as groups_at
 from exporter.reading.prefixes import read_prefixes
 
@@ -63,12 +66,18 @@ def load(path: Path | None, catalogue: Catalogue) -> Settings:
 
     Paths in the file are relative to it. Passwords are read now.
     """
-    if path is None:
-        return Settings()
-    main = read(path)
-    files, mistakes = _files(main, "group_files", read, path.parent)
-    ranges, amiss = _files(main, "address_ranges", read_prefixes, path.parent)
-    known = _names(catalogue, main, files, path.parent)
+    return Settings() if path is None else _settings(read(path), path.parent, catalogue)
+
+
+def parse(text: str, path: Path, catalogue: Catalogue) -> Settings:
+    """The same of a text that is to stand at a path."""
+    return _settings(Document(text, str(path)), path.parent, catalogue)
+
+
+def _settings(main: Document, directory: Path, catalogue: Catalogue) -> Settings:
+    files, mistakes = _files(main, "group_files", read, directory)
+    ranges, amiss = _files(main, "address_ranges", read_prefixes, directory)
+    known = _names(catalogue, main, files, directory)
     section = main.validate(MainSection, context=known)
     located = [*groups_at(main, ("groups",), known), *chain.from_iterable(groups_at(file, (), known) for file in files)]
     blame_contradictions(located)
@@ -327,18 +336,33 @@ def _ca_file(file: str, info: ValidationInfo) -> str:
 _LONGEST_SECRET: Final = 1 << 12  # bytes
 _DEFAULT: Final = Settings()
 
-Duration = Annotated[float, BeforeValidator(_positive)]
+Duration = Annotated[
+    float, BeforeValidator(_positive, json_schema_input_type=Annotated[str, Field(pattern=LONGER_THAN_0)])
+]
 
 
 class SiteSection(Section):
     """Which part of the catalogue this site needs."""
 
-    clouds: Annotated[list[CloudName], NOT_EMPTY, distinct()] = Field(default=list(_DEFAULT.site.clouds))
-    roles: Annotated[list[RoleName], distinct()] = Field(default=[])
-    features: Annotated[list[Annotated[str, named_in_context("feature")]], distinct()] = Field(default=[])
-    statuses: Annotated[list[StatusWord], NOT_EMPTY, distinct()] = Field(default=list(_DEFAULT.site.statuses))
-    version: Version | None = None
-    parameters: Annotated[dict[str, Any], AfterValidator(_parameters)] = Field(default={})
+    clouds: Annotated[list[CloudName], NOT_EMPTY, distinct()] = Field(
+        default=list(_DEFAULT.site.clouds), description="The clouds of the site."
+    )
+    roles: Annotated[list[RoleName], distinct()] = Field(
+        default=[], description="The roles that the site has; empty: all."
+    )
+    features: Annotated[list[Annotated[str, named_in_context("feature")]], distinct()] = Field(
+        default=[], description="The features in use, your own included; empty: all."
+    )
+    statuses: Annotated[list[StatusWord], NOT_EMPTY, distinct()] = Field(
+        default=list(_DEFAULT.site.statuses),
+        description="What Microsoft has deprecated or retired is probed only if it is named here.",
+    )
+    version: Version | None = Field(
+        default=None, description='The site\'s version as "YYMM", in quotes; drops what only other versions need.'
+    )
+    parameters: Annotated[dict[str, Any], AfterValidator(_parameters), WithJsonSchema({KNOWN: "parameters"})] = Field(
+        default={}, description="Names that fill templates; what lacks its name is listed as unprobed."
+    )
 
     def site(self) -> Site:
         """The same as a value of the vocabulary."""
@@ -353,13 +377,24 @@ class SiteSection(Section):
 
 
 class ProbeSection(Section):
-    """How probes are made. The interval stands last: it is checked against the fields above it."""
+    """How each target is probed."""
 
-    timeout: Duration = _DEFAULT.probing.timeout
-    attempts: Annotated[int, within(1, 10)] = _DEFAULT.probing.attempts
-    concurrency: Annotated[int, within(1, 10_000)] = _DEFAULT.probing.concurrency
+    timeout: Duration = Field(
+        default=spelled(_DEFAULT.probing.timeout),
+        validate_default=True,
+        description="For one attempt as a whole, from the name to the head of the answer.",
+    )
+    attempts: Annotated[int, within(1, 10)] = Field(
+        default=_DEFAULT.probing.attempts, description="A failed attempt is repeated at once; the last one counts."
+    )
+    concurrency: Annotated[int, within(1, 10_000)] = Field(
+        default=_DEFAULT.probing.concurrency, description="Probes at the same time."
+    )
+    # Stands last: it is checked against the fields above it.
     interval: Annotated[Duration, AfterValidator(_holds_all_attempts)] = Field(
-        default=spelled(_DEFAULT.probing.interval), validate_default=True
+        default=spelled(_DEFAULT.probing.interval),
+        validate_default=True,
+        description="How often each target is probed; must have room for all attempts.",
     )
 
     def probing(self) -> Probing:
@@ -370,19 +405,34 @@ class ProbeSection(Section):
 class TlsSection(Section):
     """Trust beyond the system's."""
 
-    ca_file: Annotated[Text, AfterValidator(_ca_file)] | None = None
+    ca_file: Annotated[Text, AfterValidator(_ca_file)] | None = Field(
+        default=None, description="PEM file of certificates that are trusted beside the system's."
+    )
 
 
 class ProxySection(Section):
-    """A web proxy. `secret` is the password that `password_file` holds; it goes with `username`."""
+    """A web proxy."""
 
-    url: Annotated[Text, AfterValidator(_proxy_url)]
-    username: Annotated[Text, AfterValidator(_username)] | None = None
-    secret: Annotated[str | None, AfterValidator(_password)] = Field(
-        default=None, alias="password_file", validate_default=True, repr=False
+    url: Annotated[Text, Rule(_proxy_url, {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^@/?#]+:[0-9]+$"})] = Field(
+        description="http://host:port or https://host:port, without credentials."
     )
-    auth: Annotated[Auth, member_of("way to sign in", Auth), AfterValidator(_auth)] = Auth.AUTO
-    no_proxy: Annotated[list[Annotated[Text, AfterValidator(_exception)]], distinct()] = Field(default=[])
+    username: Annotated[Text, Rule(_username, {"pattern": r"^[^:]*[^:\s][^:]*$"})] | None = Field(
+        default=None, description="Who signs in, together with the password file: svc, DOMAIN\\svc or svc@REALM."
+    )
+    # The password that the file holds; checked against the user name above it.
+    secret: Annotated[str | None, AfterValidator(_password)] = Field(
+        default=None,
+        alias="password_file",
+        validate_default=True,
+        repr=False,
+        description="The file that holds the password, on one line; read at start and at each reload.",
+    )
+    auth: Annotated[Auth, member_of("way to sign in", Auth), AfterValidator(_auth)] = Field(
+        default=Auth.AUTO, description="How to sign in; auto: the best of what the proxy offers."
+    )
+    no_proxy: Annotated[list[Annotated[Text, AfterValidator(_exception)]], distinct()] = Field(
+        default=[], description="Targets reached without the proxy: host, .suffix, address, or network."
+    )
 
     def proxy(self, name: str) -> Proxy:
         """The same as a value of the vocabulary."""
@@ -390,16 +440,27 @@ class ProxySection(Section):
 
 
 class MainSection(Section):
-    """The configuration file. Groups are checked one by one, so that a mistake in one hides none between others."""
+    """The configuration of configmgr-endpoint-exporter."""
 
     site: SiteSection = SiteSection()
     probe: ProbeSection = ProbeSection()
     tls: TlsSection = TlsSection()
-    proxies: dict[Slug, ProxySection] = Field(default={})
-    via: Annotated[dict[str, Any], AfterValidator(_via)] = Field(default={})
-    group_files: Annotated[list[Text], distinct()] = Field(default=[])
-    groups: list[Any] = Field(default=[])
-    address_ranges: Annotated[list[Text], distinct()] = Field(default=[])
+    proxies: dict[Slug, ProxySection] = Field(
+        default={}, description="Web proxies by a name of your own, in lower-case words joined by hyphens."
+    )
+    via: Annotated[dict[str, Any], AfterValidator(_via), WithJsonSchema({KNOWN: "via"})] = Field(
+        default={}, description="Role to proxy; a role that is not named goes direct."
+    )
+    group_files: Annotated[list[Text], distinct()] = Field(
+        default=[], description="Files with groups of your own, each a list of groups."
+    )
+    # Checked one by one, so that a mistake in one hides none between others.
+    groups: Annotated[list[Any], CheckedAs(list[GroupSection])] = Field(
+        default=[], description="Groups of your own, inline."
+    )
+    address_ranges: Annotated[list[Text], distinct()] = Field(
+        default=[], description="Files with ranges of addresses, where the addresses of endpoints are expected."
+    )
 
     def settings(self, groups: tuple[Group, ...], address_ranges: tuple[Prefix, ...]) -> Settings:
         """The same as values of the vocabulary, with the groups and the ranges that were read."""

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from exporter.interference import Fingerprint, Kind
 from exporter.reading.documents import read, settle
-from exporter.reading.fields import NOT_EMPTY, Section, Text, distinct, member_of, within, written
+from exporter.reading.fields import NOT_EMPTY, CheckedAs, Section, Text, distinct, member_of, within, written
 from exporter.reading.groups import Sources
 
 
@@ -80,21 +80,27 @@ KindWord = Annotated[Kind, member_of("kind", Kind)]
 class HeaderSection(Section):
     """A header, and what it holds."""
 
-    name: Annotated[str, written(r"[A-Za-z0-9-]+", "the name of a header")]
-    value: Expression
+    name: Annotated[str, written(r"[A-Za-z0-9-]+", "the name of a header")] = Field(description="Its name.")
+    value: Expression = Field(description="A regular expression that its value must match somewhere.")
 
 
 class FingerprintSection(Section):
-    """A fingerprint as it is written."""
+    """How a product marks its pages."""
 
-    product: Text
-    kind: KindWord
-    meaning: Text
-    header: HeaderSection | None = None
-    status: Annotated[list[Annotated[int, within(100, 599)]], distinct()] = Field(default=[])
-    location: Expression | None = None
-    body: Expression | None = None
-    source: Annotated[Sources, NOT_EMPTY]
+    product: Text = Field(description="The product by name.")
+    kind: KindWord = Field(description="What kind of page it is.")
+    meaning: Text = Field(description="What the page tells, in words.")
+    header: HeaderSection | None = Field(default=None, description="A header that it sends.")
+    status: Annotated[list[Annotated[int, within(100, 599)]], distinct()] = Field(
+        default=[], description="The statuses that it answers with; empty: any."
+    )
+    location: Expression | None = Field(
+        default=None, description="A regular expression that the place it leads to must match somewhere."
+    )
+    body: Expression | None = Field(
+        default=None, description="A regular expression that the page's begin must match somewhere."
+    )
+    source: Annotated[Sources, NOT_EMPTY] = Field(description="Keys of `sources`: where the mark was read.")
 
     def fingerprint(self, citations: dict[str, str]) -> Fingerprint:
         """The same as a value, with its sources spelled out."""
@@ -111,7 +117,10 @@ class FingerprintSection(Section):
 
 
 class FileSection(Section):
-    """The file. Fingerprints are checked one by one, so that a mistake in one hides none in others."""
+    """How proxies, filters and portals mark their pages."""
 
-    sources: dict[str, Text] = Field(default={})
-    fingerprints: list[Any] = Field(default=[])
+    sources: dict[str, Text] = Field(default={}, description="Key to citation.")
+    # Checked one by one, so that a mistake in one hides none in others.
+    fingerprints: Annotated[list[Any], CheckedAs(list[FingerprintSection])] = Field(
+        default=[], description="The first one that fits names the product."
+    )

@@ -36,8 +36,10 @@ def test_the_words_of_the_catalogue_are_completed_with_what_they_mean() -> None:
     roles = {role.slug: role.title for role in shipped.roles.values()}
     assert completed("check --role ") == roles
     assert completed("catalogue import --role ") == roles
+    assert completed("config init --proxy-role ") == roles
     assert completed("serve --feature tenant") == {"tenant-attach": "Tenant attach"}
     assert completed("check --feature ").keys() == {group.feature for group in shipped.groups}
+    assert completed("config init --cloud ").keys() == shipped.clouds.keys()
 
 
 def test_a_site_has_its_own_words() -> None:
@@ -63,6 +65,7 @@ def test_what_explain_takes_is_completed() -> None:
 def test_formats_are_completed() -> None:
     assert completed("check --format ").keys() == {"table", "json", "junit", "markdown"}
     assert {"squid", "pac", "edl"} < completed("allowlist --format ").keys()
+    assert {"exporter", "groups"} < completed("config schema ").keys()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell", "pwsh"])

@@ -1,4 +1,4 @@
-"""The command line: `serve`, `check`, `validate`, `endpoints`, `allowlist`, `explain`."""
+"""The command line: `serve`, `check`, `validate`, `endpoints`, `allowlist`, `explain`, `catalogue`, `config`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from exporter import serve as server
 from exporter.cli.allowlist import allowlist
 from exporter.cli.catalogue import catalogue
 from exporter.cli.check import check, explain
+from exporter.cli.config import config
 from exporter.cli.listing import endpoints, validate
 from exporter.cli.options import BAD_INPUT
 from exporter.cli.serve import serve
@@ -32,6 +33,7 @@ app = typer.Typer(
 for command in (serve, check, validate, endpoints, allowlist, explain):
     app.command()(command)
 app.add_typer(catalogue, name="catalogue")
+app.add_typer(config, name="config")
 
 
 def main() -> None:

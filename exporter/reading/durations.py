@@ -10,6 +10,8 @@ from exporter.reading.fields import expected
 _DAY: Final = 86_400_000  # milliseconds, as all of these
 _UNITS: Final = {"y": 365 * _DAY, "w": 7 * _DAY, "d": _DAY, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION: Final = re.compile("".join(rf"(?:(?P<{unit}>[0-9]{{1,18}}){unit})?" for unit in _UNITS))
+_SHAPE: Final = "".join(f"([0-9]{{1,18}}{unit})?" for unit in _UNITS)
+LONGER_THAN_0: Final = f"^(?=.*[1-9]){_SHAPE}$"  # in the dialect of JSON Schema
 _LONGEST: Final = 2**63 // 10**6  # what Prometheus can hold
 
 

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 Place = tuple[str | int, ...]  # keys and list positions, from the top of a file down
+JsonSchema = dict[str, Any]
+NOTHING: Final[JsonSchema] = {"type": "null"}
+KNOWN: Final = "known"  # in a JSON Schema: whoever writes it knows the words
 
 
 class Faults(ValueError):
@@ -26,7 +41,13 @@ class Faults(ValueError):
 class Section(BaseModel):
     """A mapping with known keys: any other key is a mistake; a key without a value counts as left out."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        model_title_generator=lambda section: section.__name__.removesuffix("Section"),
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -37,6 +58,15 @@ class Section(BaseModel):
             return value
         known = cls.keys()
         return {key: item for key, item in value.items() if item is not None or key not in known}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        """A key that may be left out may stand without a value, too."""
+        reference = handler(core_schema)
+        schema = handler.resolve_ref_schema(reference)
+        for key in schema["properties"].keys() - schema.get("required", ()):
+            schema["properties"][key] = _or_nothing(schema["properties"][key])
+        return reference
 
     @classmethod
     def keys(cls) -> dict[str, object]:
@@ -95,10 +125,48 @@ def unknown(what: str, known: Iterable[str], word: str) -> str:
     return f"unknown {what}; " + (f"known: {', '.join(words.values())}" if words else "none is defined")
 
 
+def _or_nothing(schema: JsonSchema) -> JsonSchema:
+    """The same, or no value. Its default stays where it says more than the key's absence does."""
+    told: JsonSchema = {key: schema.pop(key) for key in ("description", "default") if key in schema}
+    if told.get("default") is None or isinstance(told["default"], dict):
+        told.pop("default", None)
+    options = [option for option in schema.pop("anyOf", [schema]) if option != NOTHING]
+    if len(options) == 1 and isinstance(options[0].get("type"), str) and "enum" not in options[0]:
+        return {**options[0], "type": [options[0]["type"], "null"], **told}
+    return {"anyOf": [*options, NOTHING], **told}
+
+
 # ---------------------------------------------------------------- validators
 
 
-def one_of(what: str, words: Iterable[str]) -> AfterValidator:
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """A check of a value, and what of it a JSON Schema can say."""
+
+    check: Callable[..., Any]
+    said: Mapping[str, object]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """What pydantic checks by."""
+        return AfterValidator(self.check).__get_pydantic_core_schema__(source, handler)
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        """What pydantic knows of the type, and what is said here."""
+        return {**handler(core_schema), **self.said}
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedAs:
+    """What a value that is checked piece by piece is as a whole, for a JSON Schema."""
+
+    kind: Any
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        """What pydantic knows of that kind."""
+        return handler(TypeAdapter(self.kind).core_schema)
+
+
+def one_of(what: str, words: Iterable[str]) -> Rule:
     """A word of a closed set."""
     known = frozenset(words)
 
@@ -107,7 +175,7 @@ def one_of(what: str, words: Iterable[str]) -> AfterValidator:
             raise ValueError(f"{found(value)}: {unknown(what, known, value)}")
         return value
 
-    return AfterValidator(check)
+    return Rule(check, {"enum": sorted(known)})
 
 
 def member_of(what: str, members: type[StrEnum]) -> BeforeValidator:
@@ -123,7 +191,7 @@ def member_of(what: str, members: type[StrEnum]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def named_in_context(what: str) -> AfterValidator:
+def named_in_context(what: str) -> Rule:
     """A word among those that the context knows as `whats`; any word, where the context says None."""
 
     def check(value: str, info: ValidationInfo) -> str:
@@ -132,10 +200,10 @@ def named_in_context(what: str) -> AfterValidator:
             raise ValueError(f"{found(value)}: {unknown(what, known, value)}")
         return value
 
-    return AfterValidator(check)
+    return Rule(check, {KNOWN: what})
 
 
-def within(first: int, last: int) -> AfterValidator:
+def within(first: int, last: int) -> Rule:
     """A number of a range; both ends belong to it."""
 
     def check(value: int) -> int:
@@ -143,10 +211,10 @@ def within(first: int, last: int) -> AfterValidator:
             raise ValueError(f"expected a number from {first} to {last}, found {value}")
         return value
 
-    return AfterValidator(check)
+    return Rule(check, {"minimum": first, "maximum": last})
 
 
-def written(expression: str, what: str) -> AfterValidator:
+def written(expression: str, what: str) -> Rule:
     """A text of a certain form."""
     form = re.compile(expression)
 
@@ -155,10 +223,10 @@ def written(expression: str, what: str) -> AfterValidator:
             raise ValueError(expected(what, value))
         return value
 
-    return AfterValidator(check)
+    return Rule(check, {"pattern": f"^{expression}$"})
 
 
-def distinct(identity: Callable[[Any], Hashable] = lambda item: item) -> AfterValidator:
+def distinct(identity: Callable[[Any], Hashable] = lambda item: item) -> Rule:
     """A list without two items alike."""
 
     def check(items: list[Any]) -> list[Any]:
@@ -168,7 +236,7 @@ def distinct(identity: Callable[[Any], Hashable] = lambda item: item) -> AfterVa
             raise Faults(((i,), f"{found(items[i])} stands in this list already; remove one") for i in twice)
         return items
 
-    return AfterValidator(check)
+    return Rule(check, {"uniqueItems": True})
 
 
 def _not_empty(items: list[Any]) -> list[Any]:
@@ -183,8 +251,8 @@ def _not_blank(text: str) -> str:
     return text
 
 
-NOT_EMPTY: Final = AfterValidator(_not_empty)
-Text = Annotated[str, AfterValidator(_not_blank)]
+NOT_EMPTY: Final = Rule(_not_empty, {"minItems": 1})
+Text = Annotated[str, Rule(_not_blank, {"pattern": r"\S"})]
 Slug = Annotated[str, written(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case words joined by hyphens")]
 Link = Annotated[str, written(r"https?://[!-~]+", "a URL that begins with http:// or https://")]
 ParameterName = Annotated[str, written(r"[a-z][a-z0-9_]*", "a name of lower-case letters, digits and _")]

@@ -31,6 +31,7 @@ from exporter.reading.fields import (
     ParameterName,
     Place,
     RoleName,
+    Rule,
     Section,
     Slug,
     Text,
@@ -214,7 +215,7 @@ _PORT_RANGES: Final = 'ports such as "443" or "10124-10139"'
 _SCHEMES: Final = (*DEFAULT_PORTS, "tcp", "udp")  # these two: documented, and a firewall rule, but never probed
 
 Source = Annotated[Text, named_in_context("source")]
-Sources = Annotated[list[Source], BeforeValidator(_as_list)]
+Sources = Annotated[list[Source], BeforeValidator(_as_list, json_schema_input_type=Source | list[Source])]
 StatusWord = Annotated[Status, member_of("status", Status)]
 SupportWord = Annotated[Support, member_of("value", Support)]
 TrustWord = Annotated[Trust, member_of("trust", Trust)]
@@ -225,44 +226,71 @@ Scheme = Annotated[str, one_of("scheme", _SCHEMES)]
 class VersionSection(Section):
     """Which versions need an endpoint."""
 
-    first: Version | None = Field(default=None, alias="from")
-    last: Annotated[Version, AfterValidator(_not_before_first)] | None = Field(default=None, alias="until")
+    first: Version | None = Field(default=None, alias="from", description="The first version, as YYMM in quotes.")
+    last: Annotated[Version, AfterValidator(_not_before_first)] | None = Field(
+        default=None, alias="until", description="The last version, as YYMM in quotes."
+    )
 
 
 class ExtraPortsSection(Section):
     """Ports that are open for a firewall's sake."""
 
-    ports: Annotated[str, written(r"[0-9]{1,5}(-[0-9]{1,5})?", _PORT_RANGES), AfterValidator(_port_range)]
-    protocol: Text
-    when: Text
-    source: Source | None = None
+    ports: Annotated[str, written(r"[0-9]{1,5}(-[0-9]{1,5})?", _PORT_RANGES), AfterValidator(_port_range)] = Field(
+        description="A port or a range of ports, in quotes."
+    )
+    protocol: Text = Field(description="Such as tcp.")
+    when: Text = Field(description="In which case they are needed.")
+    source: Source | None = Field(default=None, description="The document that says so.")
 
 
 class EndpointSection(Section):
-    """One documented line. The order matters: a field is checked against those above it."""
+    """One documented line."""
 
-    pattern: Annotated[Text, AfterValidator(checked_pattern)]
-    schemes: Annotated[list[Scheme], NOT_EMPTY, distinct(), AfterValidator(_beside_no_url)] = Field(default=[])
-    ports: Annotated[list[Port], distinct(), AfterValidator(_one_per_scheme)] = Field(default=[])
-    path: Annotated[str, written(r'/[!"$-~]*', "a path that begins with /"), AfterValidator(_path)] = "/"
-    probe: Annotated[list[Annotated[str, AfterValidator(_probe_url)]], distinct(_identity)] = Field(default=[])
-    method: Annotated[str, one_of("method", ("GET", "HEAD"))] = "GET"
-    accept: Annotated[list[Annotated[int, within(100, 599)]], NOT_EMPTY, distinct()] = Field(default=[])
-    status: StatusWord | None = None
-    since: Text | None = None
-    why: Text | None = None
+    # The order matters: a field is checked against those above it.
+    pattern: Annotated[Text, AfterValidator(checked_pattern)] = Field(
+        description="The documented text: a URL, a bare host, a * wildcard or a <name> template."
+    )
+    schemes: Annotated[list[Scheme], NOT_EMPTY, distinct(), AfterValidator(_beside_no_url)] = Field(
+        default=[], description="Of a bare host; left out: https. What is neither http nor https is listed, not probed."
+    )
+    ports: Annotated[list[Port], distinct(), AfterValidator(_one_per_scheme)] = Field(
+        default=[],
+        description="One for each scheme in order, or any number for one scheme; left out: the scheme's own.",
+    )
+    path: Annotated[str, written(r'/[!"$-~]*', "a path that begins with /"), AfterValidator(_path)] = Field(
+        default="/", description="Path that a host is asked for."
+    )
+    probe: Annotated[
+        list[Annotated[str, Rule(_probe_url, {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^*<>#]+$"})]], distinct(_identity)
+    ] = Field(default=[], description="URLs that are probed instead; {parameter} is filled from site.parameters.")
+    method: Annotated[str, one_of("method", ("GET", "HEAD"))] = Field(default="GET", description="How it is asked.")
+    accept: Annotated[list[Annotated[int, within(100, 599)]], NOT_EMPTY, distinct()] = Field(
+        default=[], description="Statuses that count as usable; left out: Configuration Manager's rule."
+    )
+    status: StatusWord | None = Field(default=None, description="Instead of the group's.")
+    since: Text | None = Field(default=None, description="When its status began.")
+    why: Text | None = Field(default=None, description="Why it has its status.")
     version: VersionSection = VersionSection()
-    condition: Text | None = None
+    condition: Text | None = Field(default=None, description="When it is needed, for the reader.")
     only_for: Annotated[
         dict[ParameterName, Annotated[list[Text], NOT_EMPTY, distinct()]], AfterValidator(_only_for)
-    ] = Field(default={})
-    tls_inspection: SupportWord = Support.UNSPECIFIED
-    authenticated_proxy: SupportWord | None = None
-    trust: TrustWord = Trust.PUBLIC
-    extra_ports: list[ExtraPortsSection] = Field(default=[])
-    docs: Link | None = None
-    source: Sources = Field(default=[])
-    note: Text | None = None
+    ] = Field(
+        default={},
+        description="Parameter to values: needed only where the parameter has one of them, or is not given.",
+    )
+    tls_inspection: SupportWord = Field(
+        default=Support.UNSPECIFIED, description="Whether the documents support TLS inspection."
+    )
+    authenticated_proxy: SupportWord | None = Field(
+        default=None, description="Whether the documents support a proxy that wants a login; left out: as of the role."
+    )
+    trust: TrustWord = Field(default=Trust.PUBLIC, description="Whose root its certificate must lead to.")
+    extra_ports: list[ExtraPortsSection] = Field(
+        default=[], description="Ports that a firewall needs open beside those that are probed."
+    )
+    docs: Link | None = Field(default=None, description="Where a person reads about it.")
+    source: Sources = Field(default=[], description="The documents that it was read in.")
+    note: Text | None = Field(default=None, description="For the reader.")
 
     def endpoint(self, status: Status) -> Endpoint:
         """The endpoint, with the group's status where it does not say its own."""
@@ -292,18 +320,22 @@ class EndpointSection(Section):
 
 
 class GroupSection(Section):
-    """A group as it is written."""
+    """What one feature needs, from one or more roles in one or more clouds."""
 
-    feature: Slug
-    title: Text | None = None
-    docs: Link | None = None
-    status: StatusWord = Status.ACTIVE
-    roles: Annotated[list[RoleName], distinct()] = Field(default=[])
-    clouds: Annotated[list[CloudName], distinct()] = Field(default=[])
-    endpoints: Annotated[list[EndpointSection], NOT_EMPTY]
-    logs: list[Text] = Field(default=[])
-    messages: list[Text] = Field(default=[])
-    troubleshooting: Text | None = None
+    feature: Slug = Field(description="Lower-case words joined by hyphens; a shipped feature's is extended.")
+    title: Text | None = Field(default=None, description="The feature in words.")
+    docs: Link | None = Field(default=None, description="Where a person reads about it.")
+    status: StatusWord = Field(default=Status.ACTIVE, description="Of the endpoints that do not give their own.")
+    roles: Annotated[list[RoleName], distinct()] = Field(
+        default=[], description="Who needs it; empty: every role of the site."
+    )
+    clouds: Annotated[list[CloudName], distinct()] = Field(
+        default=[], description="Where; empty: every cloud of the site."
+    )
+    endpoints: Annotated[list[EndpointSection], NOT_EMPTY] = Field(description="What is needed, line by line.")
+    logs: list[Text] = Field(default=[], description="The product's log files that show the same fault.")
+    messages: list[Text] = Field(default=[], description="The product's status messages.")
+    troubleshooting: Text | None = Field(default=None, description="Where a person reads how to mend it.")
 
     def group(self) -> Group:
         """The same as a value of the vocabulary."""

@@ -1,0 +1,147 @@
+"""`config init` and `config schema`: to begin a configuration, and to be helped by an editor while writing it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Final, cast
+
+import typer
+from rich.console import Console
+
+from exporter import catalogue as shipped
+from exporter.cli.completion import known_clouds, known_roles
+from exporter.model import Catalogue
+from exporter.questions import QUESTIONS, Answers, Question, fault, written
+from exporter.reading.documents import reason
+from exporter.schema import Kind, schema_of
+
+DEFAULT_FILE: Final = Path("exporter.yaml")
+Said = str | tuple[str, ...]
+
+config = typer.Typer(help="Begin a configuration, and be helped while writing it.", no_args_is_help=True)
+
+
+@config.command()
+def init(
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="The configuration to write.")
+    ] = DEFAULT_FILE,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if there is one.")] = False,
+    no_input: Annotated[
+        bool, typer.Option("--no-input", help="Ask nothing, as without a terminal: what no option says is left out.")
+    ] = False,
+    cloud: Annotated[
+        list[str] | None,
+        typer.Option("--cloud", metavar="SLUG", help="A cloud of the site; repeatable.", autocompletion=known_clouds),
+    ] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--role", metavar="SLUG", help="A role that the site has; repeatable.", autocompletion=known_roles
+        ),
+    ] = None,
+    gateway: Annotated[
+        str | None, typer.Option("--gateway", metavar="NAME", help="The cloud management gateway's service name.")
+    ] = None,
+    region: Annotated[str | None, typer.Option("--gateway-region", metavar="REGION", help="Its Azure region.")] = None,
+    proxy: Annotated[
+        str | None, typer.Option("--proxy", metavar="URL", help="A web proxy, as http://host:port.")
+    ] = None,
+    username: Annotated[
+        str | None, typer.Option("--proxy-user", metavar="NAME", help="Who signs in to the proxy.")
+    ] = None,
+    password_file: Annotated[
+        str | None,
+        typer.Option(
+            "--proxy-password-file", metavar="FILE", help="Holds the password; relative to the configuration."
+        ),
+    ] = None,
+    via: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--proxy-role",
+            metavar="SLUG",
+            help="A role that goes through the proxy; repeatable; else all.",
+            autocompletion=known_roles,
+        ),
+    ] = None,
+) -> None:
+    """Ask a few questions about the site and write a commented configuration. Options answer in advance."""
+    if output.exists() and not force:
+        raise typer.BadParameter(f"{output} exists; give --force to overwrite it.", param_hint="--output")
+    interview = _Interview(output, shipped.load(), asking=sys.stdin.isatty() and not no_input)
+    given: dict[str, Said | None] = {
+        "clouds": tuple(cloud or ()),
+        "roles": tuple(role or ()),
+        "gateway": gateway,
+        "region": region,
+        "proxy": proxy,
+        "username": username,
+        "password_file": password_file,
+        "via": tuple(via or ()),
+    }
+    answers = Answers()
+    for question in QUESTIONS:
+        answers = interview.answered(answers, question, given[question.field])
+    _write(output, written(answers, interview.catalogue), overwrite=force)
+    typer.echo(f"{output}: written. What can be reached from here:")
+    typer.echo(f"  configmgr-endpoint-exporter check --config.file {output}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Interview:
+    """Questions about a file, answered in advance or asked until the answer fits."""
+
+    file: Path
+    catalogue: Catalogue
+    asking: bool
+
+    def answered(self, told: Answers, question: Question, given: Said | None) -> Answers:
+        """What was told, and the answer to one more question."""
+        default: Said = getattr(told, question.field)
+        if question.after and not getattr(told, question.after):
+            if given:
+                raise typer.BadParameter(f"goes with {_option(question.after)}.", param_hint=question.option)
+            return told
+        if given or not self.asking:
+            return self._fitting(told, question, given or default)
+        known = {"clouds": self.catalogue.clouds, "roles": self.catalogue.roles}.get(question.field)
+        if known:
+            Console(highlight=False).print(f"Known {question.field}: {', '.join(known)}")
+
+        def read(line: str) -> Answers:
+            words = tuple(line.replace(",", " ").split())
+            return self._fitting(told, question, (words or default) if question.many else line.strip())
+
+        shown = ", ".join(default)
+        return cast("Answers", typer.prompt(question.text, shown, value_proc=read, show_default=bool(shown)))
+
+    def _fitting(self, told: Answers, question: Question, said: Said) -> Answers:
+        more: dict[str, Any] = {question.field: said}
+        answers = replace(told, **more)
+        if wrong := fault(answers, question, self.file, self.catalogue):
+            raise typer.BadParameter(wrong, param_hint=question.option)
+        return answers
+
+
+def _option(field: str) -> str:
+    return next(question.option for question in QUESTIONS if question.field == field)
+
+
+def _write(file: Path, text: str, *, overwrite: bool) -> None:
+    try:
+        with file.open("w" if overwrite else "x", encoding="utf-8", newline="\n") as out:
+            out.write(text)
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be written: {reason(error)}.", param_hint="--output") from None
+
+
+@config.command()
+def schema(
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"Of which file: {', '.join(Kind)}.")] = Kind.EXPORTER,
+) -> None:
+    """Write the JSON Schema by which an editor completes and checks a file."""
+    typer.echo(json.dumps(schema_of(kind, shipped.load()), indent=2, ensure_ascii=False))
