@@ -7,7 +7,7 @@ import sys
 from enum import StrEnum
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 
 class LogFormat(StrEnum):
@@ -26,6 +26,18 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+def _printable(_: object, __: str, event: EventDict) -> EventDict:
+    """What does not print is escaped, lest a stranger's words steer the terminal that shows the log."""
+    return {key: _escaped(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _escaped(text: str) -> str:
+    return "".join(
+        character if character.isprintable() or character == "\n" else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 def configure(level: LogLevel, form: LogFormat) -> None:
     """Send our own events and those of the libraries through one formatter."""
     shared: list[Processor] = [
@@ -34,10 +46,13 @@ def configure(level: LogLevel, form: LogFormat) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.EventRenamer("msg"),
     ]
-    last: Processor = (
-        structlog.processors.JSONRenderer()
+    last: list[Processor] = (
+        [structlog.processors.JSONRenderer()]
         if form is LogFormat.JSON
-        else structlog.processors.LogfmtRenderer(key_order=["ts", "level", "logger", "msg"], drop_missing=True)
+        else [
+            _printable,
+            structlog.processors.LogfmtRenderer(key_order=["ts", "level", "logger", "msg"], drop_missing=True),
+        ]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -46,7 +61,7 @@ def configure(level: LogLevel, form: LogFormat) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                last,
+                *last,
             ],
         )
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +16,7 @@ from exporter.net import PAGE, Route, Trail, Transport, beginning
 
 # No `Connection: close`: a proxy would close between the steps of NTLM, which signs in the connection. We close it.
 _HEADERS: Final = {"Accept": "*/*", "User-Agent": f"configmgr-endpoint-exporter/{__version__}"}
+_EITHER: Final = 32  # of zlib: a header of gzip's or of zlib's own
 _PAGE_TIME: Final = 0.5  # seconds that the beginning of a page may take; the head has decided most already
 
 
@@ -41,8 +44,20 @@ async def _with_page(answer: Answer, response: httpx.Response) -> Answer:
     """The answer with the beginning of its body, if that is a page that a person could read."""
     if "text/html" not in response.headers.get("content-type", ""):
         return answer
-    body = await beginning(response.aiter_bytes(), PAGE, _PAGE_TIME)
-    return replace(answer, body=body[:PAGE].decode("utf-8", "replace"))
+    packed = await beginning(response.aiter_raw(), PAGE, _PAGE_TIME)
+    body = unpacked(packed, response.headers.get("content-encoding", ""), PAGE)
+    return replace(answer, body=body.decode("utf-8", "replace"))
+
+
+def unpacked(body: bytes, coding: str, most: int) -> bytes:
+    """How a body begins, unpacked no further than that: a small one may hold gigabytes."""
+    match coding.strip().lower():
+        case "" | "identity":
+            return body[:most]
+        case "gzip" | "x-gzip" | "deflate":
+            with suppress(zlib.error):
+                return zlib.decompressobj(zlib.MAX_WBITS | _EITHER).decompress(body, most)
+    return b""  # nothing of the kind was asked for
 
 
 def _inspected(trail: Trail) -> bool:
