@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab demo test check truth fuzz format bench image unit clean schema
+.PHONY: help run lab demo test check truth fuzz format bench image unit schema audit sbom wheel clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -59,6 +59,16 @@ unit: $(VENV)/developer ## Boot systemd in a container, and print how the export
 	sh tests/lab/install.sh tests/image-packages.txt
 	$(BIN)/python -m tests.unit
 
+audit: $(VENV)/audit ## Look up known flaws of the pinned packages; asks PyPI
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt $(ARGS)
+
+sbom: $(VENV)/developer $(VENV)/runtime ## Write the bill of materials to dist/sbom.cdx.json
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment --output-reproducible --output-file dist/sbom.cdx.json $(VENV)/runtime/bin/python
+
+wheel: $(VENV)/developer ## Build wheel and source distribution to dist/, the same bytes everywhere
+	$(BIN)/hatchling build --directory dist
+
 clean: ## Remove the virtual environment and all caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
 
@@ -69,6 +79,16 @@ $(BIN)/python:
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --retries 5 --constraint constraints.txt --editable .
 	@touch $@
+
+# What is needed to run and nothing else, not even pip.
+$(VENV)/runtime: pyproject.toml constraints.txt | $(BIN)/python
+	rm -rf $@ && $(BIN)/python -m venv --without-pip $@
+	$(BIN)/python -m pip --python $@/bin/python install --quiet --retries 5 --constraint constraints.txt .
+
+# By itself, lest it be taken for a part of the product.
+$(VENV)/audit: constraints.txt | $(BIN)/python
+	rm -rf $@ && $(BIN)/python -m venv --without-pip $@
+	$(BIN)/python -m pip --python $@/bin/python install --quiet --retries 5 --constraint constraints.txt pip-audit
 
 # Kerberos has no wheels for Linux, so it is built, unoptimised, as soon as its headers are there; elsewhere its tests say
 # what is missing.
