@@ -226,6 +226,19 @@ def test_a_password_ends_before_the_last_line_end(config: Path, written: str, pa
     assert load(config, CATALOGUE).proxies["p"].password == password
 
 
+def test_a_password_file_may_be_a_link_and_is_read_anew(config: Path) -> None:
+    link = config.parent / "password"
+    config.write_text("proxies: {p: {url: 'http://proxy:1', username: svc, password_file: password}}")
+    read = []
+    for password in ("old", "new"):
+        (config.parent / password).write_text(password)
+        link.unlink(missing_ok=True)
+        link.symlink_to(password)
+        read.append(load(config, CATALOGUE).proxies["p"].password)
+
+    assert read == ["old", "new"]
+
+
 @pytest.mark.parametrize("written", ["a\n\n", "a\nb", "a\tb"])
 def test_a_password_is_one_line(config: Path, written: str) -> None:
     (config.parent / "password").write_bytes(written.encode())
