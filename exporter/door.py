@@ -10,15 +10,19 @@ import time
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import bcrypt
+import h11
 import structlog
 from anyio.abc import TaskGroup
 from starlette.datastructures import Headers, MutableHeaders
@@ -27,13 +31,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from exporter.reading.documents import DocumentError
-from exporter.web_config import WebConfig, load
+from exporter.web_config import WebConfig, files_of, load
 
 log = structlog.get_logger("exporter")
 
 # A person, a Prometheus or a proxy asks by few connections; a scanner by many, and may have these and no other's.
 CONNECTIONS: Final = 512
-CONNECTIONS_OF_ONE_ADDRESS: Final = 64
+CONNECTIONS_OF_ONE_ORIGIN: Final = 64
 HANDSHAKE_WITHIN: Final = 5.0  # seconds for TLS
 HEAD_WITHIN: Final = 10.0  # seconds for the head of a request, from the first moment it is waited for
 ANSWER_WITHIN: Final = 300.0  # seconds for an answer to be made and taken
@@ -50,8 +54,8 @@ class Keys:
     def __init__(self, path: Path | None) -> None:
         """Raises DocumentError."""
         self._path = path
+        self._seen = self._look()
         self._config = load(path)
-        self._seen = self._signature()
         self._looked = time.monotonic()
 
     @property
@@ -60,11 +64,15 @@ class Keys:
         now = time.monotonic()
         if self._path is not None and now - self._looked >= LOOK_EVERY:
             self._looked = now
-            seen = self._signature()
+            seen = self._look()
             if seen != self._seen:
                 self._seen = seen
                 self._read_again()
         return self._config
+
+    def _look(self) -> list[object]:
+        """How the file and those that it names look now; also where a mistake in them keeps the old ones in force."""
+        return [(file, _signature(file)) for file in files_of(self._path)] if self._path else []
 
     def _read_again(self) -> None:
         try:
@@ -73,18 +81,14 @@ class Keys:
             for mistake in error.mistakes:
                 log.error("web configuration not reloaded", mistake=str(mistake))  # noqa: TRY400 - a person's mistake
         else:
-            self._seen = self._signature()
-            log.info("web configuration reloaded", file=str(self._path))
-
-    def _signature(self) -> tuple[object, ...]:
-        return tuple(_signature(file) for file in self._config.files)
+            log.info("web configuration reloaded", file=str(self._path), **self._config.demands)
 
 
 def _signature(path: Path) -> object:
     try:
         found = path.stat()
-    except OSError as error:
-        return error.errno
+    except (OSError, ValueError) as error:  # not there, or no path at all
+        return str(error)
     return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
@@ -110,38 +114,60 @@ class Guard:
                 MutableHeaders(scope=message).update(config.headers)
             await send(message)
 
-        answer = await self._refusal(Headers(scope=scope), scope["path"], config) or self._app
+        with suppress(asyncio.CancelledError):  # the exporter ends, and has waited for this answer long enough
+            await self._answer(scope, receive, sending, config)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, config: WebConfig) -> None:
+        answer = await self._refusal(scope, config) or self._app
         if answer is not self._app or scope["path"] != "/probe":
-            await answer(scope, receive, sending)
+            await answer(scope, receive, send)
             return
         try:
             self._probes.acquire_nowait()
         except anyio.WouldBlock:
-            await _TOO_MANY(scope, receive, sending)
+            await _TOO_MANY(scope, receive, send)
             return
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receive, send)
         finally:
             self._probes.release()
 
-    async def _refusal(self, headers: Headers, path: str, config: WebConfig) -> ASGIApp | None:
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > LONGEST_BODY:
-            return PlainTextResponse("no request needs a body as long\n", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    async def _refusal(self, scope: Scope, config: WebConfig) -> ASGIApp | None:
+        headers, path = Headers(scope=scope), scope["path"]
+        if excess := _excess(scope, headers):
+            return excess
         asked = config.users and path not in OPEN_TO_ALL
         if asked and not await self._passwords.open(headers.get("authorization", ""), config):
             return PlainTextResponse("unauthorized\n", HTTPStatus.UNAUTHORIZED, _ASK)
         if path in self._closed:
             return PlainTextResponse("switched off\n", HTTPStatus.NOT_FOUND)
+        if not path.isprintable():  # the routes take `/probe` with a line end behind it for `/probe`
+            return PlainTextResponse("no such path\n", HTTPStatus.NOT_FOUND)
         return None
 
 
+def _excess(scope: Scope, headers: Headers) -> ASGIApp | None:
+    """The refusal of a request that is larger than any needs to be."""
+    head = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(n) + len(v) for n, v in headers.raw)
+    if head > LONGEST_HEAD:  # a head that comes in one piece passes the server's own limit
+        return PlainTextResponse("the head is too long\n", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _HANG_UP)
+    if "transfer-encoding" in headers:  # of any length, and where requests are smuggled
+        return PlainTextResponse("no request needs a body in chunks\n", HTTPStatus.LENGTH_REQUIRED, _HANG_UP)
+    if int(headers.get("content-length", "0")) > LONGEST_BODY:
+        return PlainTextResponse("no request needs a body as long\n", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _HANG_UP)
+    return None
+
+
+_HANG_UP: Final = {"Connection": "close"}
 _ASK: Final = {"WWW-Authenticate": 'Basic realm="configmgr-endpoint-exporter", charset="UTF-8"'}
 _TOO_MANY: Final = PlainTextResponse(
     f"{PROBES_AT_ONCE} probes on demand are under way; try again later\n",
     HTTPStatus.SERVICE_UNAVAILABLE,
     {"Retry-After": "5"},
 )
+
+
+_BCRYPT_READS: Final = 72  # bytes: others leave the rest unread, so a longer password fits here where it fits there
 
 
 class _Passwords:
@@ -184,8 +210,8 @@ def _credentials(authorization: str) -> tuple[str | None, bytes]:
 
 def _fits(password: bytes, known: bytes) -> bool:
     try:
-        return bcrypt.checkpw(password, known)
-    except ValueError:  # longer than bcrypt takes, or with a NUL in it
+        return bcrypt.checkpw(password[:_BCRYPT_READS], known)
+    except ValueError:  # with a NUL in it
         return False
 
 
@@ -200,55 +226,101 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self.lost = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
-        self._expect(HEAD_WITHIN)
+        self._expect_within(HEAD_WITHIN)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is being made."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; the clock runs on until a request is complete."""
-        asked = self.cycle
-        if self._deadline is None:
-            self._expect(HEAD_WITHIN)
-        super().data_received(data)
-        if self.cycle is not asked:
-            self._expect(ANSWER_WITHIN)
+        """Take what came, unless we have hung up."""
+        if not self.transport.is_closing():
+            super().data_received(data)
+
+    def handle_events(self) -> None:
+        """See what came; with the head of a request, the clock of its answer starts."""
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before:
+            self._expect_within(ANSWER_WITHIN)
 
     def on_response_complete(self) -> None:
-        """Rest, until the next request or the end of patience with an idle connection."""
-        self._expect(None)
+        """Wait until the answer is taken, and for the next request."""
+        self._expect_within(ANSWER_WITHIN if self.transport.get_write_buffer_size() else HEAD_WITHIN)
         super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Hang up on what is no HTTP, and say so where no answer has begun; one that is being made comes too late."""
+        if self.busy:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Make room for another."""
-        self._expect(None)
+        self._expect_within(None)
         super().connection_lost(exc)
         self.lost.set()
 
-    def _expect(self, seconds: float | None) -> None:
+    def _expect_within(self, seconds: float | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
 
 
-class Gate:
-    """Counts who is inside."""
+@dataclass(eq=False)
+class Visit:
+    """One connection, from the moment it is taken."""
 
-    def __init__(self, most: int = CONNECTIONS, most_of_one: int = CONNECTIONS_OF_ONE_ADDRESS) -> None:
+    origin: str
+    stay: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    connection: Connection | None = None  # after the handshake
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is being made; otherwise it waits for a request that may never come."""
+        return self.connection is not None and self.connection.busy
+
+
+class Gate:
+    """Who is inside; where all room is taken, it is made at the cost of those who take most of it."""
+
+    def __init__(self, most: int = CONNECTIONS, most_of_one: int = CONNECTIONS_OF_ONE_ORIGIN) -> None:
         self._most = most
         self._most_of_one = most_of_one
-        self._inside: Counter[str] = Counter()
+        self._inside: dict[Visit, None] = {}  # in the order they came
 
-    def full(self, address: str) -> bool:
-        """Whether nobody more may come from this address."""
-        return self._inside.total() >= self._most or self._inside[address] >= self._most_of_one
+    def admit(self, address: str) -> Visit | None:
+        """A visit from this address, or None if it has no room."""
+        visit = Visit(origin_of(address))
+        inside = Counter(each.origin for each in self._inside)
+        if inside[visit.origin] >= self._most_of_one:
+            return None
+        if len(self._inside) >= self._most:
+            ahead = [each for each in self._inside if inside[each.origin] > inside[visit.origin] and not each.busy]
+            if not ahead:
+                return None
+            longest = max(ahead, key=lambda each: inside[each.origin])  # the first of those that are equal
+            longest.stay.cancel()
+            self.leave(longest)
+        self._inside[visit] = None
+        return visit
 
-    @contextmanager
-    def inside(self, address: str) -> Iterator[None]:
-        """Count one from this address."""
-        self._inside[address] += 1
-        try:
-            yield
-        finally:
-            self._inside[address] -= 1
-            self._inside += Counter()  # forgets who has left
+    def leave(self, visit: Visit) -> None:
+        """Make room for another."""
+        self._inside.pop(visit, None)
+
+
+def origin_of(address: str) -> str:
+    """Whose an address is: one host has a whole /64 of IPv6, but the /64 of link-local addresses is everybody's."""
+    ip = ip_address(address)
+    if isinstance(ip, IPv4Address) or ip.is_link_local:
+        return address
+    return str(ip.ipv4_mapped or ip_network((int(ip), 64), strict=False))
 
 
 async def welcome(
@@ -264,28 +336,39 @@ async def welcome(
             log.error("no connection can be taken", error=str(error))  # noqa: TRY400 - says it all
             await anyio.sleep(1)
             continue
-        if gate.full(address[0]):
+        visit = gate.admit(address[0])
+        if visit is None:
             connection.close()
         else:
-            group.start_soon(_speak, connection, gate, address[0], keys, make)
+            group.start_soon(_speak, connection, visit, gate, keys, make)
+        await anyio.lowlevel.checkpoint()  # a flood is taken without a pause, and would keep all else waiting
 
 
 async def _speak(
-    connection: socket.socket, gate: Gate, address: str, keys: Keys, make: Callable[[], Connection]
+    connection: socket.socket, visit: Visit, gate: Gate, keys: Keys, make: Callable[[], Connection]
 ) -> None:
     """One connection, from its handshake to its end."""
-    config, loop = keys.config, asyncio.get_running_loop()
-    patience: dict[str, Any] = {"ssl_handshake_timeout": HANDSHAKE_WITHIN} if config.tls else {}
-    with gate.inside(address), connection:
-        connection.setblocking(False)
+    with visit.stay, connection:
         try:
-            transport, protocol = await loop.connect_accepted_socket(make, connection, ssl=config.tls, **patience)
-        except OSError as error:  # no TLS, no certificate, no patience
-            log.debug("connection not opened", address=address, error=str(error))
-            return
-        if config.allowed_sans and not config.allowed_sans & set(_names(transport)):
-            transport.abort()
-        await protocol.lost.wait()
+            await _converse(connection, visit, keys.config, make)
+        finally:
+            gate.leave(visit)
+
+
+async def _converse(connection: socket.socket, visit: Visit, config: WebConfig, make: Callable[[], Connection]) -> None:
+    loop = asyncio.get_running_loop()
+    patience: dict[str, Any] = {"ssl_handshake_timeout": HANDSHAKE_WITHIN} if config.tls else {}
+    connection.setblocking(False)
+    try:
+        transport, visit.connection = await loop.connect_accepted_socket(make, connection, ssl=config.tls, **patience)
+    except OSError as error:  # no TLS, no certificate, no patience
+        log.debug("connection not opened", origin=visit.origin, error=str(error))
+        return
+    try:
+        if not config.allowed_sans or config.allowed_sans & set(_names(transport)):
+            await visit.connection.lost.wait()
+    finally:
+        transport.abort()
 
 
 def _names(transport: asyncio.BaseTransport) -> Iterable[str]:

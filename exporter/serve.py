@@ -15,6 +15,7 @@ import anyio
 import structlog
 import uvicorn
 from anyio.abc import TaskGroup
+from starlette.types import ASGIApp
 
 from exporter.app import Deployment, Exporter, Source, network_of
 from exporter.door import LONGEST_HEAD, Connection, Gate, Guard, Keys, welcome
@@ -25,6 +26,7 @@ from exporter.web import create_app
 log = structlog.get_logger("exporter")
 
 GRACE: Final = 2  # seconds that answers under way have to finish
+BACKLOG: Final = 2048  # connections that wait to be taken; beyond, the system lets a Prometheus, too, try again later
 
 
 class ListenError(Exception):
@@ -39,9 +41,9 @@ def listen(address: str) -> socket.socket:
         raise ListenError(f"{address!r} is not HOST:PORT, for example :10965 or 127.0.0.1:10965")
     try:
         if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(("", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
+            return socket.create_server(("", int(port)), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, int(port)), family=family)
+        return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
 
@@ -65,29 +67,20 @@ def run(source: Source, deployment: Deployment, front: Front) -> None:
 
 async def _serve(source: Source, deployment: Deployment, front: Front) -> None:
     exporter = Exporter(source, deployment, network_of(deployment))
-    config = uvicorn.Config(
-        Guard(create_app(exporter), front.keys, front.closed),
-        http=Connection,
-        h11_max_incomplete_event_size=LONGEST_HEAD,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        timeout_graceful_shutdown=GRACE,
-    )
-    server = uvicorn.Server(config)
+    server = server_of(create_app(exporter), front)
     doors = anyio.CancelScope()
     notifier = Notifier(os.environ)
     async with anyio.create_task_group() as group:
         await group.start(_obey_signals, exporter, server, doors, notifier)
         exporter.start(group)
-        group.start_soon(_open, front, server, doors, group)
+        group.start_soon(open_doors, front, server, doors, group)
         log.info(
             "listening",
             addresses=",".join(map(_shown, front.sockets)),
             checks=len(deployment.plan.checks),
             shard=source.shard.index,
             shards=source.shard.count,
+            **front.keys.config.demands,
         )
         notifier.tell("READY=1")
         group.start_soon(notifier.keep_telling, exporter.board.status)
@@ -95,7 +88,23 @@ async def _serve(source: Source, deployment: Deployment, front: Front) -> None:
         group.cancel_scope.cancel()
 
 
-async def _open(front: Front, server: uvicorn.Server, doors: anyio.CancelScope, connections: TaskGroup) -> None:
+def server_of(app: ASGIApp, front: Front) -> uvicorn.Server:
+    """What speaks HTTP, and only that, on the connections that it is given."""
+    config = uvicorn.Config(
+        Guard(app, front.keys, front.closed),
+        http=Connection,
+        ws="none",
+        h11_max_incomplete_event_size=LONGEST_HEAD,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=GRACE,
+    )
+    return uvicorn.Server(config)
+
+
+async def open_doors(front: Front, server: uvicorn.Server, doors: anyio.CancelScope, connections: TaskGroup) -> None:
     """Take connections on all addresses until the doors close."""
 
     def make() -> Connection:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
-from exporter.reading.documents import Document, TooLarge, read, read_bytes, reason, settle
+from exporter.reading.documents import Document, DocumentError, TooLarge, peek, read, read_bytes, reason, settle
 from exporter.reading.fields import Faults, Place, Section, Text, found, one_of
 
 
@@ -24,7 +25,12 @@ class WebConfig:
     allowed_sans: frozenset[str] = frozenset()  # of client certificates; empty: any that verifies
     users: Mapping[str, bytes] = field(default_factory=dict)  # name -> bcrypt hash; empty: no password is asked for
     headers: Mapping[str, str] = field(default_factory=dict)  # sent with every answer
-    files: tuple[Path, ...] = ()  # what was read: when one of them changes, all is read again
+
+    @property
+    def demands(self) -> dict[str, bool]:
+        """What it asks of those who come, for the log."""
+        certificate = self.tls is not None and self.tls.verify_mode is ssl.CERT_REQUIRED
+        return {"tls": self.tls is not None, "client_certificate": certificate, "password": bool(self.users)}
 
 
 def load(path: Path | None) -> WebConfig:
@@ -35,7 +41,9 @@ def load(path: Path | None) -> WebConfig:
     if path is None:
         return WebConfig()
     document = read(path)
-    section = document.validate(_MainSection)
+    section = document.validate(MainSection)
+    if section == MainSection():
+        document.blame((), _NO_LOCK)
     tls = section.tls_server_config if section else None
     context = _context(tls, document, path.parent) if tls else None
     settle([document])
@@ -46,8 +54,22 @@ def load(path: Path | None) -> WebConfig:
         allowed_sans=frozenset(tls.client_allowed_sans) if tls else frozenset(),
         users={name: text.encode() for name, text in section.basic_auth_users.items()},
         headers=section.http_server_config.headers,
-        files=(path, *(path.parent / file for file in (tls.files() if tls else ()))),
     )
+
+
+def files_of(path: Path) -> Iterator[Path]:
+    """A web-config file, and the files that it names, whatever may be wrong with it or with them."""
+    yield path
+    with suppress(DocumentError):
+        section = next(peek(read(path).value, "tls_server_config"), None)
+        for key in ("cert_file", "key_file", "client_ca_file"):
+            yield from (path.parent / file for file in peek(section, key) if isinstance(file, str))
+
+
+_NO_LOCK: Final = (
+    "the file asks for neither TLS nor a password, so everybody would be let in; give tls_server_config or "
+    "basic_auth_users, or leave --web.config.file out"
+)
 
 
 # ---------------------------------------------------------------- TLS
@@ -78,7 +100,9 @@ _CIPHERS: Final = MappingProxyType(
 _LONGEST_PEM: Final = 1 << 20  # bytes
 
 
-class _TlsSection(Section):
+class TlsSection(Section):
+    """How TLS is spoken."""
+
     cert_file: Text
     key_file: Text
     client_auth_type: Annotated[str, one_of("kind of client authentication", _CLIENT_AUTH)] = "NoClientCert"
@@ -89,11 +113,8 @@ class _TlsSection(Section):
     cipher_suites: list[Annotated[str, one_of("cipher suite", _CIPHERS)]] = Field(default=[])
     prefer_server_cipher_suites: bool = True
 
-    def files(self) -> tuple[str, ...]:
-        return tuple(file for file in (self.cert_file, self.key_file, self.client_ca_file) if file)
 
-
-def _context(section: _TlsSection, document: Document, directory: Path) -> ssl.SSLContext:
+def _context(section: TlsSection, document: Document, directory: Path) -> ssl.SSLContext:
     """What to speak TLS with; what the files lack is blamed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version, context.maximum_version = _VERSIONS[section.min_version], _VERSIONS[section.max_version]
@@ -110,13 +131,15 @@ def _context(section: _TlsSection, document: Document, directory: Path) -> ssl.S
             document.blame((*place, "cert_file"), _certificate_fault(error))
     if ciphers := [_CIPHERS[name] for name in section.cipher_suites if _CIPHERS[name]]:
         context.set_ciphers(":".join(ciphers))
+    elif section.cipher_suites and section.min_version == "TLS12":
+        document.blame((*place, "cipher_suites"), "names none of TLS 1.2; add one, or set min_version to TLS13")
     if not section.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     _ask_for_certificates(context, section, document, directory)
     return context
 
 
-def _ask_for_certificates(context: ssl.SSLContext, section: _TlsSection, document: Document, directory: Path) -> None:
+def _ask_for_certificates(context: ssl.SSLContext, section: TlsSection, document: Document, directory: Path) -> None:
     place = ("tls_server_config",)
     wanted = _CLIENT_AUTH[section.client_auth_type]
     if wanted is ssl.CERT_NONE:
@@ -197,14 +220,18 @@ def _sendable(headers: dict[str, str]) -> dict[str, str]:
     return headers
 
 
-class _HttpSection(Section):
+class HttpSection(Section):
+    """How HTTP is spoken."""
+
     http2: bool = True  # known to the format; this server speaks HTTP/1.1 in any case
     headers: Annotated[
         dict[Annotated[str, one_of("header that may be set", _HEADERS)], str], AfterValidator(_sendable)
     ] = Field(default={})
 
 
-class _MainSection(Section):
-    tls_server_config: _TlsSection | None = None
-    http_server_config: _HttpSection = _HttpSection()
+class MainSection(Section):
+    """The web-config file."""
+
+    tls_server_config: TlsSection | None = None
+    http_server_config: HttpSection = HttpSection()
     basic_auth_users: Annotated[dict[Text, Any], AfterValidator(_hashes)] = Field(default={})

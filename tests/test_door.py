@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import bcrypt
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from starlette.responses import PlainTextResponse
 
-from exporter import web_config
+from exporter import door, web_config
+from exporter.door import (
+    ANSWER_WITHIN,
+    CONNECTIONS,
+    CONNECTIONS_OF_ONE_ORIGIN,
+    HANDSHAKE_WITHIN,
+    HEAD_WITHIN,
+    LONGEST_BODY,
+    LONGEST_HEAD,
+    PROBES_AT_ONCE,
+    Keys,
+)
 from exporter.reading.documents import DocumentError
+from exporter.web_config import HttpSection, MainSection, TlsSection
+from tests.doorway import Door, opened
 from tests.lab import Lab
 from tests.lab.pki import authority, leaf
-from tests.running import ADDRESS, Answer, Exporter, eventually, http, program
+from tests.running import ADDRESS, ROOT, Answer, Exporter, eventually, http, program
 from tests.running import COMMAND as EXPORTER
 from tests.stack import prometheus
 
+# From forty addresses, each with more than one address may have; half of them say something.
 HALF_OPEN: Final = """
-import contextlib, socket, time
+import contextlib, resource, socket, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
 held = []
-for _ in range(1000):
-    held.append(socket.create_connection(("127.0.0.1", 10965)))
+for number in range(2800):
     with contextlib.suppress(OSError):  # closed at once
-        held[-1].send(b"GET /metrics HTTP/1.1\\r\\n")
+        held.append(socket.create_connection(("127.0.0.1", 10965), source_address=(f"127.0.1.{number % 40 + 1}", 0)))
+        if number % 2:
+            held[-1].send(b"GET /metrics HTTP/1.1\\r\\n")
 print("held", flush=True)
 time.sleep(60)
 """
@@ -67,6 +87,118 @@ def test_certificate_and_key_must_belong_together(tmp_path: Path) -> None:
     (tmp_path / "b.pem").write_bytes(leaf("b.example", root))
     (told,) = mistakes(tmp_path, "tls_server_config: {cert_file: a.pem, key_file: b.pem}\n")
     assert told == "web.yaml:1: tls_server_config.cert_file: certificate and key do not belong together"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "# nothing\n", "{}\n", "tls_server_config:\nbasic_auth_users: {}\n", "http_server_config: {http2: true}\n"],
+)
+def test_a_file_that_locks_nothing_is_refused(text: str, tmp_path: Path) -> None:
+    (told,) = mistakes(tmp_path, text)
+    assert told == (
+        "web.yaml:1: the file asks for neither TLS nor a password, so everybody would be let in; give "
+        "tls_server_config or basic_auth_users, or leave --web.config.file out"
+    )
+
+
+def test_tls_1_2_is_never_spoken_with_suites_that_are_not_named(tmp_path: Path) -> None:
+    (tmp_path / "a.pem").write_bytes(leaf("a.example", authority("Root")))
+    tls = "tls_server_config: {cert_file: a.pem, key_file: a.pem, cipher_suites: [%s]%s}\n"
+    new, old = "TLS_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+    (told,) = mistakes(tmp_path, tls % (new, ""))
+    (tmp_path / "web.yaml").write_text(tls % (f"{new}, {old}", ""))
+    both = web_config.load(tmp_path / "web.yaml").tls
+    (tmp_path / "web.yaml").write_text(tls % (new, ", min_version: TLS13"))
+    only = web_config.load(tmp_path / "web.yaml").tls
+    assert told.split(": ", 2)[1:] == [
+        "tls_server_config.cipher_suites",
+        "names none of TLS 1.2; add one, or set min_version to TLS13",
+    ]
+    assert both
+    assert [c["name"] for c in both.get_ciphers() if c["protocol"] == "TLSv1.2"] == ["ECDHE-RSA-AES128-GCM-SHA256"]
+    assert only
+    assert only.minimum_version is ssl.TLSVersion.TLSv1_3
+
+
+def test_what_a_new_file_names_is_watched_also_while_it_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "LOOK_EVERY", 0)
+    file, root = tmp_path / "web.yaml", authority("Root")
+    file.write_text(f"basic_auth_users: {{a: '{hashed('a')}'}}\n")
+    keys = Keys(file)
+    file.write_text("tls_server_config: {cert_file: new.pem, key_file: new.pem}\n")
+    kept = keys.config
+    (tmp_path / "new.pem").write_bytes(leaf("a.example", root))
+    taken = keys.config.tls
+    (tmp_path / "new.pem").write_bytes(leaf("b.example", root))
+    assert kept.users
+    assert taken
+    assert keys.config.tls not in {None, taken}
+
+
+README: Final = (ROOT / "README.md").read_text().split("### A locked door\n")[1].split("\n#")[0]
+
+
+def test_the_file_that_is_shown_locks_the_door(tmp_path: Path) -> None:
+    root = authority("Root")
+    (tmp_path / "web.yaml").write_text(README.split("```yaml\n")[1].split("```")[0])
+    (tmp_path / "clients.pem").write_bytes(root.pem)
+    (tmp_path / "exporter.crt").write_bytes(pair := leaf("exporter.example", root))
+    (tmp_path / "exporter.key").write_bytes(pair)
+    config = web_config.load(tmp_path / "web.yaml")
+    assert config.demands == {"tls": True, "client_certificate": True, "password": True}
+
+
+def test_every_key_of_the_file_and_every_limit_is_documented() -> None:
+    keys = chain.from_iterable(section.keys() for section in (MainSection, TlsSection, HttpSection))
+    words = " ".join(README.split())
+    assert not [key for key in keys if key not in README]
+    assert f"may have {CONNECTIONS_OF_ONE_ORIGIN} connections at a time, and all together {CONNECTIONS};" in words
+    assert f"head may have {LONGEST_HEAD >> 10} KiB and a body {LONGEST_BODY >> 10} KiB" in words
+    assert (HANDSHAKE_WITHIN, HEAD_WITHIN, ANSWER_WITHIN, PROBES_AT_ONCE) == (5, 10, 300, 8)  # in words there
+
+
+SEVENTY_TWO: Final = "0123456789" * 7 + "xy"
+
+
+@pytest.mark.parametrize(
+    ("credentials", "status"),
+    [
+        (f"a:{SEVENTY_TWO}", 200),
+        (f"a:{SEVENTY_TWO}, of which bcrypt reads the first 72 bytes", 200),
+        (f"a:{SEVENTY_TWO[:-1]}", 401),
+        (f"b:{SEVENTY_TWO}", 401),
+        ("a:" + "x" * 5000, 401),
+        ("pässwörd:ключ", 200),
+        ("a:nul\0", 401),
+        ("a:", 401),
+        ("no colon", 401),
+        ("", 401),
+    ],
+)
+def test_a_password_fits_here_where_it_fits_other_exporters(credentials: str, status: int, guarded: Door) -> None:
+    told = b64encode(credentials.encode()).decode()
+    assert guarded.answer(f"Authorization: Basic {told}") == status
+
+
+@pytest.mark.parametrize("header", ["Basic", "Basic !", "Basic /w==", "Bearer x", "basic\tYTph", "\xff"])
+def test_who_says_no_name_and_password_is_not_let_in(header: str, guarded: Door) -> None:
+    assert guarded.answer(f"Authorization: {header}") == 401
+
+
+@pytest.mark.parametrize(("path", "status"), [("/-/healthy", 200), ("/-/ready", 200), ("/-/ready/", 401), ("/", 401)])
+def test_only_health_is_told_without_a_password(path: str, status: int, guarded: Door) -> None:
+    assert guarded.answer(path=path) == status
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """Asks for a password, and answers everything with 200."""
+    file = tmp_path_factory.mktemp("door") / "web.yaml"
+    file.write_text(f"basic_auth_users: {{a: '{hashed(SEVENTY_TWO)}', pässwörd: '{hashed('ключ')}'}}\n")
+    with opened(PlainTextResponse("in\n"), file) as found:
+        yield found
 
 
 @pytest.fixture
@@ -156,7 +288,9 @@ def test_only_a_client_with_the_right_certificate_is_let_in(locked: Exporter, tm
 
 
 @pytest.mark.lab
-def test_prometheus_scrapes_by_tls_with_a_password(locked: Exporter, lab: Lab, tmp_path: Path) -> None:
+def test_prometheus_scrapes_by_tls_with_a_password_while_thousands_of_connections_are_half_open(
+    locked: Exporter, lab: Lab, tmp_path: Path
+) -> None:
     config = f"""
 scrape_configs:
   - job_name: configmgr
@@ -167,19 +301,14 @@ scrape_configs:
     static_configs: [{{targets: ["{ADDRESS}"]}}]
 """
     (tmp_path / "prometheus.yml").write_text(config)
-    with prometheus(lab, tmp_path, tmp_path / "prometheus.yml") as server:
-        up = eventually("a scrape", lambda: server.query("up == 1"), within=20)
-    assert len(up) == 1
-    assert locked.process.poll() is None
-
-
-@pytest.mark.lab
-def test_a_thousand_half_open_connections_keep_no_other_address_out(locked: Exporter, lab: Lab) -> None:
     with lab.popen([sys.executable, "-I", "-c", HALF_OPEN], stdout=subprocess.PIPE, text=True) as scanner:
         said = scanner.stdout.readline() if scanner.stdout else ""
         held = len(list(Path(f"/proc/{locked.process.pid}/fd").iterdir()))
-        other = ask(locked, "/metrics", "--user", "prometheus:first", "--interface", "198.19.0.1")
+        with prometheus(lab, tmp_path, tmp_path / "prometheus.yml") as server:
+            up = eventually("a scrape", lambda: server.query("up == 1"), within=20)
         scanner.kill()
     assert said == "held\n"
-    assert other.status == 200
-    assert held < 200
+    assert len(up) == 1
+    assert held < CONNECTIONS + 100
+    assert locked.process.poll() is None
+    assert "Traceback" not in locked.log.read_text()
