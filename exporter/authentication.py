@@ -8,6 +8,7 @@ which may ask a KDC.
 from __future__ import annotations
 
 import base64
+import html
 import re
 import struct
 import sys
@@ -16,7 +17,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from exporter.model import Auth, Proxy
 
@@ -91,10 +92,17 @@ class Account:
         self._username = proxy.username
         self._password = proxy.password
         self._started: dict[str, ContextProxy] = {}  # by protocol
+        self._given_back = _given_back(proxy.username or "", proxy.password or "")
 
     def dialogue(self) -> Dialogue:
         """The dialogue for one connection."""
         return Dialogue(self)
+
+    def conceal(self, text: str) -> str:
+        """What a proxy says, less the password: some give it back, as it is or as they were told it."""
+        if len(self._password or "") < _SHORTEST:
+            return text
+        return self._given_back.sub("(not shown)", text)
 
     def tokens(self, scheme: Auth) -> Tokens:
         """What a scheme has to say, one token after another. Raises whatever the libraries beneath do."""
@@ -123,6 +131,17 @@ class Account:
         token = context.step()
         self._started[protocol] = context
         return context, token
+
+
+_SHORTEST: Final = 4  # characters: the gaps that a shorter one leaves in a text would tell it
+
+
+def _given_back(username: str, password: str) -> re.Pattern[str]:
+    """The forms in which a page or a header may hold a password; text from outside may be read as Latin-1."""
+    told = base64.b64encode(f"{username}:{password}".encode()).decode()
+    forms = (told, quote(password, safe=""), quote_plus(password), html.escape(password), password)
+    read = (form.encode().decode("latin-1") for form in forms)
+    return re.compile("|".join(map(re.escape, dict.fromkeys((*forms, *read)))), re.IGNORECASE)
 
 
 class Dialogue:
@@ -155,7 +174,9 @@ class Dialogue:
             return self._choose(offered)
         scheme, tokens = self._talk
         if offered and scheme not in offered:
-            raise SignInFailed(f"the proxy does not take {_NAMES[scheme]}, but {', '.join(offered)}")
+            raise SignInFailed(
+                f"the proxy does not take {_NAMES[scheme]}, but {self._account.conceal(', '.join(offered))}"
+            )
         heard = offered.get(scheme)
         return _say(scheme, lambda: tokens.send(base64.b64decode(heard, validate=True))) if heard else None
 
@@ -171,7 +192,8 @@ class Dialogue:
                     if failure.refused:  # another try would only bring the account nearer to being locked
                         raise
                     failures.append(str(failure))
-        raise SignInFailed("; ".join(failures) or f"the proxy wants {', '.join(offered)}, which is not known here")
+        wanted = self._account.conceal(", ".join(offered))
+        raise SignInFailed("; ".join(failures) or f"the proxy wants {wanted}, which is not known here")
 
     def _begin(self, scheme: Auth) -> str | None:
         tokens = self._account.tokens(scheme)

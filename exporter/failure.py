@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -258,6 +259,9 @@ def _verify_code(error: ssl.SSLCertVerificationError) -> int:
     return int(getattr(error, "verify_code", 0)) & 0xFFFFFFFF  # Windows' codes may come signed
 
 
+_HEARD: Final = re.compile(r": bytearray\(.*", re.DOTALL)  # the parser quotes what it heard: it may be a password
+
+
 def _words(cause: BaseException) -> str:
     """An exception in words, without the class names and the doubled texts that `str` gives."""
     if isinstance(cause, ssl.SSLCertVerificationError):
@@ -266,4 +270,4 @@ def _words(cause: BaseException) -> str:
         return "no answer within the time-out"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
-    return str(cause) or type(cause).__name__
+    return _HEARD.sub("", str(cause)) or type(cause).__name__

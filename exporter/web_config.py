@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field
 
 from exporter.reading.documents import Document, DocumentError, TooLarge, peek, read, read_bytes, reason, settle
-from exporter.reading.fields import Faults, Place, Section, Text, found, one_of
+from exporter.reading.fields import Faults, Place, Section, Text, one_of
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _context(section: TlsSection, document: Document, directory: Path) -> ssl.SS
         document.blame((*place, "max_version"), f"lower than min_version {section.min_version}; exchange them")
     for key, file in (("cert_file", section.cert_file), ("key_file", section.key_file)):
         if fault := _unreadable(directory / file):
-            document.blame((*place, key), f"{found(file)} cannot be read: {fault}")
+            document.blame((*place, key), f"the file cannot be read: {fault}")  # some give the key for its path
     if not document.mistakes:
         try:
             context.load_cert_chain(directory / section.cert_file, directory / section.key_file, _no_passphrase)
@@ -155,12 +155,12 @@ def _ask_for_certificates(context: ssl.SSLContext, section: TlsSection, document
         return
     file = directory / section.client_ca_file
     if fault := _unreadable(file):
-        document.blame((*place, "client_ca_file"), f"{found(section.client_ca_file)} cannot be read: {fault}")
+        document.blame((*place, "client_ca_file"), f"the file cannot be read: {fault}")
         return
     try:
         context.load_verify_locations(file)
     except ssl.SSLError:
-        document.blame((*place, "client_ca_file"), f"{found(section.client_ca_file)} holds no certificate in PEM")
+        document.blame((*place, "client_ca_file"), "the file holds no certificate in PEM")
     context.verify_mode = wanted
 
 
@@ -203,11 +203,12 @@ def _hashes(users: dict[str, Any]) -> dict[str, str]:
     """Values are never shown: somebody may have written the password itself."""
     faults: list[tuple[Place, str]] = []
     for name, text in users.items():
+        place = () if ":" in name else (name,)  # what follows a colon may be the password
         if not isinstance(text, str) or not _BCRYPT.fullmatch(text):
             what = "expected the password's bcrypt hash, with a cost from 4 to 16"
-            faults.append(((name,), f"{what}; make one by `htpasswd -nBC 10 NAME`"))
+            faults.append((place, f"{what}; make one by `htpasswd -nBC 10 NAME`"))
         if ":" in name or not name.isprintable():
-            faults.append(((name,), "a user name holds no colon and no control character"))
+            faults.append((place, "a user name holds no colon and no control character"))
     if faults:
         raise Faults(faults)
     return {name: str(text) for name, text in users.items()}

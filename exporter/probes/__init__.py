@@ -13,7 +13,7 @@ import anyio
 
 from exporter.addresses import AddressRanges
 from exporter.failure import Signs, classify
-from exporter.model import CheckKey, Evidence, Failure, Probing, Proxy, Reason, Result, Target
+from exporter.model import Answer, CheckKey, Evidence, Failure, Probing, Proxy, Reason, Result, Target
 from exporter.net import Clock, Route, SignIn, Trail, clock_in_force
 from exporter.probes import http
 
@@ -69,6 +69,19 @@ async def _attempt(key: CheckKey, network: Network, timeout: float) -> Result:  
             failure = await PROBES[key.target.scheme](key.target, route, network.signs, trail)
     except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
         failure = classify(trail.phase, error, http.way_of(key.target, route))
-    evidence = Evidence(**trail.evidence)
+    evidence = _discreet(Evidence(**trail.evidence), route)
     in_range = network.in_range(key, evidence.addresses)
     return Result(key, started, trail.laps, replace(evidence, in_range=in_range), failure, late=trail.late)
+
+
+def _discreet(seen: Evidence, route: Route) -> Evidence:
+    """Evidence whose answers lack the password that a proxy may have given back."""
+    if route.sign_in is None:
+        return seen
+    conceal = route.sign_in.account.conceal
+
+    def less(answer: Answer) -> Answer:
+        headers = tuple((conceal(name), conceal(value)) for name, value in answer.headers)
+        return replace(answer, headers=headers, body=conceal(answer.body))
+
+    return replace(seen, answer=seen.answer and less(seen.answer), dialogue=tuple(map(less, seen.dialogue)))

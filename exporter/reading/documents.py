@@ -86,7 +86,7 @@ class Document:
 
     def blame(self, place: Place, message: str) -> None:
         """Add a mistake about what stands at a place, or about the nearest thing around it."""
-        if any(_SECRET.search(str(step)) for step in place):
+        if _SECRET.search(spelled(place)):
             message = message.replace(found(self.at(place)), "a value (not shown)")
         spot = self._tree.locate(place)
         self._add(spot.line, spot.place, message)
@@ -199,7 +199,9 @@ def peek(value: object, *steps: str | int | EllipsisType) -> Iterator[object]:
 
 # ---------------------------------------------------------------- schema
 
-_SECRET: Final = re.compile(r"passw|secret|token|credential|api_?key", re.IGNORECASE)
+_SECRET: Final = re.compile(  # where a password may stand, or stand instead of all that belongs there
+    r"passw|secret|token|credential|api_?key|auth_users|\bauth\b|^proxies(\.[^.]+)?$|^tls_server_config$", re.IGNORECASE
+)
 _EXPECTED: Final = {
     "string_type": "text",
     "int_type": "a whole number",

@@ -254,7 +254,9 @@ def _not_blank(text: str) -> str:
 NOT_EMPTY: Final = Rule(_not_empty, {"minItems": 1})
 Text = Annotated[str, Rule(_not_blank, {"pattern": r"\S"})]
 Slug = Annotated[str, written(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case words joined by hyphens")]
-Link = Annotated[str, written(r"https?://[!-~]+", "a URL that begins with http:// or https://")]
+Link = Annotated[
+    str, written(r"https?://(?![^@]*:[^@]*@|[^/?#]*@)[!-~]+", "a URL that begins with http:// or https://")
+]
 ParameterName = Annotated[str, written(r"[a-z][a-z0-9_]*", "a name of lower-case letters, digits and _")]
 RoleName = Annotated[str, named_in_context("role")]
 CloudName = Annotated[str, named_in_context("cloud")]

@@ -1,0 +1,319 @@
+"""A secret is in nothing that we say: wherever it stands, whoever gives it back, and in whatever form."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import logging
+import re
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+import anyio
+import bcrypt
+import httpx
+import pytest
+import structlog
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+import tests.strategies  # noqa: F401 - how many examples, and how long
+from exporter import catalogue, config, web_config
+from exporter.app import Exporter, Source, deploy, network_of
+from exporter.door import Guard, Keys
+from exporter.log import LogFormat, LogLevel, configure
+from exporter.model import Catalogue
+from exporter.reading.documents import DocumentError
+from exporter.report import check_json, check_junit, check_markdown, endpoints_csv, print_check, probes_text
+from exporter.web import create_app
+from tests.servers import head, serving
+
+# Long enough to be found by itself, and what it begins with is nowhere else.
+SECRETS: Final = st.text(
+    st.characters(categories=("L", "N", "P", "S"), exclude_characters="\ufeff"), min_size=6, max_size=24
+).map("zQ9".__add__)
+
+
+def forms(secret: str) -> Iterator[str]:
+    """How a secret may be written, less the blanks."""
+    data = secret.encode()
+    yield from (
+        secret,
+        secret.lower(),
+        data.decode("latin-1"),
+        html.escape(secret),
+        repr(secret)[1:-1],
+        ascii(secret)[1:-1],
+        repr(data)[2:-1],
+        data.hex(),
+    )
+    yield from (json.dumps(secret, ensure_ascii=plain)[1:-1] for plain in (True, False))
+    yield from (encode(secret, safe=safe) for encode in (quote, quote_plus) for safe in ("", "/"))
+    for before in range(3):  # in base64, a text has three forms: by what stands before it
+        whole = base64.b64encode(b" " * before + data).decode()
+        yield whole[(before * 8 + 5) // 6 : (before + len(data)) * 8 // 6]
+
+
+def leaks(secret: str, said: str) -> list[str]:
+    """The forms of a secret that are in what was said, however its lines were broken."""
+    squeezed = "".join(said.split())
+    return [form for form in forms(secret) if "".join(form.split()) in squeezed]
+
+
+@given(SECRETS, st.text(max_size=3))
+def test_a_secret_is_found_in_every_form(secret: str, before: str) -> None:
+    for said in (
+        secret,
+        json.dumps({"a": before + secret}),
+        f"a: {before}{secret!r}",
+        quote(before + secret),
+        html.escape(f"<{before}{secret}>"),
+        base64.b64encode(f"{before}:{secret}:x".encode()).decode(),
+    ):
+        assert leaks(secret, said)
+        assert leaks(secret, "\n".join(said[i : i + 5] for i in range(0, len(said), 5)))
+
+
+# ---------------------------------------------------------------- files that are refused
+
+
+@cache
+def shipped() -> Catalogue:
+    return catalogue.load()
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("secrets")
+
+
+# Each % is a secret: as a text of its own, in a URL, where a path is expected, and where nothing of the kind is.
+CONFIGURATIONS: Final = (
+    "proxies: %",
+    "proxies: [%]",
+    "proxies: {corporate: %}",
+    "proxies: {corporate: {url: 'http://proxy.example:3128', password: %}}",
+    "proxies: {corporate: {url: 'http://proxy.example:3128', username: svc, password: %}}",
+    "proxies: {corporate: {url: 'http://proxy.example:3128', username: svc, password_file: %}}",
+    "proxies: {corporate: {url: 'http://proxy.example:3128', username: svc, password_file: [%]}}",
+    "proxies: {corporate: {url: 'http://proxy.example:3128', username: svc, auth: %, password_file: none}}",
+    "proxies: {corporate: {url: 'http://proxy.example:3128', username: {svc: %}}}",
+    "proxies: {corporate: {url: 'http://proxy.example:3128', username: %:}}",
+    "proxies: {corporate: {url: 'http://svc:%@proxy.example:3128'}}",
+    "proxies: {corporate: {url: 'http://svc:%@proxy.example'}}",
+    "proxies: {corporate: {url: 'socks5://svc:%@proxy.example:1080'}}",
+    "proxies: {corporate: {url: ['http://svc:%@proxy.example:3128']}}",
+    "proxies: {corporate: 'http://svc:%@proxy.example:3128'}",
+    "proxies: {'http://svc:%@proxy.example:3128': {}}",
+    "proxies: {corporate: {url: 'http://proxy.example:3128', no_proxy: ['svc:%@proxy.example']}}",
+    "via: {client: 'http://svc:%@proxy.example:3128'}",
+    "via: 'http://svc:%@proxy.example:3128'",
+    "tls: {ca_file: 'http://svc:%@ca.example/ca.pem'}",
+    "tls: {ca_file: ca.pem, key_password: %}",
+    "password: %",
+    "site: {parameters: {proxy_password: %}}",
+    "site: {parameters: {cloud_service_name: 'svc:%@proxy.example'}}",
+    "group_files: ['https://svc:%@files.example/groups.yaml']",
+    "address_ranges: ['https://svc:%@files.example/ranges.json']",
+    "groups: [{feature: own, title: Own, docs: 'https://svc:%@x.example', endpoints: [{pattern: x.example}]}]",
+    "groups: [{feature: own, title: Own, docs: 'https://x.example', endpoints: [{pattern: 'svc:%@x.example'}]}]",
+    "groups: [{feature: own, title: Own, docs: 'https://x.example', endpoints: [{pattern: 'https://svc:%@x.example'}]}]",
+    "groups: [{feature: own, docs: 'https://x.example', endpoints: [{pattern: '*.x.example', probe: ['https://u:%@x']}]}]",
+)
+WEB_CONFIGS: Final = (
+    "basic_auth_users: %",
+    "basic_auth_users: [%]",
+    "basic_auth_users: {prometheus: %}",
+    "basic_auth_users: {prometheus: [%]}",
+    "basic_auth_users: {prometheus: {password: %}}",
+    "basic_auth_users: {'prometheus:%': x}",
+    "basic_auth_password: %",
+    "tls_server_config: %",
+    "tls_server_config: {cert_file: none.pem, key_file: %}",
+    "tls_server_config: {cert_file: %, key_file: none.pem}",
+    "tls_server_config: {cert_file: none.pem, key_file: none.pem, key: %}",
+    "tls_server_config: {cert_file: none.pem, key_file: none.pem, key_password: %}",
+    "tls_server_config: {cert_file: secret.pem, key_file: secret.pem} # %",
+    "http_server_config: {headers: {Authorization: %}}",
+    "http_server_config: {headers: {X-Frame-Options: ['%']}}",
+)
+
+
+@pytest.mark.parametrize("template", CONFIGURATIONS)
+@settings(max_examples=4)
+@given(secret=SECRETS)
+def test_no_configuration_that_is_refused_shows_a_secret(template: str, secret: str, directory: Path) -> None:
+    file = directory / "exporter.yaml"
+    for text in written(template, secret):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(DocumentError) as refused:
+            config.load(file, shipped())
+        assert leaks(secret, str(refused.value)) == []
+
+
+@pytest.mark.parametrize("template", WEB_CONFIGS)
+@settings(max_examples=4)
+@given(secret=SECRETS)
+def test_no_web_config_that_is_refused_shows_a_secret(template: str, secret: str, directory: Path) -> None:
+    file = directory / "web.yaml"
+    (directory / "secret.pem").write_text(f"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----\n")
+    for text in written(template, secret):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(DocumentError) as refused:
+            web_config.load(file)
+        assert leaks(secret, str(refused.value)) == []
+
+
+def written(template: str, secret: str) -> Iterator[str]:
+    """A secret in its place: quoted, and as somebody writes it who knows no YAML."""
+    alone = ": %" in template or "[%" in template
+    yield template.replace("%", json.dumps(secret, ensure_ascii=False) if alone else secret.replace("'", "''"))
+    yield template.replace("%", secret)
+
+
+# ---------------------------------------------------------------- while it runs
+
+# What a proxy says to who signs in; it was told {token}, has {head} before it, and knows the password.
+PAGES: Final = (
+    "403 Forbidden\nContent-Type: text/html\n\n<pre>{head}</pre>",
+    "403 Forbidden\nContent-Type: text/html\n\nThe password {secret} of svc:{secret} is wrong: {escaped}, {quoted}",
+    "200 OK\nContent-Type: text/html\n\n<p>{secret}<p>{head}",
+    "403 {secret}\n\n",
+    "403 Forbidden\nX-Debug: {secret}\nX-Debug: {token}\nX-Debug: svc:{secret}@\n\n",
+    "302 Found\nLocation: http://svc:{quoted}@else.example/?{quoted}\n\n",
+    "502 Bad Gateway\nSet-Cookie: session={secret}\nX-Squid-Error: {secret}\n\n",
+    "403 Forbidden\n{secret}\n\n",
+    "200 OK\nProxy-Authorization {token}\n\n",
+    "{secret}\n\n",
+)
+REFUSALS: Final = (  # after which nobody signs in for a while
+    '407 Again\nProxy-Authenticate: Basic realm="{secret}"\n\n',
+    "407 Again\nProxy-Authenticate: {secret}\n\n",
+    "407 Again\nProxy-Authenticate: {token}\n\n",
+    "407 Again\nProxy-Authorization: {token}\n\n",
+)
+_CHALLENGE: Final = base64.b64encode(
+    b"NTLMSSP\0" + struct.pack("<IHHII8s8xHHI8x", 2, 0, 0, 56, 0xE0888205, b"challeng", 4, 4, 56) + bytes(4)
+).decode()
+
+
+@dataclass
+class Evil:
+    """A proxy that gives back what it is told: the host that is asked for says how."""
+
+    echoes: tuple[str, ...]
+    secret: str
+    told: list[str] = field(default_factory=list)
+
+    def __call__(self, connection: socket.socket) -> None:
+        while asked := head(connection).decode("latin-1"):
+            given = re.search(r"(?i)proxy-authorization: (\w+) (\S+)", asked)
+            if given:
+                self.told.append(given[2])
+            if given and not given[2].startswith("TlRMTVNTUAAB"):  # NTLM's first token, which holds nothing
+                self._say(connection, self._echo(asked, given[0].partition(": ")[2]))
+                return
+            offered = f"NTLM {_CHALLENGE}" if given else "NTLM\nProxy-Authenticate: Basic realm=x"
+            self._say(connection, f"407 Who\nProxy-Authenticate: {offered}\nContent-Length: 0\n\n")
+
+    def _echo(self, asked: str, token: str) -> str:
+        secret, number = self.secret, re.findall(r"e([0-9]+)\.example", asked)[0]
+        escaped, quoted = html.escape(secret), quote(secret, safe="")
+        return self.echoes[int(number)].format(head=asked, token=token, secret=secret, escaped=escaped, quoted=quoted)
+
+    @staticmethod
+    def _say(connection: socket.socket, text: str) -> None:
+        connection.sendall(f"HTTP/1.1 {text}".replace("\n", "\r\n").encode())
+
+    def configuration(self, url: str, auth: str) -> str:
+        """Each echo by http and by https."""
+        targets = [f"{scheme}://e{i}.example/" for i in range(len(self.echoes)) for scheme in ("http", "https")]
+        group = {"feature": "own", "title": "Own", "docs": "https://x.example/", "endpoints": []}
+        return json.dumps(
+            {
+                "site": {"features": ["own"], "roles": ["client"]},
+                "probe": {"timeout": "5s", "attempts": 1},
+                "proxies": {"evil": {"url": url, "username": "svc", "password_file": "password", "auth": auth}},
+                "via": {"client": "evil"},
+                "groups": [{**group, "endpoints": [{"pattern": target} for target in targets]}],
+            }
+        )
+
+
+@pytest.mark.parametrize("echoes", [PAGES, *((refusal,) for refusal in REFUSALS)])
+@settings(max_examples=2)
+@given(secret=SECRETS, other=SECRETS, auth=st.sampled_from(["auto", "basic", "ntlm"]))
+@example(secret="zQ9hunter", other="zQ9other", auth="basic")  # noqa: S106 - could name a way to sign in, too
+def test_nothing_shows_what_a_proxy_gives_back_or_what_we_are_told(
+    echoes: tuple[str, ...], secret: str, other: str, auth: str, directory: Path
+) -> None:
+    evil = Evil(echoes, secret)
+    with serving(evil) as server:
+        (directory / "password").write_text(secret, encoding="utf-8")
+        file = directory / "exporter.yaml"
+        file.write_text(evil.configuration(server.url(path=""), auth))
+        said = all_that_is_said(Source(file), directory, other)
+    assert len(evil.told) >= len(echoes)
+    assert "Traceback" not in said
+    assert [leaked for token in {secret, other, *evil.told} for leaked in leaks(token, said)] == []
+
+
+def all_that_is_said(source: Source, directory: Path, password: str) -> str:
+    """What the exporter answers to who has a password and to who has none, what it logs, and all its reports."""
+    out = io.StringIO()
+    (directory / "web.yaml").write_text(
+        f"basic_auth_users: {{svc: '{bcrypt.hashpw(b'x', bcrypt.gensalt(4)).decode()}'}}"
+    )
+    with logged_to(out):
+        deployment = deploy(source)
+        exporter = Exporter(source, deployment, network_of(deployment))
+        guard = Guard(create_app(exporter), Keys(directory / "web.yaml"))
+        anyio.run(_ask, exporter, guard, password, out)
+        snapshot = exporter.board.snapshot()
+        for report in (check_json, check_junit, check_markdown):
+            out.write(report(snapshot))
+        for width in (80, 300):
+            print_check(snapshot, Console(file=out, width=width))
+            out.write(probes_text(snapshot, width))
+        out.write(endpoints_csv(deployment.plan.requirements) + repr((deployment, exporter, guard, source)))
+    return out.getvalue()
+
+
+async def _ask(exporter: Exporter, guard: Guard, password: str, out: io.StringIO) -> None:
+    for check in exporter.board.plan.checks:
+        exporter.finished(await exporter.probe(check.key))
+    unquoted = quote(password, safe="")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://exporter") as client:
+        asked_for = ("http://e0.example/", "https://e0.example/", f"https://svc:{unquoted}@e0.example/?{unquoted}")
+        probes = (f"/probe?debug={debug}&target={quote(url)}" for url in asked_for for debug in ("true", "false"))
+        plain = ("/", "/metrics", "/api/v1/status", "/-/ready", f"/{unquoted}", f"/runbooks/{unquoted}")
+        paths = (*plain, *probes)
+        asked = [(path, ("svc", "x")) for path in paths] + [("/", ("svc", password)), ("/", (password, "x"))]
+        for path, auth in asked:
+            answer = await client.get(path, auth=auth, headers={"Cookie": unquoted, "Referer": unquoted})
+            out.write(f"{answer.headers}{answer.text}")
+        await client.post("/-/reload", auth=("svc", "x"))
+
+
+@contextmanager
+def logged_to(out: io.StringIO) -> Iterator[None]:
+    """The log at level debug, as the command line sets it up."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with redirect_stderr(out):
+        configure(LogLevel.DEBUG, LogFormat.LOGFMT)
+    try:
+        yield
+    finally:
+        root.handlers[:], root.level = handlers, level
+        structlog.reset_defaults()
