@@ -7,9 +7,11 @@ import html
 import io
 import json
 import logging
+import os
 import re
 import socket
 import struct
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
@@ -36,6 +38,7 @@ from exporter.model import Catalogue
 from exporter.reading.documents import DocumentError
 from exporter.report import check_json, check_junit, check_markdown, endpoints_csv, print_check, probes_text
 from exporter.web import create_app
+from tests.running import COMMAND, ROOT
 from tests.servers import head, serving
 
 # Long enough to be found by itself, and what it begins with is nowhere else.
@@ -297,7 +300,8 @@ async def _ask(exporter: Exporter, guard: Guard, password: str, out: io.StringIO
         asked_for = ("http://e0.example/", "https://e0.example/", f"https://svc:{unquoted}@e0.example/?{unquoted}")
         probes = (f"/probe?debug={debug}&target={quote(url)}" for url in asked_for for debug in ("true", "false"))
         plain = ("/", "/metrics", "/api/v1/status", "/-/ready", f"/{unquoted}", f"/runbooks/{unquoted}")
-        paths = (*plain, *probes)
+        pages = (f"/target?url={quote(url)}" for url in asked_for[:2])
+        paths = (*plain, *pages, *probes)
         asked = [(path, ("svc", "x")) for path in paths] + [("/", ("svc", password)), ("/", (password, "x"))]
         for path, auth in asked:
             answer = await client.get(path, auth=auth, headers={"Cookie": unquoted, "Referer": unquoted})
@@ -317,3 +321,47 @@ def logged_to(out: io.StringIO) -> Iterator[None]:
     finally:
         root.handlers[:], root.level = handlers, level
         structlog.reset_defaults()
+
+
+# ---------------------------------------------------------------- the commands, as they are run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("check", "--format", "table"), 1),
+        (("explain", "http://127.0.0.1:9/"), 1),
+        (("explain", "https://svc:zQ9hunter@127.0.0.1:9/"), 2),
+        (("catalogue", "import", "https://svc:zQ9hunter@127.0.0.1:9/list?sig=zQ9hunter"), 2),
+        (("catalogue", "import", "http://127.0.0.1:9/list?sig=zQ9hunter"), 2),
+        (("serve", "--web.config.file", "web.yaml"), 2),
+    ],
+)
+def test_no_command_shows_what_its_environment_or_its_files_hold(
+    arguments: tuple[str, ...], status: int, tmp_path: Path
+) -> None:
+    secret = "zQ9hunter"  # noqa: S105 - the one to look for
+    (tmp_path / "password").write_text(secret)
+    (tmp_path / "web.yaml").write_text(f"basic_auth_users: {{svc: {secret}}}\n")
+    (tmp_path / "exporter.yaml").write_text(
+        "site: {features: [own]}\n"
+        "probe: {timeout: 1s, attempts: 1}\n"
+        "proxies: {evil: {url: 'http://127.0.0.1:9', username: svc, password_file: password, auth: basic}}\n"
+        "via: {client: evil}\n"
+        "groups: [{feature: own, title: Own, docs: 'https://x.example', endpoints: [{pattern: 'http://127.0.0.1:9/'}]}]\n"
+    )
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+    environment = {**os.environ, **dict.fromkeys(names, f"http://svc:{secret}@127.0.0.1:9")}
+    configured = () if arguments[0] == "catalogue" else ("--config.file", "exporter.yaml")
+    done = subprocess.run(
+        [*COMMAND, *arguments, *configured, "--log.level", "debug"],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert leaks(secret, done.stdout + done.stderr) == []
