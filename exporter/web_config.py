@@ -42,7 +42,7 @@ def load(path: Path | None) -> WebConfig:
         return WebConfig()
     document = read(path)
     section = document.validate(MainSection)
-    if section == MainSection():
+    if section and not (section.tls_server_config or section.basic_auth_users or section.http_server_config.headers):
         document.blame((), _NO_LOCK)
     tls = section.tls_server_config if section else None
     context = _context(tls, document, path.parent) if tls else None

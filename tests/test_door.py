@@ -91,7 +91,7 @@ def test_certificate_and_key_must_belong_together(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "# nothing\n", "{}\n", "tls_server_config:\nbasic_auth_users: {}\n", "http_server_config: {http2: true}\n"],
+    ["", "# nothing\n", "{}\n", "tls_server_config:\nbasic_auth_users: {}\n", "http_server_config: {http2: false}\n"],
 )
 def test_a_file_that_locks_nothing_is_refused(text: str, tmp_path: Path) -> None:
     (told,) = mistakes(tmp_path, text)
