@@ -281,7 +281,7 @@ def built() -> str:
         ),
         "### Who may ask",
         "`--web.config.file`, in the format that Prometheus and its exporters share.",
-        _keys(web_config._MainSection),  # noqa: SLF001 - its keys are public
+        _keys(web_config.MainSection),
         "## Metrics",
         "`process_*` and `python_*` come beside them. Histograms have `_bucket`, `_sum` and `_count`.",
         _metrics(exporter),
