@@ -12,7 +12,6 @@ import anyio
 import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
-from prometheus_client import CollectorRegistry
 
 from exporter import catalogue as shipped
 from exporter import config
@@ -24,7 +23,7 @@ from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
 from exporter.journal import Journal
 from exporter.lag import watch
-from exporter.metrics import Conditions, Events, ReloadStatus, Timing, registry_for
+from exporter.metrics import Conditions, Events, ReloadStatus, State, Timing, registry_for
 from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Site, Snapshot
 from exporter.narrow import UNUSABLE, Narrowing
 from exporter.net import SignIn, clock_in_force, trusted_roots, verifying
@@ -127,7 +126,8 @@ class Exporter:
         self._schedule: Schedule | None = None
         self._journal = Journal()
         self.board = Board(deployment.plan)
-        self.registry: CollectorRegistry = registry_for(self.board.snapshot)
+        self._state = State(self.board)
+        self.registry = registry_for(self._state)
         self._events = Events(self.registry)
         self._events.adopt(deployment.plan)
         self._timing = Timing(self.registry, network.clock.source)
@@ -197,6 +197,7 @@ class Exporter:
         recorded = self.board.record(result)
         if recorded is not None:
             self._events.count(recorded.check, result)
+            self._state.show(recorded.check)
             self._tell(recorded)
 
     def _tell(self, recorded: Recorded) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.exposition import choose_encoder, generate_latest, gzip_accepted
+from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -17,8 +16,10 @@ from prometheus_client.registry import Collector
 
 from exporter import __version__
 from exporter.explain import WORDS
+from exporter.exposition import Exposition, Kept, KeptCounter, KeptHistogram, lines
 from exporter.model import (
     Check,
+    CheckKey,
     ClockSource,
     Consumer,
     EndpointState,
@@ -33,6 +34,7 @@ from exporter.model import (
     Use,
 )
 from exporter.shard import Shard
+from exporter.state import Board
 
 CONSUMER: Final = ("feature", "role", "cloud")
 USE: Final = (*CONSUMER, "pattern")
@@ -46,8 +48,6 @@ LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0)
 _ON_A_TIMER: Final = "Probed on the exporter's own timer, not on the scrape."
 _SHARED: Final = "A probe that serves several label sets is counted under each: sums over them count it more than once."
 
-COMPRESSION: Final = 1  # level 1 takes a sixth of the time of the default and the network is local
-
 
 class Events:
     """Counters and histograms. They start at 0 with the plan and go with it."""
@@ -55,18 +55,18 @@ class Events:
     def __init__(self, registry: CollectorRegistry) -> None:
         # `_created` series would be 15 % of a scrape, under names that nobody was promised. The call lacks annotations.
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.probes = Counter("configmgr_probes", f"Finished probes. {_SHARED}", CONSUMER, registry=registry)
-        self.failures = Counter(
+        self.probes = KeptCounter("configmgr_probes", f"Finished probes. {_SHARED}", CONSUMER, registry=registry)
+        self.failures = KeptCounter(
             "configmgr_probe_failures", f"Failed probes by reason. {_SHARED}", (*CONSUMER, "reason"), registry=registry
         )
-        self.duration = Histogram(
+        self.duration = KeptHistogram(
             "configmgr_probe_duration_seconds",
             f"Duration of successful probes, all phases together. {_ON_A_TIMER} {_SHARED}",
             CONSUMER,
             buckets=DURATION_BUCKETS,
             registry=registry,
         )
-        self.phases = Histogram(
+        self.phases = KeptHistogram(
             "configmgr_probe_phase_duration_seconds",
             f"Duration of each phase that completed: resolve, connect, proxy, tls, processing. {_SHARED}",
             (*CONSUMER, "phase"),
@@ -146,11 +146,19 @@ def _phases_of(check: Check) -> Iterator[Phase]:
 # ---------------------------------------------------------------- state
 
 
-class StateCollector(Collector):
-    """Gauges, made anew from the Snapshot at each scrape, so that what left the plan is gone."""
+class State(Kept):
+    """Gauges of what the board holds, so that what left the plan is gone.
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
-        self._snapshot = snapshot
+    The lines of a check are kept as long as the board keeps the same Latest of it, those of features and paths as long
+    as its version.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._plan = Plan()
+        self._lines: dict[CheckKey, tuple[Latest | None, tuple[str, ...]]] = {}  # by family; in the plan's order
+        self._version = -1
+        self._rolled_up: list[tuple[Metric, str]] = []
 
     def describe(self) -> Iterable[Metric]:
         """Names without samples, so that registering does not need a plan."""
@@ -158,21 +166,56 @@ class StateCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """All state of this moment."""
-        return families(self._snapshot())
+        return families(self._board.snapshot())
+
+    def show(self, check: Check) -> None:
+        """Make the lines of a check ahead of the scrape, lest it find all of them to be made at once."""
+        self._follow()
+        latest = self._board.latest(check.key)
+        if latest is not None:
+            self._lines[check.key] = self._of(check, latest)
+
+    def _follow(self) -> None:
+        """Begin anew with another plan: the same check may serve other uses in it."""
+        if self._plan is not self._board.plan:
+            self._plan = self._board.plan
+            self._lines = {check.key: _NOTHING for check in self._plan.checks}
+
+    def refresh(self) -> Iterator[None]:
+        """Make anew the lines of checks whose result is another, or whose plan is."""
+        self._follow()
+        lines_of = self._lines
+        for (check, latest), (shown, _) in zip(self._board.pinned(), tuple(lines_of.values()), strict=True):
+            if latest is not None and latest is not shown:
+                lines_of[check.key] = self._of(check, latest)
+                yield
+
+    def kept(self) -> Iterator[tuple[Metric, Iterable[str]]]:
+        """The families of `collect`."""
+        for _ in self.refresh():
+            pass
+        if self._version != self._board.version:
+            self._version, snapshot = self._board.version, self._board.snapshot()
+            self._rolled_up = [(family, lines(family)) for family in _rolled_up_families(snapshot)]
+        of_checks, rolled_up = tuple(self._lines.values()), self._rolled_up
+        for place, family in enumerate(_endpoint_families({}, ())):
+            yield family, [texts[place] for _, texts in of_checks if texts]
+        for family, text in rolled_up:
+            yield family, [text]
+
+    def _of(self, check: Check, latest: Latest) -> tuple[Latest, tuple[str, ...]]:
+        found = _endpoint_families(self._plan.requirement_of, [(check, latest)])
+        return latest, tuple(lines(family) for family in found)
+
+
+_NOTHING: Final[tuple[None, tuple[str, ...]]] = (None, ())
 
 
 def families(snapshot: Snapshot) -> Iterator[Metric]:
     """The gauges of a snapshot."""
-    yield from _endpoint_families(snapshot)
-    yield from _feature_families(snapshot)
-    path = GaugeMetricFamily(
-        "configmgr_path_up",
-        "0: what fails on this path (dns, direct, proxy:NAME) is explained by the path, not by the endpoints.",
-        labels=("path",),
-    )
-    for name, up in snapshot.paths.items():
-        path.add_metric((name,), up)
-    yield path
+    pinned = [(check, latest) for check in snapshot.plan.checks if (latest := snapshot.latest.get(check.key))]
+    yield from _endpoint_families(snapshot.plan.requirement_of, pinned)
+    yield from _rolled_up_families(snapshot)
 
 
 # Gauges that are one number of the last finished probe; None where the probe did not come so far.
@@ -213,13 +256,11 @@ _OF_TARGET: Final[tuple[tuple[str, str, Callable[[Latest], float | None]], ...]]
 )
 
 
-def _endpoint_families(snapshot: Snapshot) -> Iterator[Metric]:
-    seen = [
-        (use, (*_use(use), check.key.target.url), latest)
-        for check in snapshot.plan.checks
-        if (latest := snapshot.latest.get(check.key))
-        for use in check.uses
-    ]
+def _endpoint_families(
+    requirement_of: Mapping[Use, Requirement], pinned: Iterable[tuple[Check, Latest]]
+) -> Iterator[Metric]:
+    """What follows from the latest results, each by itself."""
+    seen = [(use, (*_use(use), check.key.target.url), latest) for check, latest in pinned for use in check.uses]
     for name, text, value_of in _OF_TARGET:
         family = GaugeMetricFamily(f"configmgr_endpoint_{name}", text, labels=TARGET)
         for _, labels, latest in seen:
@@ -247,7 +288,7 @@ def _endpoint_families(snapshot: Snapshot) -> Iterator[Metric]:
         labels=(*TARGET, "path"),
     )
     for use, labels, latest in seen:
-        result, requirement = latest.result, snapshot.plan.requirement_of.get(use)
+        result, requirement = latest.result, requirement_of.get(use)
         paths.add_metric((*labels, result.key.path), 1)
         if result.failure is not None:
             failure.add_metric((*labels, result.failure.reason), 1)
@@ -258,6 +299,19 @@ def _endpoint_families(snapshot: Snapshot) -> Iterator[Metric]:
             if verdict is not None:
                 intercepted.add_metric(labels, verdict)
     yield from (paths, failure, phases, intercepted)
+
+
+def _rolled_up_families(snapshot: Snapshot) -> Iterator[Metric]:
+    """What follows from the plan, its features and its paths."""
+    yield from _feature_families(snapshot)
+    path = GaugeMetricFamily(
+        "configmgr_path_up",
+        "0: what fails on this path (dns, direct, proxy:NAME) is explained by the path, not by the endpoints.",
+        labels=("path",),
+    )
+    for name, up in snapshot.paths.items():
+        path.add_metric((name,), up)
+    yield path
 
 
 def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
@@ -318,13 +372,12 @@ class _Once(Collector):
         yield GaugeMetricFamily(
             "probe_duration_seconds", "The longest of them.", max(result.duration for result in results)
         )
-        latest = {check.key: found for check, found in self._results.items()}
-        yield from _endpoint_families(Snapshot(Plan(tuple(self._results), self._requirements), latest, (), {}))
+        yield from _endpoint_families(Plan((), self._requirements).requirement_of, self._results.items())
 
 
-def probe_registry(results: Mapping[Check, Latest], requirements: tuple[Requirement, ...]) -> CollectorRegistry:
+def probe_registry(results: Mapping[Check, Latest], requirements: tuple[Requirement, ...]) -> Exposition:
     """What an on-demand probe exposes: the ecosystem's two names, and the endpoint's gauges."""
-    registry = CollectorRegistry()
+    registry = Exposition()
     registry.register(_Once(results, requirements))
     return registry
 
@@ -419,18 +472,18 @@ class Conditions:
             self._anchors.labels(name).set(present)
 
 
-def registry_for(snapshot: Callable[[], Snapshot]) -> CollectorRegistry:
+def registry_for(state: Collector) -> Exposition:
     """A registry with state, process and Python metrics; events are added by who makes them."""
-    registry = CollectorRegistry()
-    _tell_state(registry, snapshot)
+    registry = Exposition()
+    _tell_state(registry, state)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     return registry
 
 
-def _tell_state(registry: CollectorRegistry, snapshot: Callable[[], Snapshot]) -> None:
+def _tell_state(registry: CollectorRegistry, state: Collector) -> None:
     """State, with the words for it, and whose it is."""
-    registry.register(StateCollector(snapshot))
+    registry.register(state)
     Gauge(
         "configmgr_exporter_build_info",
         "1, with the version of the exporter and of Python.",
@@ -450,16 +503,16 @@ def _tell_state(registry: CollectorRegistry, snapshot: Callable[[], Snapshot]) -
 def textfile(snapshot: Snapshot) -> bytes:
     """State for the textfile collector of another exporter, which has process and Go metrics of its own."""
     registry = CollectorRegistry()
-    _tell_state(registry, lambda: snapshot)
+    _tell_state(registry, Seen(snapshot))
     return generate_latest(registry)
 
 
-def render(registry: CollectorRegistry, accept: str, accept_encoding: str) -> tuple[bytes, dict[str, str]]:
-    """A scrape's body and headers, as text or OpenMetrics, compressed if the scraper can take it. Slow: in a thread."""
-    encode, content_type = choose_encoder(accept)
-    body = encode(registry)
-    headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-    if gzip_accepted(accept_encoding):
-        body = gzip.compress(body, compresslevel=COMPRESSION)
-        headers["Content-Encoding"] = "gzip"
-    return body, headers
+class Seen(Collector):
+    """Gauges of one snapshot, which nobody scrapes twice."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterable[Metric]:
+        """All of it."""
+        return families(self._snapshot)

@@ -361,6 +361,15 @@ class Plan:
         """What is documented for each use."""
         return {requirement.use: requirement for requirement in self.requirements}
 
+    @cached_property
+    def checks_of(self) -> Mapping[Use, tuple[CheckKey, ...]]:
+        """The checks behind each use, in order of the uses; none where nothing is probed."""
+        keys: dict[Use, list[CheckKey]] = {requirement.use: [] for requirement in self.unprobed}
+        for check in self.checks:
+            for use in check.uses:
+                keys.setdefault(use, []).append(check.key)
+        return {use: tuple(keys[use]) for use in sorted(keys)}
+
 
 # ---------------------------------------------------------------- what came of it
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 _HOST: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?((?:<[^<>]*>|\[[^\[\]]*\]|[^\s/?#:<>\[\]])*)", re.IGNORECASE)
 _OPEN: Final = re.compile(r"\*|<[^<>]*>")
 _PARAMETER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_REMEMBERED: Final = 16_384  # answers about hosts and patterns: a roll-up asks about each of the plan's
 
 
 def host_of(pattern: str) -> str:
@@ -26,6 +28,7 @@ def path_of(pattern: str) -> str:
     return f"/{pattern.partition('/')[2]}"
 
 
+@lru_cache(_REMEMBERED)
 def address_of(host: str) -> IPv4Address | IPv6Address | None:
     """The address that a host is written as; None for a name."""
     try:
@@ -34,6 +37,7 @@ def address_of(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
+@lru_cache(_REMEMBERED)
 def is_wildcard(pattern: str) -> bool:
     """Whether a pattern stands for many hosts. A star in the path does not make it one."""
     return "*" in host_of(pattern)

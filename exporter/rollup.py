@@ -31,13 +31,8 @@ def features(plan: Plan, results: Mapping[CheckKey, Result]) -> tuple[FeatureRea
 
     Law: when one result turns from down to up, no endpoint gets worse, and what was ready stays ready.
     """
-    checks: dict[Use, list[CheckKey]] = {requirement.use: [] for requirement in plan.unprobed}
-    for check in plan.checks:
-        for use in check.uses:
-            checks.setdefault(use, []).append(check.key)
     endpoints: dict[Consumer, list[EndpointReadiness]] = {}
-    for use in sorted(checks):
-        keys = tuple(checks[use])
+    for use, keys in plan.checks_of.items():
         endpoints.setdefault(use.consumer, []).append(EndpointReadiness(use, _state(use, keys, results), keys))
     return tuple(
         FeatureReadiness(consumer, _ready([endpoint.state for endpoint in found]), tuple(found))
@@ -87,7 +82,7 @@ def _points_at(result: Result, reasons: Collection[Reason]) -> bool:
 
 def _state(use: Use, keys: Iterable[CheckKey], results: Mapping[CheckKey, Result]) -> EndpointState:
     """Usable when every target is; a wildcard when at least one is."""
-    states = [results[key].up if key in results else None for key in keys]
+    states = [result.up if (result := results.get(key)) else None for key in keys]
     if not states:
         return EndpointState.UNPROBED
     if is_wildcard(use.pattern):

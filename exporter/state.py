@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from exporter import rollup
 from exporter.history import Room, extended, kept
-from exporter.model import Check, CheckKey, Latest, Plan, Result, Snapshot
+from exporter.model import Check, CheckKey, FeatureReadiness, Latest, Plan, Result, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,24 @@ class Recorded:
         return self.before is None or _reason(self.before.result) != _reason(self.result)
 
 
+@dataclass(frozen=True, slots=True)
+class _RolledUp:
+    """What follows from the results of one version of the board."""
+
+    version: int
+    features: tuple[FeatureReadiness, ...]
+    paths: Mapping[str, bool]
+
+
 class Board:
     """Where results are pinned. Only the event loop's thread writes; any thread may take a snapshot."""
 
     def __init__(self, plan: Plan | None = None) -> None:
         self._plan = Plan()
         self._checks: Mapping[CheckKey, Check] = {}
-        self._latest: dict[CheckKey, Latest] = {}
+        self._latest: dict[CheckKey, Latest | None] = {}  # in the plan's order
+        self._version = 0
+        self._rolled_up = _RolledUp(0, (), {})
         self.adopt(plan or Plan())
 
     @property
@@ -39,29 +50,41 @@ class Board:
         """The plan in force."""
         return self._plan
 
+    @property
+    def version(self) -> int:
+        """Another number whenever features or paths may have changed."""
+        return self._version
+
     def adopt(self, plan: Plan) -> None:
         """Put a plan in force; results of checks that stay are kept, the others go."""
         self._plan = plan
         self._checks = {check.key: check for check in plan.checks}
         self._room = Room.for_each_of(len(plan.checks))
-        self._latest = {
-            key: replace(latest, history=kept(latest.history, self._room))
-            for key, latest in self._latest.items()
-            if key in self._checks
-        }
+        self._latest = {key: self._moved(self._latest.get(key)) for key in self._checks}
+        self._version += 1
+
+    def _moved(self, latest: Latest | None) -> Latest | None:
+        """The same with as much history as there is room for now."""
+        return replace(latest, history=kept(latest.history, self._room)) if latest else None
 
     def record(self, result: Result) -> Recorded | None:
         """Pin a result; None where its check has left the plan meanwhile."""
         check = self._checks.get(result.key)
         if check is None:
             return None
-        recorded = Recorded(check, result, self._latest.get(result.key))
+        recorded = Recorded(check, result, self._latest[result.key])
         self._latest[result.key] = _after(recorded, self._room)
+        if recorded.before is None or _fault(recorded.before.result) != _fault(result):
+            self._version += 1
         return recorded
 
     def known(self) -> dict[CheckKey, bool]:
         """Every check of the plan, and whether it has a result."""
-        return {key: key in self._latest for key in self._checks}
+        return {key: latest is not None for key, latest in self._latest.items()}
+
+    def latest(self, key: CheckKey) -> Latest | None:
+        """The latest result of a check, if there is one."""
+        return self._latest.get(key)
 
     def find(self, url: str) -> tuple[Check, ...]:
         """The checks of a target, one for each path to it."""
@@ -70,25 +93,28 @@ class Board:
     @property
     def complete(self) -> bool:
         """Whether every check of the plan has had its first result."""
-        return len(self._latest) == len(self._checks)
+        return None not in self._latest.values()
+
+    def pinned(self) -> list[tuple[Check, Latest | None]]:
+        """Every check of the plan in its order, with its latest result. In the event loop's thread only."""
+        return list(zip(self._plan.checks, self._latest.values(), strict=True))
 
     def status(self) -> str:
         """What it has come to, in one line."""
-        up = sum(latest.result.up for latest in self._latest.values())
-        pending = len(self._checks) - len(self._latest)
-        return f"{up} of {len(self._checks)} targets up" + (f", {pending} not yet probed" if pending else "")
+        seen = [latest.result.up for latest in self._latest.values() if latest is not None]
+        pending = len(self._checks) - len(seen)
+        return f"{sum(seen)} of {len(self._checks)} targets up" + (f", {pending} not yet probed" if pending else "")
 
     def snapshot(self) -> Snapshot:
         """All of this moment, frozen."""
-        plan, pinned = self._plan, self._latest.copy()
-        latest = {check.key: pinned[check.key] for check in plan.checks if check.key in pinned}
-        results = {key: found.result for key, found in latest.items()}
-        return Snapshot(
-            plan=plan,
-            latest=MappingProxyType(latest),
-            features=rollup.features(plan, results),
-            paths=rollup.paths(results.values()),
-        )
+        version, plan, pinned = self._version, self._plan, self._latest.copy()
+        latest = {check.key: found for check in plan.checks if (found := pinned.get(check.key)) is not None}
+        rolled_up = self._rolled_up
+        if rolled_up.version != version:
+            results = {key: found.result for key, found in latest.items()}
+            rolled_up = _RolledUp(version, rollup.features(plan, results), rollup.paths(results.values()))
+            self._rolled_up = rolled_up
+        return Snapshot(plan, MappingProxyType(latest), rolled_up.features, rolled_up.paths)
 
 
 def _after(recorded: Recorded, room: Room) -> Latest:
@@ -101,3 +127,8 @@ def _after(recorded: Recorded, room: Room) -> Latest:
 
 def _reason(result: Result) -> str | None:
     return result.failure.reason if result.failure else None
+
+
+def _fault(result: Result) -> tuple[str, str] | None:
+    """All that a roll-up reads of a result."""
+    return (result.failure.phase, result.failure.reason) if result.failure else None

@@ -13,7 +13,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from exporter import catalogue
-from exporter.metrics import registry_for
+from exporter.metrics import State, registry_for
 from exporter.model import (
     Answer,
     Certificate,
@@ -197,7 +197,7 @@ BOARDS: Final = MappingProxyType(
 @contextmanager
 def serving(board: Board) -> Iterator[str]:
     """The exporter's own application on the loopback; gives its address."""
-    registry: CollectorRegistry = registry_for(board.snapshot)
+    registry: CollectorRegistry = registry_for(State(board))
     app = create_app(cast(Service, SimpleNamespace(board=board, registry=registry)))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run)

@@ -19,12 +19,12 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from rich.cells import cell_len
 from rich.console import Console
 
 from exporter.explain import WORDS
+from exporter.exposition import Exposition
 from exporter.model import (
     Answer,
     Certificate,
@@ -593,7 +593,7 @@ class OneProbe:
 
     def __init__(self) -> None:
         self.board = Board(WORK)
-        self.registry = CollectorRegistry()
+        self.registry = Exposition()
         self.asked: list[CheckKey] = []
 
     async def probe(self, key: CheckKey, timeout: float | None = None) -> Result:  # noqa: ASYNC109, ARG002

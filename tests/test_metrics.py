@@ -13,7 +13,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -23,7 +22,8 @@ from exporter import catalogue as shipped
 from exporter.app import Deployment, Exporter, Source
 from exporter.certificates import anchors_present
 from exporter.explain import WORDS
-from exporter.metrics import Conditions, Events, ReloadStatus, StateCollector, probe_registry, registry_for, render
+from exporter.exposition import Exposition, render
+from exporter.metrics import Conditions, Events, ReloadStatus, State, probe_registry, registry_for
 from exporter.model import (
     Answer,
     Certificate,
@@ -43,7 +43,6 @@ from exporter.model import (
     Root,
     Settings,
     Site,
-    Snapshot,
     Support,
     Target,
     TlsFacts,
@@ -105,8 +104,9 @@ class Exposed:
 
     def __init__(self, work: Plan, results: Iterable[Result] = ()) -> None:
         self.board = Board(work)
-        self.registry = CollectorRegistry()
-        self.registry.register(StateCollector(self.board.snapshot))
+        self.state = State(self.board)
+        self.registry = Exposition()
+        self.registry.register(self.state)
         self.events = Events(self.registry)
         self.events.adopt(work)
         for result in results:
@@ -116,6 +116,7 @@ class Exposed:
         recorded = self.board.record(result)
         assert recorded
         self.events.count(recorded.check, result)
+        self.state.show(recorded.check)
 
     def adopt(self, work: Plan) -> None:
         self.board.adopt(work)
@@ -125,12 +126,12 @@ class Exposed:
         return series(self.registry)
 
 
-def exposed(registry: CollectorRegistry) -> list[Metric]:
+def exposed(registry: Exposition) -> list[Metric]:
     body, _ = render(registry, "", "")
     return list(parse_text(body.decode()))
 
 
-def series(registry: CollectorRegistry) -> Series:
+def series(registry: Exposition) -> Series:
     """All that is exposed, no series twice."""
     found = [
         ((sample.name, frozenset(sample.labels.items())), sample.value)
@@ -182,7 +183,7 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     pinned = Endpoint("pinned.example", tls_inspection=Support.UNSUPPORTED)
     uninspectable = Requirement(Use(CLIENT, "pinned.example"), pinned, None, (other.key.target,))
     board = Board(Plan((CHECK, other), (*NEEDED, why, uninspectable)))
-    registry = registry_for(board.snapshot)
+    registry = registry_for(State(board))
     events = Events(registry)
     events.adopt(board.plan)
     ReloadStatus(registry)
@@ -210,7 +211,7 @@ def test_help_tells_what_a_sum_would_count_twice_and_who_keeps_the_time() -> Non
 
 
 def test_build_info_names_the_version() -> None:
-    found = series(registry_for(Board().snapshot))
+    found = series(registry_for(State(Board())))
     ((key, value),) = ((key, value) for key, value in found.items() if key[0] == "configmgr_exporter_build_info")
     assert dict(key[1])["version"] == __version__
     assert value == 1
@@ -261,7 +262,7 @@ def test_each_target_tells_by_which_path_it_is_probed(drawn: Drawn) -> None:
 
 
 def test_every_reason_is_told_in_the_words_of_explain() -> None:
-    found = registry_for(Board(Plan()).snapshot).collect()
+    found = registry_for(State(Board(Plan()))).collect()
     (family,) = [family for family in found if family.name == "configmgr_failure_reason_info"]
     assert {sample.labels["reason"]: sample.labels["summary"] for sample in family.samples} == {
         reason: words.summary for reason, words in WORDS.items()
@@ -448,15 +449,6 @@ def test_no_series_is_exposed_twice_whatever_the_plan_before(
     assert whose(found) == {labels_of(c) for check in following.checks for c in check.consumers} | unprobed
 
 
-def test_registering_asks_for_no_snapshot() -> None:
-    def snapshot() -> Snapshot:
-        raise AssertionError("asked before there is one")
-
-    registry = registry_for(snapshot)
-    with pytest.raises(AssertionError, match="asked before"):
-        list(registry.collect())
-
-
 # ---------------------------------------------------------------- what goes over the wire
 
 
@@ -520,7 +512,7 @@ def test_promtool_finds_nothing_to_say_about_the_whole_catalogue() -> None:
     known = shipped.load()
     work = plan(requirements(known, known.groups, everything(known, Site())), {}, {})
     board = Board(work)
-    registry = registry_for(board.snapshot)
+    registry = registry_for(State(board))
     events = Events(registry)
     events.adopt(work)
     ReloadStatus(registry).tell(successful=True)
@@ -537,7 +529,7 @@ def test_promtool_finds_nothing_to_say_about_the_whole_catalogue() -> None:
 
 
 def test_a_reload_tells_how_it_ended_and_when_one_last_succeeded() -> None:
-    registry = CollectorRegistry()
+    registry = Exposition()
     status = ReloadStatus(registry)
     prefix = "configmgr_exporter_config_last_reload"
 

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.metrics import registry_for, textfile
+from exporter.metrics import Seen, registry_for, textfile
 from tests.lab import Lab
 from tests.running import Answer, command, eventually, http, program
 from tests.test_end_to_end import FEATURE, HOST
@@ -66,7 +66,7 @@ def test_a_node_exporter_exposes_what_the_last_check_found(lab: Lab, tmp_path: P
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
 def test_a_textfile_holds_the_state_that_a_scrape_does_and_nothing_of_the_process(name: str) -> None:
-    scraped = samples(generate_latest(registry_for(lambda: SNAPSHOTS[name])).decode())
+    scraped = samples(generate_latest(registry_for(Seen(SNAPSHOTS[name]))).decode())
     ours = {series: value for series, value in scraped.items() if series[0].startswith("configmgr_")}
     assert ours
     assert samples(textfile(SNAPSHOTS[name]).decode()) == ours
