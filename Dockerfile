@@ -3,8 +3,8 @@
 ARG BASE=docker.io/library/python:3.13-slim
 
 FROM ${BASE} AS build
-# Extras of pyproject.toml, for example [negotiate], which needs a base with its compiler and libraries.
-ARG EXTRAS=""
+# Extras of pyproject.toml, for example [fast,negotiate], whose second needs a base with its compiler and libraries.
+ARG EXTRAS="[fast]"
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY exporter exporter

@@ -358,17 +358,19 @@ async def _speak(
 async def _converse(connection: socket.socket, visit: Visit, config: WebConfig, make: Callable[[], Connection]) -> None:
     loop = asyncio.get_running_loop()
     patience: dict[str, Any] = {"ssl_handshake_timeout": HANDSHAKE_WITHIN} if config.tls else {}
+    protocol = make()  # what the loop gives back is of the layer beneath TLS where it is uvloop
     connection.setblocking(False)
     try:
-        transport, visit.connection = await loop.connect_accepted_socket(make, connection, ssl=config.tls, **patience)
+        await loop.connect_accepted_socket(lambda: protocol, connection, ssl=config.tls, **patience)
     except OSError as error:  # no TLS, no certificate, no patience
         log.debug("connection not opened", origin=visit.origin, error=str(error))
         return
+    visit.connection = protocol
     try:
-        if not config.allowed_sans or config.allowed_sans & set(_names(transport)):
-            await visit.connection.lost.wait()
+        if not config.allowed_sans or config.allowed_sans & set(_names(protocol.transport)):
+            await protocol.lost.wait()
     finally:
-        transport.abort()
+        protocol.transport.abort()
 
 
 def _names(transport: asyncio.BaseTransport) -> Iterable[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
@@ -368,7 +369,8 @@ class Plan:
         for check in self.checks:
             for use in check.uses:
                 keys.setdefault(use, []).append(check.key)
-        return {use: tuple(keys[use]) for use in sorted(keys)}
+        in_order = sorted(keys, key=attrgetter("consumer.feature", "consumer.role", "consumer.cloud", "pattern"))
+        return {use: tuple(keys[use]) for use in in_order}
 
 
 # ---------------------------------------------------------------- what came of it

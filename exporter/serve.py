@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from exporter.app import Deployment, Exporter, Source, network_of
 from exporter.door import LONGEST_HEAD, Connection, Gate, Guard, Keys, welcome
+from exporter.loop import run_on_loop
 from exporter.narrow import UNUSABLE
 from exporter.notify import Notifier
 from exporter.web import create_app
@@ -62,7 +63,7 @@ def run(source: Source, deployment: Deployment, front: Front) -> None:
     if sys.platform == "win32":
         signal.signal(signal.SIGBREAK, lambda *_: signal.raise_signal(signal.SIGINT))  # Ctrl+Break is Ctrl+C
     with suppress(KeyboardInterrupt):  # Windows, where no signal can be received in the loop
-        anyio.run(_serve, source, deployment, front)
+        run_on_loop(_serve, source, deployment, front)
 
 
 async def _serve(source: Source, deployment: Deployment, front: Front) -> None:

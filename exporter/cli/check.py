@@ -9,7 +9,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import anyio
 import typer
 from rich.console import Console
 
@@ -20,6 +19,7 @@ from exporter.cli.allowlist import PathOption, needed
 from exporter.cli.completion import explainable
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, progress, source_of
 from exporter.log import LogFormat, LogLevel, configure
+from exporter.loop import run_on_loop
 from exporter.narrow import NarrowingError
 from exporter.reading.documents import reason
 
@@ -82,7 +82,7 @@ def check(
         raise typer.BadParameter("--path goes with --against")
     deployment = deploy(source)
     with progress(len(deployment.plan.checks)) as advance:
-        snapshot = anyio.run(check_once, deployment, advance)
+        snapshot = run_on_loop(check_once, deployment, advance)
     if textfile is not None:
         _replace(textfile, metrics.textfile(snapshot))
     match form:
@@ -148,7 +148,7 @@ def explain(
     if asked is None:
         raise NarrowingError(report.why_none(word, deployment.plan, *documented_anywhere(source)))
     with progress(len(asked.plan.checks)) as advance:
-        snapshot = anyio.run(check_once, replace(deployment, plan=asked.plan), advance)
+        snapshot = run_on_loop(check_once, replace(deployment, plan=asked.plan), advance)
     report.print_asked(asked, snapshot, Console())
     if not asked.usable(snapshot):
         raise typer.Exit(NOT_READY)
