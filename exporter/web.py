@@ -110,7 +110,10 @@ async def _asset(request: Request) -> Response:
 
 async def _metrics(request: Request) -> Response:
     """Metrics, as text or OpenMetrics as the scraper asks; gzip."""
-    return await _rendered(request, _service(request).registry)
+    service = _service(request)
+    # Rolls up, and keeps, what may have changed: with 4,000 targets that takes 10 ms, for which no probe shall wait.
+    await anyio.to_thread.run_sync(service.board.snapshot)
+    return await _rendered(request, service.registry)
 
 
 async def _healthy(_: Request) -> Response:
