@@ -138,17 +138,25 @@ class Exporter:
 
     def start(self, group: TaskGroup) -> None:
         """Begin to probe, in tasks of `group`."""
-        self._schedule = Schedule(group, self.probe, self)
+        self._schedule = Schedule(group, self._attempt, self)
         self._reschedule()
         group.start_soon(watch, self._timing.loop_lag.observe)
 
     async def probe(self, key: CheckKey, timeout: float | None = None) -> Result:  # noqa: ASYNC109 - an attempt's
-        """Probe once by the settings in force, each attempt within `timeout` if it is given. Records nothing."""
+        """Probe now by the settings in force, each attempt within `timeout` if it is given. Records nothing."""
         probing = self._deployment.settings.probing
         if timeout is not None:
             probing = replace(probing, timeout=min(probing.timeout, timeout / probing.attempts))
         with self._events.in_flight.track_inprogress():
             return await run_check(key, self._network, probing)
+
+    async def _attempt(self, key: CheckKey, within: float) -> Result:
+        """One attempt of the schedule, within its time-out or these seconds."""
+        probing = self._deployment.settings.probing
+        with self._events.in_flight.track_inprogress():
+            return await run_check(
+                key, self._network, replace(probing, attempts=1, timeout=min(probing.timeout, within))
+            )
 
     async def reload(self) -> None:
         """Read the files again and swap the whole plan. Raises one of UNUSABLE, and then the old plan runs on."""
@@ -178,9 +186,9 @@ class Exporter:
     def _reschedule(self) -> None:
         if self._schedule is not None:
             probing = self._deployment.settings.probing
-            self._schedule.adopt(self.board.known(), Pace(probing.interval, probing.concurrency))
+            self._schedule.adopt(self.board.known(), Pace(probing.interval, probing.concurrency, probing.attempts))
 
-    # ------------------------------------------------------------ the schedule's observer
+    # ------------------------------------------------------------ the schedule's watcher
 
     def started(self, lag: float) -> None:
         """Note how late a probe starts."""
@@ -190,10 +198,21 @@ class Exporter:
         """Count the slots that passed by."""
         self._events.missed.inc(slots)
 
+    def doubted(self, result: Result) -> None:
+        """Show a failed attempt as what it is."""
+        self.board.doubt(result)
+
+    def believed(self, result: Result) -> None:
+        """Count a first failure that counts without a second one."""
+        if result.attempts == 1:
+            self._events.first_failures.labels("believed").inc()
+
     def finished(self, result: Result) -> None:
         """Pin, count and tell a result, if its check is still in the plan."""
         self._events.physical.inc()
         self._timing.count(result)
+        if result.attempts > 1:
+            self._events.first_failures.labels("refuted" if result.up else "confirmed").inc()
         recorded = self.board.record(result)
         if recorded is not None:
             self._events.count(recorded.check, result)
@@ -241,9 +260,6 @@ class _Round:
         self._progress = progress
 
     def started(self, lag: float) -> None:
-        pass
-
-    def missed(self, slots: int) -> None:
         pass
 
     def finished(self, result: Result) -> None:

@@ -81,6 +81,15 @@ class Events:
             "Places in the interval that passed while the check before was still under way or waiting for its turn.",
             registry=registry,
         )
+        self.first_failures = Counter(
+            "configmgr_exporter_first_failures",
+            "First failures of targets that were up or new, by what became of them: confirmed or refuted by another "
+            "attempt, or believed without one since too many failed at once.",
+            ("verdict",),
+            registry=registry,
+        )
+        for verdict in ("confirmed", "refuted", "believed"):
+            self.first_failures.labels(verdict)
         self.lag = Histogram(
             "configmgr_exporter_probe_lag_seconds",
             "How late probes started, against their place in the interval.",
@@ -277,6 +286,12 @@ def _endpoint_families(
         "1 on the one reason of the last failure; absent while up.",
         labels=(*TARGET, "reason"),
     )
+    unconfirmed = GaugeMetricFamily(
+        "configmgr_endpoint_unconfirmed_failure",
+        "1 on the reason of a failed attempt that no other has confirmed: one is due within seconds, or succeeded. "
+        "Absent from the next probe on.",
+        labels=(*TARGET, "reason"),
+    )
     phases = GaugeMetricFamily(
         "configmgr_endpoint_phase_duration_seconds",
         "Last duration of each phase that was reached.",
@@ -292,13 +307,15 @@ def _endpoint_families(
         paths.add_metric((*labels, result.key.path), 1)
         if result.failure is not None:
             failure.add_metric((*labels, result.failure.reason), 1)
+        if latest.unconfirmed is not None:
+            unconfirmed.add_metric((*labels, latest.unconfirmed.reason), 1)
         for phase, took in result.phases.items():
             phases.add_metric((*labels, phase), took)
         if requirement and result.evidence.tls:
             verdict = result.evidence.tls.intercepted(requirement.endpoint.trust)
             if verdict is not None:
                 intercepted.add_metric(labels, verdict)
-    yield from (paths, failure, phases, intercepted)
+    yield from (paths, failure, unconfirmed, phases, intercepted)
 
 
 def _rolled_up_families(snapshot: Snapshot) -> Iterator[Metric]:

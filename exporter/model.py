@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
@@ -511,11 +511,21 @@ class Result:
     failure: Failure | None = None
     attempts: int = 1
     late: frozenset[Phase] = frozenset()  # phases that may have ended before the exporter noticed
+    refuted: Failure | None = None  # of the attempt before, where this one succeeded
 
     @property
     def up(self) -> bool:
         """Whether the target is usable from here."""
         return self.failure is None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether another attempt does no harm: a refused sign-in may lock the account."""
+        return self.failure is None or self.failure.reason is not Reason.PROXY_AUTH_REQUIRED
+
+    def after(self, failed: Result) -> Result:
+        """The same as the next attempt after one that failed."""
+        return replace(self, attempts=failed.attempts + 1, refuted=failed.failure if self.up else None)
 
     @property
     def duration(self) -> float:
@@ -547,6 +557,7 @@ class Latest:
     since: float  # Unix time at which this state and reason began
     last_success: float | None = None  # Unix time
     history: tuple[Spell, ...] = ()  # what is remembered, the oldest first
+    unconfirmed: Failure | None = None  # of an attempt that no other has confirmed, up to the next probe
 
 
 class EndpointState(StrEnum):

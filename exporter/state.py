@@ -78,6 +78,11 @@ class Board:
             self._version += 1
         return recorded
 
+    def doubt(self, failed: Result) -> None:
+        """Show a failed attempt beside the last probe until the next one has finished; nothing before the first."""
+        if latest := self._latest.get(failed.key):
+            self._latest[failed.key] = replace(latest, unconfirmed=failed.failure)
+
     def known(self) -> dict[CheckKey, bool]:
         """Every check of the plan, and whether it has a result."""
         return {key: latest is not None for key, latest in self._latest.items()}
@@ -122,7 +127,7 @@ def _after(recorded: Recorded, room: Room) -> Latest:
     since = result.finished if before is None or recorded.changed else before.since
     last_success = before.last_success if before else None
     history = extended(before.history if before else (), result, room, changed=recorded.changed)
-    return Latest(result, since, result.finished if result.up else last_success, history)
+    return Latest(result, since, result.finished if result.up else last_success, history, result.refuted)
 
 
 def _reason(result: Result) -> str | None:

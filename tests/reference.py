@@ -155,7 +155,10 @@ def exemplary() -> Exporter:
     )
     for number, check in enumerate(deployment.plan.checks):
         failure = Failure(Phase.PROCESSING, Reason.HTTP_STATUS, "status 502") if number % 2 else None
-        running.finished(Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), seen, failure))
+        result = Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), seen, failure)
+        running.finished(result)
+        if failure:
+            running.doubted(result)
     return running
 
 

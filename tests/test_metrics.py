@@ -92,7 +92,9 @@ configmgr_exporter_probes_in_flight                              gauge
 
 configmgr_endpoint_address_in_range                              gauge      feature role cloud pattern target
 configmgr_endpoint_path_info                                     gauge      feature role cloud pattern target path
+configmgr_endpoint_unconfirmed_failure                           gauge      feature role cloud pattern target reason
 configmgr_failure_reason_info                                    gauge      reason summary who
+configmgr_exporter_first_failures_total                          counter    verdict
 configmgr_exporter_missed_slots_total                            counter
 configmgr_exporter_probe_interval_seconds                        gauge
 configmgr_exporter_shards                                        gauge      index
@@ -190,6 +192,7 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     Conditions(registry, Shard()).tell(60.0, anchors_present([]))
     for result in (UP, replace(DOWN, key=other.key)):
         board.record(result)
+    board.doubt(DOWN)
     found = set()
     for family in exposed(registry):
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
@@ -295,6 +298,16 @@ def test_a_failure_goes_when_its_target_is_up_again() -> None:
     assert {labels[-1] for labels in before} == {"http_blocked"}
     assert not values(after, "configmgr_endpoint_failure", (*TARGET, "reason"))
     assert set(values(after, "configmgr_endpoint_last_success_timestamp_seconds", TARGET).values()) == {2e9 + 1.25}
+
+
+def test_an_unconfirmed_failure_is_shown_beside_a_target_that_is_still_up() -> None:
+    world = Exposed(Plan((CHECK,)), [UP])
+    world.board.doubt(DOWN)
+    found = world.series()
+    assert set(values(found, "configmgr_endpoint_up", TARGET).values()) == {1}
+    assert {labels[-1] for labels in values(found, "configmgr_endpoint_unconfirmed_failure", (*TARGET, "reason"))} == {
+        "http_blocked"
+    }
 
 
 @given(plans_with_results())

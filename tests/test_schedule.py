@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from exporter.model import CheckKey, Failure, Phase, Reason, Result, Target
-from exporter.schedule import FIRST_ROUND, PATIENCE, Pace, Schedule, next_slot, offset, probe_once, starts_at
+from exporter.schedule import (
+    AT_LEAST,
+    CONFIRMING,
+    FIRST_ROUND,
+    PATIENCE,
+    PAUSE,
+    Allowance,
+    Pace,
+    Schedule,
+    next_slot,
+    offset,
+    pause,
+    probe_once,
+    starts_at,
+)
 
 DAY = 86_400.0
+FAILURE = Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, "")
 KEYS = [CheckKey(Target(f"https://host{number}.example/")) for number in range(50)]
 
 keys = st.builds(
@@ -56,22 +73,27 @@ class World:
     """A network in virtual time, and all that the schedule tells of it."""
 
     takes: Callable[[CheckKey], float] = lambda _: 0.2
+    fails: Callable[[CheckKey, float], bool] = lambda _key, _now: False  # whether an attempt that begins now will
     starts: dict[CheckKey, list[float]] = field(default_factory=lambda: defaultdict(list))
     lags: list[float] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
+    doubts: list[Result] = field(default_factory=list)
+    beliefs: list[Result] = field(default_factory=list)
     missed_slots: int = 0
     under_way: int = 0
     most_under_way: int = 0
 
-    async def probe(self, key: CheckKey) -> Result:
-        self.starts[key].append(anyio.current_time())
+    async def attempt(self, key: CheckKey, within: float = math.inf) -> Result:
+        begun = anyio.current_time()
+        self.starts[key].append(begun)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
-            await anyio.sleep(self.takes(key))
+            await anyio.sleep(min(self.takes(key), within))
         finally:
             self.under_way -= 1
-        return Result(key, anyio.current_time(), failure=Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, ""))
+        failed = self.fails(key, begun)
+        return Result(key, begun, {Phase.CONNECT: anyio.current_time() - begun}, failure=FAILURE if failed else None)
 
     def started(self, lag: float) -> None:
         self.lags.append(lag)
@@ -82,6 +104,12 @@ class World:
     def finished(self, result: Result) -> None:
         self.results.append(result)
 
+    def doubted(self, result: Result) -> None:
+        self.doubts.append(result)
+
+    def believed(self, result: Result) -> None:
+        self.beliefs.append(result)
+
 
 def simulate(play: Callable[[], Awaitable[None]]) -> None:
     """Run in virtual time: a day takes as long as its events take to compute."""
@@ -91,7 +119,7 @@ def simulate(play: Callable[[], Awaitable[None]]) -> None:
 def run_for(world: World, seconds: float, pace: Pace, known: dict[CheckKey, bool]) -> None:
     async def play() -> None:
         async with anyio.create_task_group() as group:
-            Schedule(group, world.probe, world).adopt(known, pace)
+            Schedule(group, world.attempt, world).adopt(known, pace)
             await anyio.sleep(seconds)
             group.cancel_scope.cancel()
 
@@ -163,7 +191,7 @@ def test_a_change_of_plan_disturbs_nobody_who_stays() -> None:
 
     async def play() -> None:
         async with anyio.create_task_group() as group:
-            schedule = Schedule(group, world.probe, world)
+            schedule = Schedule(group, world.attempt, world)
             schedule.adopt({stays: False, leaves: False}, Pace(10.0, 8))
             await anyio.sleep(100)
             schedule.adopt({stays: True, comes: False}, Pace(10.0, 8))
@@ -181,7 +209,7 @@ def test_a_new_pace_holds_for_all() -> None:
 
     async def play() -> None:
         async with anyio.create_task_group() as group:
-            schedule = Schedule(group, world.probe, world)
+            schedule = Schedule(group, world.attempt, world)
             schedule.adopt(dict.fromkeys(KEYS, True), Pace(10.0, 8))
             await anyio.sleep(100)
             schedule.adopt(dict.fromkeys(KEYS, True), Pace(50.0, 8))
@@ -195,7 +223,136 @@ def test_a_new_pace_holds_for_all() -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_one_round_probes_each_check_once(backend: str) -> None:
     world = World(takes=lambda _: 0.001)
-    anyio.run(probe_once, KEYS, 8, world.probe, world, backend=backend)
+    anyio.run(probe_once, KEYS, 8, world.attempt, world, backend=backend)
     assert {key: len(starts) for key, starts in world.starts.items()} == dict.fromkeys(KEYS, 1)
     assert world.most_under_way <= 8
     assert len(world.results) == len(KEYS)
+
+
+# ---------------------------------------------------------------- confirming a failure
+
+CAREFUL = Pace(60.0, 64, attempts=2)
+MANY = [CheckKey(Target(f"https://many{number}.example/")) for number in range(1000)]
+TIMEOUT = 10.0
+
+
+def between(begin: float, end: float) -> Callable[[CheckKey, float], bool]:
+    """Every attempt fails that begins then."""
+    return lambda _, now: begin <= now < end
+
+
+@given(st.floats(0, 1e6))
+def test_a_pause_leaves_room_for_what_follows(left: float) -> None:
+    assert 0 <= pause(left) <= min(PAUSE[1], left / 10)
+    assert pause(60.0) >= PAUSE[0]
+
+
+@given(st.integers(0, 2000), st.floats(1, 3600), st.lists(st.floats(0, 120), max_size=300))
+def test_an_allowance_is_never_exceeded(checks: int, interval: float, gaps: list[float]) -> None:
+    allowance, now, taken = Allowance(), 1e6, list[float]()
+    allowance.adopt(checks, interval)
+    for gap in gaps:
+        now += gap
+        if allowance.take(now):
+            taken.append(now)
+    most = max(CONFIRMING * checks, AT_LEAST)
+    for first, since in enumerate(taken):
+        for count, until in enumerate(taken[first:], start=1):
+            assert count <= most * (1 + (until - since) / interval) + 1e-6
+
+
+def test_what_was_spent_stays_spent_when_the_plan_changes() -> None:
+    allowance = Allowance()
+    allowance.adopt(0, 60.0)
+    before = sum(allowance.take(1.0) for _ in range(20))
+    allowance.adopt(5, 60.0)
+    assert before == AT_LEAST
+    assert not allowance.take(1.0)
+
+
+def test_an_outage_is_confirmed_within_seconds_of_the_first_failure() -> None:
+    world = World(fails=between(600.0, math.inf))
+    run_for(world, 700.0, CAREFUL, dict.fromkeys(KEYS[:10], True))
+    for key in KEYS[:10]:
+        failed = next(result for result in world.doubts if result.key == key)
+        told = next(result for result in world.results if result.key == key and not result.up)
+        assert told.attempts == 2
+        assert PAUSE[0] <= told.started - failed.finished <= PAUSE[1]
+
+
+@pytest.mark.parametrize("attempts", [2, 3])
+def test_fewer_failures_in_a_row_than_attempts_are_no_outage_and_are_shown(attempts: int) -> None:
+    world = World()
+    world.fails = lambda key, now: len(world.starts[key]) in range(5, 4 + attempts) and now > 0
+    run_for(world, 900.0, Pace(60.0, 64, attempts), dict.fromkeys(KEYS[:5], True))
+    assert all(result.up for result in world.results)
+    assert Counter(result.key for result in world.doubts) == dict.fromkeys(KEYS[:5], attempts - 1)
+    assert [result.attempts for result in world.results if result.refuted] == [attempts] * 5
+
+
+def test_one_attempt_is_an_outage_where_no_more_are_configured() -> None:
+    world = World(fails=between(600.0, 660.0))
+    run_for(world, 900.0, Pace(60.0, 64), {KEYS[0]: True})
+    assert len(world.starts[KEYS[0]]) == len(world.results) == 15
+    assert [result.up for result in world.results].count(False) == 1
+    assert not world.doubts
+
+
+def test_what_is_down_costs_no_more_than_what_is_up_and_is_up_with_its_first_success() -> None:
+    world = World(fails=between(600.0, 6000.0))
+    run_for(world, 6600.0, CAREFUL, {KEYS[0]: True})
+    assert len(world.starts[KEYS[0]]) == 110 + 1
+    assert [result.attempts for result in world.results if not result.up] == [2, *[1] * 89]
+    assert next(result for result in world.results if result.started > 6000).attempts == 1
+
+
+def test_a_refused_sign_in_is_not_tried_again() -> None:
+    world = World(fails=between(0.0, math.inf))
+    refused = Failure(Phase.PROXY, Reason.PROXY_AUTH_REQUIRED, "")
+
+    async def attempt(key: CheckKey, within: float) -> Result:
+        return replace(await world.attempt(key, within), failure=refused)
+
+    async def play() -> None:
+        async with anyio.create_task_group() as group:
+            Schedule(group, attempt, world).adopt({KEYS[0]: False}, CAREFUL)
+            await anyio.sleep(600)
+            group.cancel_scope.cancel()
+
+    simulate(play)
+    assert len(world.starts[KEYS[0]]) == len(world.results)
+
+
+def test_when_a_thousand_fail_at_once_a_tenth_is_tried_again_and_the_others_confirm_each_other() -> None:
+    world = World(fails=between(60.0, math.inf))
+    run_for(world, 180.0, CAREFUL, dict.fromkeys(MANY, True))
+    more = sum(map(len, world.starts.values())) - 3 * len(MANY)
+    told = {result.key: result.finished for result in reversed(world.results) if not result.up}
+    assert more == len(world.doubts)
+    assert CONFIRMING * len(MANY) <= more <= CONFIRMING * len(MANY) * 2
+    assert more + len(world.beliefs) == len(MANY)
+    assert all(60 <= told[key] - offset(key, 60.0) < 60 + PAUSE[1] + 1 for key in MANY)
+    assert world.missed_slots == 0
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.integers(0, 2**32).map(random.Random),
+    st.floats(0, 1),
+    st.sampled_from([0.2, TIMEOUT]),
+    st.sampled_from([Pace(60.0, 64, 2), Pace(20.0, 64, 2), Pace(31.0, 5, 3)]),
+)
+def test_whatever_fails_no_slot_is_missed_or_moved_and_the_cost_is_bounded(
+    chance: random.Random, share: float, longest: float, pace: Pace
+) -> None:
+    world = World(
+        takes=lambda _: min(chance.uniform(0, 2 * longest), TIMEOUT), fails=lambda _key, _now: chance.random() < share
+    )
+    rounds = 20
+    run_for(world, rounds * pace.interval, pace, dict.fromkeys(KEYS[:20], True))
+    assert world.missed_slots == 0
+    assert len(world.lags) == 20 * rounds
+    assert max(world.lags) < PATIENCE
+    assert len(world.doubts) <= AT_LEAST * (1 + rounds)
+    assert sum(map(len, world.starts.values())) <= len(world.lags) + len(world.doubts)
+    assert all(result.attempts <= pace.attempts for result in world.results)

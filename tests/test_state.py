@@ -75,6 +75,32 @@ def test_the_latest_result_is_the_last_that_came(reasons: list[Reason | None]) -
     assert [found.before for found, _ in told] == [None, *(latest for _, latest in told[:-1])]
 
 
+def test_a_failed_attempt_is_shown_beside_the_last_probe_until_the_next() -> None:
+    board, failed = Board(Plan((CHECK,))), result(Reason.CONNECT_REFUSED, 10.0)
+    board.doubt(failed)
+    assert not board.snapshot().latest
+    board.record(result(None, 0.0))
+    board.doubt(failed)
+    doubted = board.snapshot()
+    board.record(result(None, 12.0).after(failed))
+    refuted = board.snapshot()
+    board.record(result(None, 60.0))
+    assert doubted.latest[KEY].result.up
+    assert doubted.features == refuted.features
+    shown = [snapshot.latest[KEY].unconfirmed for snapshot in (doubted, refuted, board.snapshot())]
+    assert shown == [failed.failure, failed.failure, None]
+
+
+def test_a_confirmed_failure_is_no_longer_unconfirmed() -> None:
+    board, failed = Board(Plan((CHECK,))), result(Reason.CONNECT_REFUSED, 10.0)
+    board.record(result(None, 0.0))
+    board.doubt(failed)
+    board.record(result(Reason.CONNECT_TIMEOUT, 12.0).after(failed))
+    latest = board.snapshot().latest[KEY]
+    assert latest.unconfirmed is None
+    assert latest.result.attempts == 2
+
+
 # ---------------------------------------------------------------- a plan and its results
 
 

@@ -13,7 +13,7 @@ import anyio
 
 from exporter.addresses import AddressRanges
 from exporter.failure import Signs, classify
-from exporter.model import Answer, CheckKey, Evidence, Failure, Probing, Proxy, Reason, Result, Target
+from exporter.model import Answer, CheckKey, Evidence, Failure, Probing, Proxy, Result, Target
 from exporter.net import Clock, Route, SignIn, Trail, clock_in_force
 from exporter.probes import http
 
@@ -50,14 +50,12 @@ PROBES: Final[Mapping[str, Probe]] = MappingProxyType({"http": http.probe, "http
 async def run_check(key: CheckKey, network: Network, probing: Probing) -> Result:
     """Probe until an attempt succeeds or all are used up; the result is the last attempt's.
 
-    Never raises, and outlives no attempt's time-out. A refused sign-in is not tried again: it may lock the account.
+    Never raises, and outlives no attempt's time-out.
     """
-    attempts = 1
     result = await _attempt(key, network, probing.timeout)
-    while result.failure and result.failure.reason is not Reason.PROXY_AUTH_REQUIRED and attempts < probing.attempts:
-        attempts += 1
-        result = await _attempt(key, network, probing.timeout)
-    return replace(result, attempts=attempts)
+    while not result.up and result.repeatable and result.attempts < probing.attempts:
+        result = (await _attempt(key, network, probing.timeout)).after(result)
+    return result
 
 
 async def _attempt(key: CheckKey, network: Network, timeout: float) -> Result:  # noqa: ASYNC109 - it is a fact here
