@@ -208,6 +208,12 @@ def test_a_single_packet_can_be_lost(lab: Lab) -> None:
         assert reach(lab, HOST) == "connected"
 
 
+def test_a_single_connection_can_be_refused(lab: Lab) -> None:
+    with lab.reset_one(HOST):
+        assert reach(lab, HOST) == "ECONNREFUSED"
+        assert reach(lab, HOST) == "connected"
+
+
 @pytest.mark.parametrize("host", [HOST, SIX])
 def test_reset_is_a_refusal(lab: Lab, host: str) -> None:
     with lab.reset(host):

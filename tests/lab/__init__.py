@@ -35,8 +35,8 @@ __all__ = [
 
 # What the firewall does with packets of TCP.
 _DROP: Final = ("--jump", "DROP")
-_DROP_ONE: Final = ("--match", "statistic", "--mode", "nth", "--every", "4294967295", "--packet", "0", *_DROP)
 _RESET: Final = ("--jump", "REJECT", "--reject-with", "tcp-reset")
+_ONE: Final = ("--match", "statistic", "--mode", "nth", "--every", "4294967295", "--packet", "0")
 _PROHIBIT: Final = ("--jump", "REJECT", "--reject-with", "icmp-admin-prohibited")
 _PROHIBIT_IPV6: Final = ("--jump", "REJECT", "--reject-with", "icmp6-adm-prohibited")
 _NO_ROUTE: Final = ("--jump", "REJECT", "--reject-with", "icmp-net-unreachable")
@@ -166,7 +166,11 @@ class Lab:
 
     def drop_one(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
         """Lose the next packet that is sent to the host, and none after it."""
-        return self._firewall(host, port, _DROP_ONE, None)
+        return self._firewall(host, port, (*_ONE, *_DROP), None)
+
+    def reset_one(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
+        """Answer the next packet that is sent to the host with a reset, and none after it."""
+        return self._firewall(host, port, (*_ONE, *_RESET), None)
 
     def drop_one_answer(self) -> AbstractContextManager[None]:
         """Lose the next segment with data that any host sends to the client over IPv4, and none after it."""
