@@ -22,6 +22,7 @@ from exporter.app import Deployment, Exporter, Source, network_of
 from exporter.door import LONGEST_HEAD, Connection, Gate, Guard, Keys, welcome
 from exporter.loop import run_on_loop
 from exporter.narrow import UNUSABLE
+from exporter.net.descriptors import claim
 from exporter.notify import Notifier
 from exporter.web import create_app
 
@@ -61,6 +62,7 @@ class Front:
 
 def run(source: Source, deployment: Deployment, front: Front) -> None:
     """Serve until SIGTERM or SIGINT."""
+    claim()
     if sys.platform == "win32":
         signal.signal(signal.SIGBREAK, lambda *_: signal.raise_signal(signal.SIGINT))  # Ctrl+Break is Ctrl+C
     with suppress(KeyboardInterrupt):  # Windows, where no signal can be received in the loop

@@ -18,6 +18,7 @@ import httpcore
 
 from exporter.failure import PeerClosed
 from exporter.net.clock import Arrival, Clock, LoopClock, now
+from exporter.net.descriptors import leave_reserve
 from exporter.net.trail import Trail
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ AddressInfo: TypeAlias = tuple[int, int, int, str, Any]  # as socket.getaddrinfo
 
 HEAD_START: Final = 0.25  # seconds that an address has before the next is tried beside it (RFC 8305, section 5)
 SILENCE: Final = 4.5  # seconds: "try again" means a failing server if it comes sooner, else one that never answered
+HANGING: Final = 2  # look-ups of one name that may hang at a time
+_given_up: Final[dict[str, list[threading.Thread]]] = {}
 _UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
 
 
@@ -45,7 +48,8 @@ async def resolve(host: str, port: int, trail: Trail) -> list[AddressInfo]:
     """
     asked = now()
     try:
-        found = await in_daemon_thread(lambda: _look_up(host, port))
+        leave_reserve()
+        found = await in_daemon_thread(lambda: _look_up(host, port), _still_hanging(host))
     except BaseException as error:
         trail.waited(asked, Arrival(now()))
         if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN and now() - asked > SILENCE:
@@ -61,8 +65,20 @@ def _look_up(host: str, port: int) -> _LookUp:
     return _LookUp(addresses, begun, now())
 
 
-async def in_daemon_thread(function: Callable[[], T]) -> T:
-    """Run a blocking function and stop waiting for it when cancelled.
+def _still_hanging(host: str) -> list[threading.Thread]:
+    """The look-ups of a name that were given up and still hang. Raises TimeoutError where they are too many already.
+
+    A resolver that hangs for minutes would otherwise get a thread for each probe.
+    """
+    hanging = _given_up.setdefault(host, [])
+    hanging[:] = filter(threading.Thread.is_alive, hanging)
+    if len(hanging) >= HANGING:
+        raise TimeoutError(f"the resolver has not answered {HANGING} earlier questions for this name")
+    return hanging
+
+
+async def in_daemon_thread(function: Callable[[], T], given_up: list[threading.Thread] | None = None) -> T:
+    """Run a blocking function and stop waiting for it when cancelled; its thread is then added to `given_up`.
 
     A thread of its own, and a daemon: a resolver that hangs holds up neither other lookups nor the end of the process.
     """
@@ -77,8 +93,13 @@ async def in_daemon_thread(function: Callable[[], T]) -> T:
         with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits any more
             anyio.from_thread.run_sync(done.set, token=token)
 
-    threading.Thread(target=work, name="resolver", daemon=True).start()
-    await done.wait()
+    thread = threading.Thread(target=work, name="resolver", daemon=True)
+    thread.start()
+    try:
+        await done.wait()
+    finally:
+        if given_up is not None and not outcome:
+            given_up.append(thread)
     return outcome[0]()
 
 
@@ -128,6 +149,7 @@ async def connect(addresses: Sequence[AddressInfo], trail: Trail, clock: Clock) 
 
 async def _connect_to(info: AddressInfo, clock: Clock, asked: list[float]) -> tuple[LoopClock, Arrival]:
     """A connection to one address, and when it opened; `asked` is told when it was asked for."""
+    leave_reserve()
     family, kind, protocol, _, address = info
     connection = socket.socket(family, kind, protocol)
     try:

@@ -175,7 +175,7 @@ class Lab:
     def drop_one_answer(self) -> AbstractContextManager[None]:
         """Lose the next segment with data that any host sends to the client over IPv4, and none after it."""
         data = ("--protocol", "tcp", "--tcp-flags", "PSH", "PSH")
-        return self._network.rule(CLIENT[0], *data, *_DROP_ONE)
+        return self._network.rule(CLIENT[0], *data, *_ONE, *_DROP)
 
     def reset(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
         """Answer with a reset what is sent to the host: the connection is refused."""
