@@ -1,4 +1,4 @@
-"""One laboratory for all tests that are marked `lab`, and no silence where it cannot be built."""
+"""One laboratory for all tests of a process that are marked `lab`, and no silence where it cannot be built."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ import pytest
 from tests.lab import EXTRA_HOSTS, Lab, catalogue_hosts, unavailable
 
 _IN_CI = os.environ.get("CI") == "true"
-_WHY = pytest.StashKey[str]()
-_SKIPPED = pytest.StashKey[int]()
-_FIGURES = pytest.StashKey[list[str]]()
+# They take longest, so they begin first and the others fill the gaps.
+_LONGEST = (
+    "test_walk.py",
+    "test_end_to_end.py",
+    "test_lab.py",
+    "test_page_browser.py",
+    "test_stack.py",
+    "test_rules.py",
+)
 
 
 @pytest.fixture(scope="session")
@@ -22,34 +28,47 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Takes a measured figure, to be printed at the end of the run."""
-    return request.config.stash.setdefault(_FIGURES, []).append
+    return lambda text: record_property("figure", text)
 
 
 @pytest.hookimpl(trylast=True)  # when what -k and -m deselect is gone
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: (rank.get(item.path.name, len(rank)), not item.get_closest_marker("lab")))
     marked = [item for item in items if item.get_closest_marker("lab")]
     if marked and (reason := unavailable()):
-        config.stash[_WHY], config.stash[_SKIPPED] = reason, len(marked)
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if _IN_CI and _SKIPPED in session.config.stash:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if _IN_CI and reporter is not None and _skipped(reporter):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(
     wrapper=True, tryfirst=True
 )  # around pytest's own summary, so that nothing comes between it and the end
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Generator[None]:
-    if measured := config.stash.get(_FIGURES, None):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    figures = [
+        f"{text}\n"
+        for report in terminalreporter.getreports("")
+        for name, text in getattr(report, "user_properties", ())
+        if name == "figure" and report.when == "call"
+    ]
+    if figures:
         terminalreporter.section("figures")
-        terminalreporter.write("".join(f"{figure}\n" for figure in measured))
+        terminalreporter.write("".join(figures))
     yield
-    if _SKIPPED in config.stash:
+    if skipped := _skipped(terminalreporter):
         verdict = ", and with CI=true that fails the run" if _IN_CI else ""
-        line = f"{config.stash[_SKIPPED]} lab tests skipped{verdict}: {config.stash[_WHY]}"
+        line = f"{skipped} lab tests skipped{verdict}: {unavailable()}"
         terminalreporter.write_line(line, red=_IN_CI, yellow=not _IN_CI)
+
+
+def _skipped(reporter: pytest.TerminalReporter) -> int:
+    """How many tests were skipped for want of the laboratory."""
+    return sum("lab" in report.keywords for report in reporter.getreports("skipped")) if unavailable() else 0

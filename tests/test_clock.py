@@ -29,7 +29,7 @@ from tests.lab.scripts import READ, READ_HEAD, RESET, send, sleep
 from tests.running import command, eventually
 from tests.servers import HOST, connect_proxy, head, serving, status
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timing]
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's stamps are read on Linux only")
 
 CLOCKS = [pytest.param(KernelClock, marks=on_linux, id="kernel"), pytest.param(LoopClock, id="loop")]

@@ -335,6 +335,7 @@ def unknown_names(expression: Names, labels: Mapping[str, frozenset[str]]) -> li
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 def test_prometheus_understands_every_query(seen: Seen) -> None:
     for state in (seen.healthy, seen.broken, seen.narrowed):
         assert not {key: answer["error"] for key, answer in state.items() if answer["status"] != "success"}
@@ -342,6 +343,7 @@ def test_prometheus_understands_every_query(seen: Seen) -> None:
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 def test_queries_and_rules_name_only_what_there_is(seen: Seen) -> None:
     wrong = {str(query.panel): unknown_names(names(query.expression), seen.labels) for query in QUERIES}
     wrong |= {rule.name: unknown_names(names(rule.expression), seen.labels) for rule in shipped_rules()}
@@ -349,16 +351,19 @@ def test_queries_and_rules_name_only_what_there_is(seen: Seen) -> None:
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 def test_every_series_that_is_to_be_recorded_is(seen: Seen) -> None:
     assert {rule.name for rule in shipped_rules() if rule.records} <= seen.labels.keys()
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 def test_a_broken_company_leaves_no_question_without_an_answer(seen: Seen) -> None:
     assert [key for key, answer in seen.broken.items() if not answer["data"]["result"]] == []
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 def test_since_when_is_when_it_broke(seen: Seen) -> None:
     begun, asked = seen.times
     since = [
@@ -372,6 +377,7 @@ def test_since_when_is_when_it_broke(seen: Seen) -> None:
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 def test_the_phases_of_a_slow_target_are_those_of_one_probe(seen: Seen) -> None:
     took: dict[str, dict[str, float]] = {}
     for labels, value in seen.rows("latency: Which targets are the slowest, and in which phase?", "A"):
@@ -381,6 +387,7 @@ def test_the_phases_of_a_slow_target_are_those_of_one_probe(seen: Seen) -> None:
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 def test_what_one_site_cannot_is_told_from_what_nobody_can(seen: Seen) -> None:
     verdicts = {
         (labels["feature"], labels["role"]): value
@@ -391,6 +398,7 @@ def test_what_one_site_cannot_is_told_from_what_nobody_can(seen: Seen) -> None:
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 def test_every_variable_has_something_to_choose(seen: Seen) -> None:
     assert [query for query, values in seen.choices.items() if not values] == []
 
@@ -413,6 +421,7 @@ ZERO: Final = {
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 def test_a_healthy_company_is_shown_as_such(seen: Seen) -> None:
     numbers = {panel: seen.healthy[panel, "A"]["data"]["result"] for panel in ZERO}
     speaking = {panel for (panel, _), answer in seen.healthy.items() if answer["data"]["result"]}
@@ -421,6 +430,7 @@ def test_a_healthy_company_is_shown_as_such(seen: Seen) -> None:
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 @pytest.mark.parametrize("panel", [panel for panel in PANELS if panel.model["type"] == "table"], ids=str)
 def test_a_table_has_a_column_for_everything_that_comes_back(seen: Seen, panel: Panel) -> None:
     results = [seen.broken[str(panel), query.ref]["data"]["result"] for query in panel.queries]
@@ -439,6 +449,7 @@ def test_a_table_has_a_column_for_everything_that_comes_back(seen: Seen, panel: 
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 def test_a_choice_narrows_every_question(seen: Seen) -> None:
     rows = [(panel, row["metric"]) for (panel, _), answer in seen.narrowed.items() for row in answer["data"]["result"]]
     assert {panel for panel, _ in rows} > {str(panel) for panel in PANELS if panel.dashboard == "network"} - {

@@ -16,7 +16,7 @@ from tests.lab import PROXY_HOST, Lab
 from tests.lab.scripts import HOLD, READ_HEAD
 from tests.running import Exporter, command, eventually, running
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timing]
 
 HOST = "portal.corp.example"
 SILENT = "sup1.corp.example"

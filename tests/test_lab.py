@@ -411,6 +411,7 @@ def phases(lab: Lab, host: str, *options: str) -> dict[str, float]:
     return {name: after - before for name, before, after in zip(names, times, times[1:], strict=False)}
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("delay", "phase", "seconds"),
     [
@@ -431,17 +432,20 @@ def test_each_phase_can_be_delayed_alone(
     assert phases(lab, HOST) == pytest.approx(dict.fromkeys(slow, 0.0), abs=0.1)
 
 
+@pytest.mark.timing
 def test_every_connection_is_delayed_alike(lab: Lab) -> None:
     with lab.delay_connect(SIX):
         took = [phases(lab, SIX)["connect"] for _ in range(2)]
     assert took == pytest.approx([1.0] * 2, abs=0.1)
 
 
+@pytest.mark.timing
 def test_a_host_of_ipv6_can_be_slow(lab: Lab) -> None:
     with lab.delay_data(SIX, 443, 0.3):
         assert phases(lab, SIX)["tls"] == pytest.approx(0.3, abs=0.1)
 
 
+@pytest.mark.timing
 def test_the_proxy_can_be_slow(lab: Lab) -> None:
     with lab.delay_data(PROXY_HOST, Port.OPEN, 0.3):
         assert phases(lab, HOST, "--proxy", lab.proxy_url)["tls"] == pytest.approx(0.3, abs=0.1)

@@ -13,7 +13,7 @@ from exporter.model import Reason
 from tests.lab import Lab
 from tests.running import Exporter, Series, eventually, running
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timing]
 
 HOST: Final = "dc.services.visualstudio.com"  # one target of one feature
 URL: Final = f"https://{HOST}/"

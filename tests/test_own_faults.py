@@ -22,7 +22,7 @@ from tests.lab import Lab
 from tests.running import ADDRESS, COMMAND, Exporter, eventually, http, program, running
 from tests.stack import prometheus
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timing]
 
 HOST: Final = "dc.services.visualstudio.com"
 FEW: Final = """

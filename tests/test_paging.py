@@ -12,7 +12,7 @@ from tests.lab import PROXY_HOST, Lab
 from tests.paging import INTERVAL, PACE, Chain, Notification, chain
 from tests.running import eventually
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timing]
 
 HOST: Final = "dc.services.visualstudio.com"  # that one feature needs, for one role
 URL: Final = f"https://{HOST}/"

@@ -23,6 +23,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Cells:
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 @pytest.mark.parametrize(("fault", "way"), EVERY_CELL)
 def test_the_reported_reason_is_the_true_one(cells: Cells, fault: Fault, way: Way) -> None:
     cell = cells[fault.title, way]
@@ -31,6 +32,7 @@ def test_the_reported_reason_is_the_true_one(cells: Cells, fault: Fault, way: Wa
 
 
 @pytest.mark.lab
+@pytest.mark.timing
 @pytest.mark.parametrize(("fault", "way"), EVERY_CELL)
 def test_curl_does_not_contradict(cells: Cells, fault: Fault, way: Way) -> None:
     cell = cells[fault.title, way]
