@@ -303,6 +303,15 @@ def test_a_bar_is_never_longer_than_full_and_shows_every_phase(drawn: Drawn) -> 
             assert [piece.failed for piece in row.bar.pieces[:-1]] == [False] * (len(row.bar.pieces) - 1)
 
 
+def test_a_time_that_may_be_too_long_is_said_to_be_at_most_so_long() -> None:
+    phases = {Phase.RESOLVE: 0.004, Phase.CONNECT: 0.018}
+    result = Result(CHECK.key, 0.0, phases, late=frozenset({Phase.CONNECT}))
+    snapshot = snapshot_of((Plan((CHECK,)), {CHECK.key: result}))
+    for page in (status_page(snapshot, {}, NOW), target_page(snapshot, {"url": CHECK.key.target.url}, NOW)):
+        assert "resolve 4 ms, connect at most 18 ms" in page.text
+    assert "connect at most <b>18 ms</b>" in page.text
+
+
 @given(st.text(st.sampled_from("<>&'\"=/ script"), max_size=30))
 def test_a_url_and_a_servers_words_are_text_on_the_page_and_nothing_else(text: str) -> None:
     url = f"https://host.example/?{text.replace(' ', '+')}"

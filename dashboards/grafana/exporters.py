@@ -38,7 +38,7 @@ def dashboard() -> Dashboard:
         "exporter",
         "Do the exporters answer, do they keep their rhythm, and what do they cost?",
         board.site(hidden=True),
-        [_exporters(), _up(), *_rhythm(), *_cost()],
+        [_exporters(), _up(), *_rhythm(), *_truth(), *_cost()],
     )
 
 
@@ -50,7 +50,8 @@ def _exporters() -> Panel:
             1,
             "Are the exporters well?",
             "Each exporter that Prometheus is to scrape, and its share of the work; shards that divide a plan count "
-            "from 0. The oldest result is given in intervals of probing: more than three are too old to be believed.",
+            "from 0. The oldest result is given in intervals of probing: more than three are too old to be believed. "
+            "By the clock `kernel` times are true even if it is busy; by its own, `loop`, they may be too long.",
             "No exporter is to be scraped: Prometheus has no target of this job.",
             (24, 7),
             [runbook("ConfigMgrExporterDown", "What to do when an exporter is down")],
@@ -64,6 +65,7 @@ def _exporters() -> Panel:
             by("min", "instance", of_exporter("configmgr_exporter_config_last_reload_successful")),
             f"1000 * {by('max', 'instance', loaded)}",
             by("max", "instance, index", of_exporter("configmgr_exporter_shards")),
+            f"{by('max', 'instance, source', of_exporter('configmgr_exporter_clock_source'))} == 1",
         ],
         [
             Column("instance", "Instance", links=[to("readiness", "What is ready there", instance=cell("instance"))]),
@@ -77,9 +79,10 @@ def _exporters() -> Panel:
             Column("Value #E", "Oldest result", 160, "suffix:intervals", 1, steps=(GOOD, {2: WARN, _STALE: BAD})),
             Column("Value #F", "Configuration", 180, words=_RELOAD),
             Column("Value #G", "Loaded", 160, "dateTimeFromNow"),
+            Column("source", "Clock", 80),
         ],
         sort="State",
-        hidden=["Value #B"],
+        hidden=["Value #B", "Value #I"],
     )
 
 
@@ -176,6 +179,46 @@ def _rhythm() -> list[Panel]:
             "s",
             runbook("ConfigMgrExporterDown", "What to do when an exporter is down"),
             limits={5: WARN, 10: BAD},
+        ),
+    ]
+
+
+def _truth() -> list[Panel]:
+    lag = by(
+        "sum",
+        "le, instance",
+        f"rate({of_exporter('configmgr_exporter_event_loop_lag_seconds_bucket')}[$__rate_interval])",
+    )
+    late = of_exporter("configmgr_exporter_late_samples_total")
+    slots = runbook("ConfigMgrSlotsMissed", "What to do when the exporter is too busy")
+    never = "No exporter was scraped in this time."
+    return [
+        lines(
+            Question(
+                12,
+                "How late is the event loop?",
+                "99 of 100 times it woke a sleeper no later than this. Where the clock is `loop`, times of probes may "
+                "be too long by as much.",
+                never,
+                (12, 8),
+                [slots],
+            ),
+            {"{{instance}}": f"histogram_quantile(0.99, {lag})"},
+            unit="s",
+            limits={0.1: WARN},
+        ),
+        lines(
+            Question(
+                13,
+                "How many times are in doubt?",
+                "Phases that may have ended before the exporter noticed, so that their time is at most what is shown. "
+                "Many of them: the exporter is too busy, or packets are lost on the way.",
+                never,
+                (12, 8),
+                [slots],
+            ),
+            {"{{phase}} {{instance}}": by("sum", "instance, phase", f"increase({late}[$__rate_interval])")},
+            unit="suffix:samples",
         ),
     ]
 

@@ -19,6 +19,7 @@ class Piece:
     begins: float
     width: float
     failed: bool
+    late: bool  # it took at most so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,6 @@ def bar(result: Result, longest: float) -> Bar:
     pieces, at = [], 0.0
     for phase, seconds in result.phases.items():
         width = min(seconds * scale, FULL - at)
-        pieces.append(Piece(phase, seconds, at, width, phase is failed))
+        pieces.append(Piece(phase, seconds, at, width, phase is failed, phase in result.late))
         at += width
     return Bar(tuple(pieces), cut=result.duration > longest)
