@@ -45,9 +45,10 @@ from exporter.plan import plan
 from exporter.rollup import failures_to_come
 from exporter.state import Board
 from exporter.web import Service, create_app
-from tests.strategies import CLOUDS, FEATURES, ROLES, plans_with_results
+from tests.strategies import CLOUDS, FEATURES, PROXIES, ROLES, plans_with_results
 
 Drawn = tuple[Plan, dict[CheckKey, Result]]
+PATHS: Final = ("direct", *(f"proxy:{name}" for name in PROXIES))
 VOID = {"meta", "link", "input"}
 CHECK: Final = Check(
     CheckKey(Target("https://host.example/")), (Use(Consumer("updates", "client", "azure-public"), "host.example"),)
@@ -153,6 +154,7 @@ queries: Final = st.fixed_dictionaries(
         "feature": st.sampled_from(FEATURES),
         "role": st.sampled_from(ROLES),
         "cloud": st.sampled_from(CLOUDS),
+        "path": st.sampled_from(PATHS),
         "state": st.sampled_from(EndpointState),
         "target": st.sampled_from(["a.example", "HTTPS", "nothing such"]),
         "page": st.sampled_from(["1", "2", "99999"]),
@@ -165,7 +167,9 @@ def test_every_page_is_whole_whatever_the_filters(drawn: Drawn, query: dict[str,
     snapshot = snapshot_of(drawn)
     known = {value for values in choices(snapshot).values() for value in values}
     page = status_page(snapshot, query, NOW)
-    unknown = [value for name, value in query.items() if name in {"feature", "role", "cloud"} and value not in known]
+    unknown = [
+        value for name, value in query.items() if name in {"feature", "role", "cloud", "path"} and value not in known
+    ]
     assert Page(page.text)
     assert page.status == (400 if unknown else 200)
     assert all(f"{value!r} is not known here" in unescape(page.text) for value in unknown)
@@ -215,6 +219,7 @@ def test_filters_leave_exactly_what_fits(drawn: Drawn, query: dict[str, str]) ->
             and any(filters.target.lower() in text for text in (use.pattern, check.key.target.url))
             for use in check.uses
         )
+        fits = fits and filters.path in {"", check.key.path}
         assert (check.key in shown) == (fits and filters.state in {"", state})
 
 
@@ -227,7 +232,7 @@ def test_the_verdict_is_that_of_the_whole_site_whatever_is_filtered(drawn: Drawn
 
 @given(queries)
 def test_an_address_made_of_filters_is_read_as_the_same_filters(query: dict[str, str]) -> None:
-    known = {"feature": FEATURES, "role": ROLES, "cloud": CLOUDS, "state": tuple(EndpointState)}
+    known = {"feature": FEATURES, "role": ROLES, "cloud": CLOUDS, "path": PATHS, "state": tuple(EndpointState)}
     filters, mistakes = read(query, known)
     again, _ = read(dict(parse_qsl(urlsplit(filters.href()).query)), known)
     assert (again, mistakes) == (filters, ())

@@ -20,6 +20,7 @@ class Filters:
     feature: str = ""
     role: str = ""
     cloud: str = ""
+    path: str = ""
     state: str = ""
     target: str = ""  # a part of a URL or of a documented pattern
     refresh: str = ""
@@ -28,7 +29,7 @@ class Filters:
     @property
     def narrow(self) -> bool:
         """Whether something is left out."""
-        return any((self.feature, self.role, self.cloud, self.state, self.target))
+        return any((self.feature, self.role, self.cloud, self.path, self.state, self.target))
 
     def href(self, **changes: str | int) -> str:
         """The relative address of the status page with these filters."""
@@ -46,6 +47,10 @@ class Filters:
         wanted = (self.feature, self.role, self.cloud)
         has = (use.consumer.feature, use.consumer.role, use.consumer.cloud)
         return all(want in {"", have} for want, have in zip(wanted, has, strict=True))
+
+    def admits_path(self, *paths: str) -> bool:
+        """Whether one of the paths is wanted."""
+        return self.path in {"", *paths}
 
     def admits_state(self, state: EndpointState) -> bool:
         """Whether this state is wanted."""
@@ -66,6 +71,7 @@ def choices(snapshot: Snapshot) -> Choices:
         "feature": tuple(sorted({consumer.feature for consumer in consumers})),
         "role": tuple(sorted({consumer.role for consumer in consumers})),
         "cloud": tuple(sorted({consumer.cloud for consumer in consumers})),
+        "path": tuple(sorted({check.key.path for check in snapshot.plan.checks})),
         "state": tuple(EndpointState),
     }
 

@@ -195,6 +195,7 @@ def _features(snapshot: Snapshot, filters: Filters) -> Iterator[FeatureRow]:
 def _admits_feature(feature: FeatureReadiness, filters: Filters) -> bool:
     return any(
         filters.admits_use(endpoint.use)
+        and filters.admits_path(*(key.path for key in endpoint.checks))
         and filters.admits_state(endpoint.state)
         and filters.admits_text(endpoint.use.pattern, *(key.target.url for key in endpoint.checks))
         for endpoint in feature.endpoints
@@ -230,7 +231,7 @@ def _threats(snapshot: Snapshot, filters: Filters) -> Iterator[Threat]:
 
 
 def _unprobed(snapshot: Snapshot, filters: Filters) -> Iterator[Unprobed]:
-    if not filters.admits_state(EndpointState.UNPROBED):
+    if not (filters.admits_state(EndpointState.UNPROBED) and filters.admits_path()):
         return
     for why, patterns in unprobed(snapshot).items():
         rows = tuple(
@@ -295,4 +296,6 @@ def _failed(snapshot: Snapshot, filters: Filters) -> tuple[Failed, ...]:
 
 
 def _admits(uses: Iterable[Use], key: CheckKey, filters: Filters) -> bool:
-    return any(filters.admits_use(use) and filters.admits_text(use.pattern, key.target.url) for use in uses)
+    return filters.admits_path(key.path) and any(
+        filters.admits_use(use) and filters.admits_text(use.pattern, key.target.url) for use in uses
+    )
