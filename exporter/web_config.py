@@ -103,15 +103,27 @@ _LONGEST_PEM: Final = 1 << 20  # bytes
 class TlsSection(Section):
     """How TLS is spoken."""
 
-    cert_file: Text
-    key_file: Text
-    client_auth_type: Annotated[str, one_of("kind of client authentication", _CLIENT_AUTH)] = "NoClientCert"
-    client_ca_file: Text | None = None
-    client_allowed_sans: list[Text] = Field(default=[])
-    min_version: Annotated[str, one_of("version", _VERSIONS)] = "TLS12"
-    max_version: Annotated[str, one_of("version", _VERSIONS)] = "TLS13"
-    cipher_suites: list[Annotated[str, one_of("cipher suite", _CIPHERS)]] = Field(default=[])
-    prefer_server_cipher_suites: bool = True
+    cert_file: Text = Field(description="PEM file with the certificate, and with those above it.")
+    key_file: Text = Field(description="PEM file with the key, without a passphrase.")
+    client_auth_type: Annotated[str, one_of("kind of client authentication", _CLIENT_AUTH)] = Field(
+        default="NoClientCert", description=f"Whether clients show a certificate: {', '.join(_CLIENT_AUTH)}."
+    )
+    client_ca_file: Text | None = Field(default=None, description="PEM file with the authorities of clients.")
+    client_allowed_sans: list[Text] = Field(
+        default=[], description="A client's certificate has one of these alternative names; empty: any that verifies."
+    )
+    min_version: Annotated[str, one_of("version", _VERSIONS)] = Field(
+        default="TLS12", description="The oldest version of TLS: TLS12 or TLS13."
+    )
+    max_version: Annotated[str, one_of("version", _VERSIONS)] = Field(
+        default="TLS13", description="The newest version of TLS: TLS12 or TLS13."
+    )
+    cipher_suites: list[Annotated[str, one_of("cipher suite", _CIPHERS)]] = Field(
+        default=[], description="IANA names of suites; those of TLS 1.3 are taken in any case; empty: Python's choice."
+    )
+    prefer_server_cipher_suites: bool = Field(
+        default=True, description="Whether the server's order of suites counts, not the client's."
+    )
 
 
 def _context(section: TlsSection, document: Document, directory: Path) -> ssl.SSLContext:
@@ -224,10 +236,10 @@ def _sendable(headers: dict[str, str]) -> dict[str, str]:
 class HttpSection(Section):
     """How HTTP is spoken."""
 
-    http2: bool = True  # known to the format; this server speaks HTTP/1.1 in any case
+    http2: bool = Field(default=True, description="Known to the format; HTTP/1.1 is spoken in any case.")
     headers: Annotated[
         dict[Annotated[str, one_of("header that may be set", _HEADERS)], str], AfterValidator(_sendable)
-    ] = Field(default={})
+    ] = Field(default={}, description=f"Sent with every answer; one of {', '.join(_HEADERS)}.")
 
 
 class MainSection(Section):
@@ -235,4 +247,6 @@ class MainSection(Section):
 
     tls_server_config: TlsSection | None = None
     http_server_config: HttpSection = HttpSection()
-    basic_auth_users: Annotated[dict[Text, Any], AfterValidator(_hashes)] = Field(default={})
+    basic_auth_users: Annotated[dict[Text, Any], AfterValidator(_hashes)] = Field(
+        default={}, description="Who may ask: a name, and its password as a bcrypt hash of cost 4 to 16."
+    )

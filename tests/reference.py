@@ -55,7 +55,8 @@ def _command(name: str, command: Any) -> Iterator[str]:
     if arguments:
         yield _table(("Argument", "Meaning"), ((f"`{found.metavar}`", found.help or "") for found in arguments))
     options = [found for found in command.params if found.param_type_name == "option"]
-    yield _table(("Option", "Value", "Default", "Meaning"), map(_option, options))
+    if options:
+        yield _table(("Option", "Value", "Default", "Meaning"), map(_option, options))
 
 
 def _option(option: Any) -> tuple[str, ...]:
@@ -118,9 +119,7 @@ def _keys(section: type[Section], prefix: str = "") -> str:
         (f"`{key}`", _kind(field.annotation), _default(field), field.description or "")
         for key, field in keys_of(section, prefix)
     ]
-    columns = ("Key", "Value", "Default", "Meaning")
-    shown = len(columns) if any(meaning for *_, meaning in rows) else len(columns) - 1
-    return _table(columns[:shown], (row[:shown] for row in rows))
+    return _table(("Key", "Value", "Default", "Meaning"), rows)
 
 
 def _default(field: Any) -> str:
@@ -283,7 +282,8 @@ def built() -> str:
             ),
         ),
         "### Who may ask",
-        "`--web.config.file`, in the format that Prometheus and its exporters share.",
+        "`--web.config.file`, in the format that Prometheus and its exporters share. Paths are relative to it.",
+        "It and the files that it names are read anew when they change.",
         _keys(web_config.MainSection),
         "## Metrics",
         "`process_*` and `python_*` come beside them. Histograms have `_bucket`, `_sum` and `_count`.",

@@ -106,7 +106,7 @@ def test_the_commands_are_documented() -> None:
 def options_of(name: str) -> list[dict[str, str]]:
     """The rows of a command's options in the reference."""
     (section,) = re.findall(rf"^### `{name}(?: [A-Z-]+)?`\n(.*?)^##", REFERENCE, re.DOTALL | re.MULTILINE)
-    return rows(*OPTIONS, page=section)
+    return rows(*OPTIONS, page=section) if "| Option |" in section else []
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -400,6 +400,13 @@ def test_the_routes_are_documented(exporter: Exporter) -> None:
 
 
 # ---------------------------------------------------------------- pages
+
+
+def test_nothing_in_the_reference_lacks_its_meaning() -> None:
+    tables = re.findall(r"^\|.* Meaning \|$\n((?:\|.*\n?)+)", REFERENCE, re.MULTILINE)
+    assert len(tables) > 15
+    assert [line for table in tables for line in table.splitlines() if line.endswith("| |")] == []
+    assert "--- |\n\n" not in REFERENCE  # nor is a table empty
 
 
 def test_the_reference_is_what_the_code_gives() -> None:
