@@ -66,6 +66,7 @@ def configure(level: LogLevel, form: LogFormat) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.raiseExceptions = False  # on a full disk each lost line would leave a traceback once there is room
     # one line for each probe, and fields of requests; of spnego tokens, which can be attacked offline
     for chatty in ("httpx", "httpcore", "spnego"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
