@@ -6,8 +6,6 @@ import os
 import re
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ import pytest
 from exporter.model import Reason
 from exporter.net.descriptors import RESERVE
 from tests.lab import Lab
+from tests.lab.wall_clock import wall_clock
 from tests.running import ADDRESS, COMMAND, Exporter, eventually, http, program, running
 from tests.stack import prometheus
 
@@ -151,22 +150,6 @@ def test_the_whole_catalogue_fits_into_128_megabytes(lab: Lab, tmp_path: Path, f
 # ---------------------------------------------------------------- the clock
 
 
-@contextmanager
-def wall_clock(directory: Path) -> Iterator[tuple[list[str | Path], Callable[[float], None]]]:
-    """What a program is started with so that it lives by a wall clock of its own, and what moves that by hours."""
-    library, file = directory / "clock.so", directory / "clock"
-    file.write_bytes(bytes(8))
-    source = Path(__file__).with_name("lab") / "clock.c"
-    subprocess.run(["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, source], check=True)
-    with file.open("r+b", buffering=0) as clock:
-
-        def move(hours: float) -> None:
-            clock.seek(0)
-            clock.write(round(hours * 3600).to_bytes(8, sys.byteorder, signed=True))
-
-        yield ["env", f"LD_PRELOAD={library}", f"WALL_CLOCK={file}"], move
-
-
 def test_a_clock_that_jumps_moves_no_probe(lab: Lab, tmp_path: Path, few: Path) -> None:
     log, rounds = tmp_path / "exporter.log", dict[float, float]()
     with wall_clock(tmp_path) as (living_by_it, move):
@@ -175,7 +158,7 @@ def test_a_clock_that_jumps_moves_no_probe(lab: Lab, tmp_path: Path, few: Path) 
             exporter = Exporter(lab, process, log)
             eventually("all is well", lambda: exporter.ready() and all_up(exporter), within=40)
             for hours in (6, -6):
-                move(hours)
+                move(hours * 3600)
                 begun, before = time.monotonic(), slots(exporter)
                 time.sleep(1.5 * INTERVAL)
                 rounds[hours] = (slots(exporter) - before) * INTERVAL / (time.monotonic() - begun)
