@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab demo test check truth fuzz format bench image unit schema audit sbom wheel clean
+.PHONY: help run lab demo test check truth fuzz soak format bench image unit schema audit sbom wheel clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -48,6 +48,9 @@ schema: $(VENV)/developer ## Write the JSON Schemas anew from the models
 
 fuzz: $(VENV)/developer ## Feed 100,000 broken answers, certificates and configurations to what reads them
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+soak: $(VENV)/laboratory ## Break things at random for 15 minutes, and see that the exporter is as before
+	$(BIN)/python -m tests.soak $(ARGS)
 
 bench: $(VENV)/laboratory ## Measure: CPU per probe, milliseconds per scrape
 	$(BIN)/python -m tests.bench $(ARGS)
