@@ -155,7 +155,7 @@ async def probe_forever(key: CheckKey, shared: Shared, *, known: bool) -> None:
         following = next_slot(due, place, interval)
         end = starts_at(following, place, interval) if in_place else due + interval
         async with _turn(shared.limiter):
-            watcher.started(anyio.current_time() - due)
+            watcher.started(max(0.0, anyio.current_time() - due))  # uvloop wakes up to half a millisecond early
             result = await shared.attempt(key, math.inf)
         if not (result.up or down):  # what is down already needs no confirmation
             result = await _confirmed(result, shared, end)

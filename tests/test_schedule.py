@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from exporter.loop import run_on_loop
 from exporter.model import CheckKey, Failure, Phase, Reason, Result, Target
 from exporter.schedule import (
     AT_LEAST,
@@ -116,12 +117,16 @@ def simulate(play: Callable[[], Awaitable[None]]) -> None:
     anyio.run(play, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
 
 
+async def run_in_time(world: World, seconds: float, pace: Pace, known: dict[CheckKey, bool]) -> None:
+    async with anyio.create_task_group() as group:
+        Schedule(group, world.attempt, world).adopt(known, pace)
+        await anyio.sleep(seconds)
+        group.cancel_scope.cancel()
+
+
 def run_for(world: World, seconds: float, pace: Pace, known: dict[CheckKey, bool]) -> None:
     async def play() -> None:
-        async with anyio.create_task_group() as group:
-            Schedule(group, world.attempt, world).adopt(known, pace)
-            await anyio.sleep(seconds)
-            group.cancel_scope.cancel()
+        await run_in_time(world, seconds, pace, known)
 
     simulate(play)
 
@@ -183,6 +188,13 @@ def test_one_that_hangs_delays_no_other() -> None:
     run_for(world, 600.0, Pace(10.0, 8), dict.fromkeys(KEYS[:20], True))
     assert world.missed_slots == 0
     assert max(world.lags) < 1e-6
+
+
+def test_no_probe_is_told_to_start_before_it_is_due() -> None:
+    world = World(takes=lambda _: 0.0)
+    run_on_loop(run_in_time, world, 0.5, Pace(0.02, 50), dict.fromkeys(KEYS[:5], True))
+    assert len(world.lags) > 20
+    assert min(world.lags) >= 0
 
 
 def test_a_change_of_plan_disturbs_nobody_who_stays() -> None:
