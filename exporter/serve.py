@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import signal
@@ -30,6 +31,7 @@ log = structlog.get_logger("exporter")
 
 GRACE: Final = 2  # seconds that answers under way have to finish
 BACKLOG: Final = 2048  # connections that wait to be taken; beyond, the system lets a Prometheus, too, try again later
+M_ARENA_MAX: Final = -8  # <malloc.h>
 
 
 class ListenError(Exception):
@@ -63,10 +65,22 @@ class Front:
 def run(source: Source, deployment: Deployment, front: Front) -> None:
     """Serve until SIGTERM or SIGINT."""
     claim()
+    share_one_heap()
     if sys.platform == "win32":
         signal.signal(signal.SIGBREAK, lambda *_: signal.raise_signal(signal.SIGINT))  # Ctrl+Break is Ctrl+C
     with suppress(KeyboardInterrupt):  # Windows, where no signal can be received in the loop
         run_on_loop(_serve, source, deployment, front)
+
+
+def share_one_heap() -> None:
+    """Let all threads allocate from one heap, as Python's lock lets one run at a time.
+
+    glibc has up to eight for each core, and hands a new thread, such as each look-up has, the next of them: what is
+    freed in one is of no use in another. In minutes of `make soak` with 120 targets, memory grew by 7 MB so, now by 2.
+    """
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # musl has but one
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 async def _serve(source: Source, deployment: Deployment, front: Front) -> None:
