@@ -13,6 +13,7 @@ _IN_CI = os.environ.get("CI") == "true"
 # They take longest, so they begin first and the others fill the gaps.
 _LONGEST = (
     "test_walk.py",
+    "test_soak.py",
     "test_end_to_end.py",
     "test_lab.py",
     "test_page_browser.py",
