@@ -112,12 +112,49 @@ class Pace:
     attempts: int = 1
 
 
+class Places:
+    """Room for so many probes at once, each of which counts for PATIENCE at most: who hangs longer makes way.
+
+    So a hundred targets that accept and stay silent hold up none of the others. Nothing is done about a probe's
+    patience until another waits for its place: a timer for each would be 3 % of what a probe costs.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._until: dict[object, float] = {}  # when the patience with each taken place ends, the first first
+        self._next = anyio.Lock()
+        self._change = anyio.Event()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A place, in the order in which it was asked for."""
+        place = object()
+        async with self._next:
+            while len(self._until) >= self._number:
+                await self._wait()
+            self._until[place] = anyio.current_time() + PATIENCE
+        try:
+            yield
+        finally:
+            self._until.pop(place, None)
+            self._change.set()
+
+    async def _wait(self) -> None:
+        """Until a place is given back, or the longest taken one has had its time."""
+        self._change = anyio.Event()
+        longest, until = next(iter(self._until.items()))
+        with anyio.CancelScope(deadline=until):
+            await self._change.wait()
+        if anyio.current_time() >= until:
+            self._until.pop(longest, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What all loops have in common."""
 
     pace: Pace
-    limiter: anyio.Semaphore
+    places: Places
     allowance: Allowance
     attempt: Attempt
     watcher: Watcher
@@ -125,10 +162,10 @@ class Shared:
 
 async def probe_once(keys: Iterable[CheckKey], concurrency: int, probe: Probe, observer: Observer) -> None:
     """One round of all checks as fast as the limit allows; one that hangs gives its place to the next."""
-    limiter = anyio.Semaphore(concurrency)
+    places = Places(concurrency)
 
     async def run(key: CheckKey) -> None:
-        async with _turn(limiter):
+        async with places.turn():
             observer.started(0.0)
             observer.finished(await probe(key))
 
@@ -154,7 +191,7 @@ async def probe_forever(key: CheckKey, shared: Shared, *, known: bool) -> None:
         await anyio.sleep_until(due)
         following = next_slot(due, place, interval)
         end = starts_at(following, place, interval) if in_place else due + interval
-        async with _turn(shared.limiter):
+        async with shared.places.turn():
             watcher.started(max(0.0, anyio.current_time() - due))  # uvloop wakes up to half a millisecond early
             result = await shared.attempt(key, math.inf)
         if not (result.up or down):  # what is down already needs no confirmation
@@ -182,39 +219,13 @@ async def _confirmed(failed: Result, shared: Shared, end: float) -> Result:
             break
         shared.watcher.doubted(result)
         await anyio.sleep(pause(end - now))
-        async with _turn(shared.limiter):
+        async with shared.places.turn():
             left = end - anyio.current_time() - shared.pace.interval / 100  # for what the loop takes to get round to it
             if left <= 0:
                 break
             again = await shared.attempt(failed.key, left)
         result = again.after(result)
     return result
-
-
-@asynccontextmanager
-async def _turn(limiter: anyio.Semaphore) -> AsyncIterator[None]:
-    """A place among those that run at once, for PATIENCE at most: who hangs longer gives it to the next.
-
-    So a hundred targets that accept and stay silent hold up none of the others.
-    """
-    await limiter.acquire()
-    places = [limiter]
-
-    def give_back() -> None:
-        while places:
-            places.pop().release()
-
-    async def lose_patience() -> None:
-        await anyio.sleep(PATIENCE)
-        give_back()
-
-    try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(lose_patience)
-            yield
-            group.cancel_scope.cancel()
-    finally:
-        give_back()
 
 
 class Schedule:
@@ -232,8 +243,8 @@ class Schedule:
         """Run exactly these checks; the value tells whether a result is there already. Does not wait."""
         shared = self._shared
         if shared is None or shared.pace != pace:
-            limiter = anyio.Semaphore(pace.concurrency)
-            shared = self._shared = Shared(pace, limiter, self._allowance, self._attempt, self._watcher)
+            places = Places(pace.concurrency)
+            shared = self._shared = Shared(pace, places, self._allowance, self._attempt, self._watcher)
             self._end(self._running.keys())
         self._allowance.adopt(len(known), pace.interval)
         self._end(self._running.keys() - known.keys())
