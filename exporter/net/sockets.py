@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.from_thread
@@ -23,11 +24,14 @@ from exporter.net.trail import Trail
 
 T = TypeVar("T")
 AddressInfo: TypeAlias = tuple[int, int, int, str, Any]  # as socket.getaddrinfo gives it
+Outcome: TypeAlias = list[Callable[[], Any]]  # of a function in a thread; empty until it ends, then gives its value
 
 HEAD_START: Final = 0.25  # seconds that an address has before the next is tried beside it (RFC 8305, section 5)
 SILENCE: Final = 4.5  # seconds: "try again" means a failing server if it comes sooner, else one that never answered
 HANGING: Final = 2  # look-ups of one name that may hang at a time
-_given_up: Final[dict[str, list[threading.Thread]]] = {}
+_given_up: Final[dict[str, list[Outcome]]] = {}
+_LINGERING: Final = 10.0  # seconds that a thread waits for the next look-up
+_idle: Final[list[SimpleQueue[Callable[[], None]]]] = []  # what waiting threads wait for
 _UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
 
 
@@ -65,24 +69,26 @@ def _look_up(host: str, port: int) -> _LookUp:
     return _LookUp(addresses, begun, now())
 
 
-def _still_hanging(host: str) -> list[threading.Thread]:
+def _still_hanging(host: str) -> list[Outcome]:
     """The look-ups of a name that were given up and still hang. Raises TimeoutError where they are too many already.
 
     A resolver that hangs for minutes would otherwise get a thread for each probe.
     """
     hanging = _given_up.setdefault(host, [])
-    hanging[:] = filter(threading.Thread.is_alive, hanging)
+    hanging[:] = [outcome for outcome in hanging if not outcome]
     if len(hanging) >= HANGING:
         raise TimeoutError(f"the resolver has not answered {HANGING} earlier questions for this name")
     return hanging
 
 
-async def in_daemon_thread(function: Callable[[], T], given_up: list[threading.Thread] | None = None) -> T:
-    """Run a blocking function and stop waiting for it when cancelled; its thread is then added to `given_up`.
+async def in_daemon_thread(function: Callable[[], T], given_up: list[Outcome] | None = None) -> T:
+    """Run a blocking function and stop waiting for it when cancelled; its outcome to come is then added to `given_up`.
 
-    A thread of its own, and a daemon: a resolver that hangs holds up neither other lookups nor the end of the process.
+    In a daemon thread that does nothing else meanwhile: a resolver that hangs holds up neither other lookups nor the
+    end of the process. A thread that is done waits for more, since to start one costs more than what most of them do.
     """
-    token, done, outcome = anyio.lowlevel.current_token(), anyio.Event(), list[Callable[[], T]]()
+    token, done, outcome = anyio.lowlevel.current_token(), anyio.Event(), Outcome()
+    jobs = _waiting_thread()
 
     def work() -> None:
         try:
@@ -90,17 +96,37 @@ async def in_daemon_thread(function: Callable[[], T], given_up: list[threading.T
             outcome.append(lambda: value)
         except Exception as error:  # noqa: BLE001 - carried over to the waiting task, whatever it is
             outcome.append(lambda error=error: _raise(error))  # type: ignore[misc]
+        _idle.append(jobs)
         with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits any more
             anyio.from_thread.run_sync(done.set, token=token)
 
-    thread = threading.Thread(target=work, name="resolver", daemon=True)
-    thread.start()
+    jobs.put(work)
     try:
         await done.wait()
     finally:
         if given_up is not None and not outcome:
-            given_up.append(thread)
-    return outcome[0]()
+            given_up.append(outcome)
+    return cast(T, outcome[0]())
+
+
+def _waiting_thread() -> SimpleQueue[Callable[[], None]]:
+    """Where to put what an idle thread shall do; a new thread's, if none is."""
+    with suppress(IndexError):
+        return _idle.pop()
+    jobs = SimpleQueue[Callable[[], None]]()
+    threading.Thread(target=_work, args=(jobs,), name="resolver", daemon=True).start()
+    return jobs
+
+
+def _work(jobs: SimpleQueue[Callable[[], None]]) -> None:
+    """Do what comes, until nothing has come for a while."""
+    while True:
+        try:
+            jobs.get(timeout=_LINGERING)()
+        except Empty:
+            with suppress(ValueError):  # somebody has just taken us from the idle, to give us something
+                _idle.remove(jobs)
+                return
 
 
 def _raise(error: Exception) -> Any:  # noqa: ANN401 - it never returns, but stands where a value would
