@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,18 @@ def anchors_of(network: Network) -> Mapping[str, bool]:
 class Exporter:
     """The exporter as a service: probes on a timer, keeps the latest results, and reloads as a whole or not at all."""
 
-    def __init__(self, source: Source, deployment: Deployment, network: Network) -> None:
+    def __init__(
+        self,
+        source: Source,
+        deployment: Deployment,
+        network: Network,
+        reloading: Callable[[], AbstractContextManager[None]] = nullcontext,  # what holds a reload
+    ) -> None:
         self._source = source
         self._deployment = deployment
         self._network = network
-        self._reloading = anyio.Lock()
+        self._one_reload = anyio.Lock()
+        self._reloading = reloading
         self._schedule: Schedule | None = None
         self._journal = Journal()
         self.board = Board(deployment.plan)
@@ -160,17 +168,21 @@ class Exporter:
 
     async def reload(self) -> None:
         """Read the files again and swap the whole plan. Raises one of UNUSABLE, and then the old plan runs on."""
-        async with self._reloading:
-            try:
-                deployment = await anyio.to_thread.run_sync(deploy, self._source)
-                network = await anyio.to_thread.run_sync(network_of, deployment)
-                anchors = await anyio.to_thread.run_sync(anchors_of, network)
-            except UNUSABLE as error:
-                self._reload_status.tell(successful=False)
-                for mistake in str(error).splitlines():
-                    log.error("configuration not reloaded", mistake=mistake)  # noqa: TRY400 - a person's mistake
-                raise
-            self._adopt(deployment, network, anchors)
+        async with self._one_reload:
+            with self._reloading():
+                await self._reload()
+
+    async def _reload(self) -> None:
+        try:
+            deployment = await anyio.to_thread.run_sync(deploy, self._source)
+            network = await anyio.to_thread.run_sync(network_of, deployment)
+            anchors = await anyio.to_thread.run_sync(anchors_of, network)
+        except UNUSABLE as error:
+            self._reload_status.tell(successful=False)
+            for mistake in str(error).splitlines():
+                log.error("configuration not reloaded", mistake=mistake)  # noqa: TRY400 - a person's mistake
+            raise
+        self._adopt(deployment, network, anchors)
 
     def _adopt(self, deployment: Deployment, network: Network, anchors: Mapping[str, bool]) -> None:
         """Swap everything at once; nothing in here waits."""

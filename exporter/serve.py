@@ -84,13 +84,13 @@ def share_one_heap() -> None:
 
 
 async def _serve(source: Source, deployment: Deployment, front: Front) -> None:
-    exporter = Exporter(source, deployment, network_of(deployment))
+    notifier = Notifier(os.environ)
+    exporter = Exporter(source, deployment, network_of(deployment), notifier.reloading)
     server = server_of(create_app(exporter), front)
     # What lives as long as the process is not looked through again: a full collection held up all for 60 ms, now for 3.
     gc.collect()
     gc.freeze()
     doors = anyio.CancelScope()
-    notifier = Notifier(os.environ)
     async with anyio.create_task_group() as group:
         await group.start(_obey_signals, exporter, server, doors, notifier)
         exporter.start(group)
@@ -162,7 +162,7 @@ async def _obey_signals(
         task_status.started()
         async for received in signals:
             if received == signal.SIGHUP:
-                with suppress(*UNUSABLE), notifier.reloading():  # told in log and metrics
+                with suppress(*UNUSABLE):  # told in log and metrics
                     await exporter.reload()
             else:
                 notifier.tell("STOPPING=1")

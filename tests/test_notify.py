@@ -18,7 +18,7 @@ import trio.testing
 
 from exporter.notify import STATUS_EVERY, Notifier
 from tests.lab import Lab
-from tests.running import ADDRESS, COMMAND, eventually, program
+from tests.running import ADDRESS, COMMAND, eventually, http, program
 
 ALL_UP: Final = re.compile(r"WATCHDOG=1\nSTATUS=(\d+) of \1 targets up")
 
@@ -74,13 +74,13 @@ def test_systemd_is_told_of_start_state_reload_life_and_end(
         process.send_signal(signal.SIGHUP)
         eventually("reloaded", lambda: len(systemd.told("READY")) == 2)
         config.write_text("site: {featurs: [tenant-attach]}\n")
-        process.send_signal(signal.SIGHUP)
+        refused = http(lab, f"http://{ADDRESS}/-/reload", "--request", "POST")
         eventually("the bad file refused", lambda: len(systemd.told("READY")) == 3)
         process.send_signal(signal.SIGTERM)
         status = process.wait(10)
     systemd.told("")
     steps = [message.partition("=")[0] for message in systemd.messages if not message.startswith("WATCHDOG")]
-    assert status == 0
+    assert (refused.status, status) == (500, 0)
     assert steps == ["READY", "RELOADING", "READY", "RELOADING", "READY", "STOPPING"]
     assert all("\nMONOTONIC_USEC=" in message for message in systemd.told("RELOADING"))
 
