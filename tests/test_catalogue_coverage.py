@@ -423,6 +423,8 @@ def test_trust_beyond_public_roots_is_asked_for_by_few() -> None:
             "https://fe2.update.microsoft.com",
         },
         Trust.CUSTOMER: {
+            "https://<FQDN for software update point on child site>",
+            "https://<FQDN for software update point on parent site>",
             "<name>.cloudapp.net",
             "<name>.usgovcloudapp.net",
             "<prefix>.<region>.cloudapp.azure.com",
