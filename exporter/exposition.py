@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import zlib
 from abc import abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -107,8 +107,7 @@ def render(registry: Exposition, accept: str, accept_encoding: str) -> tuple[byt
     """A scrape's body and headers, all at once."""
     pieces, content_type = registry.pieces(accept)
     headers = headers_of(content_type, accept_encoding)
-    body = b"".join(pieces)
-    return compressed(body) if "Content-Encoding" in headers else body, headers
+    return (compressed if "Content-Encoding" in headers else b"".join)(pieces), headers
 
 
 def headers_of(content_type: str, accept_encoding: str) -> dict[str, str]:
@@ -117,9 +116,10 @@ def headers_of(content_type: str, accept_encoding: str) -> dict[str, str]:
     return headers | {"Content-Encoding": "gzip"} if gzip_accepted(accept_encoding) else headers
 
 
-def compressed(body: bytes) -> bytes:
+def compressed(pieces: Iterable[bytes]) -> bytes:
     """The body as gzip. In a thread it holds up nobody, for it does not need the interpreter."""
-    return gzip.compress(body, compresslevel=COMPRESSION)
+    gzip = zlib.compressobj(COMPRESSION, wbits=zlib.MAX_WBITS | 16)
+    return b"".join([*map(gzip.compress, pieces), gzip.flush()])
 
 
 # ---------------------------------------------------------------- events

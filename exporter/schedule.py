@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -237,7 +237,7 @@ class Schedule:
         self._watcher = watcher
         self._allowance = Allowance()
         self._shared: Shared | None = None
-        self._running: dict[CheckKey, anyio.CancelScope] = {}
+        self._running: dict[CheckKey, anyio.TaskHandle[None, Any]] = {}
 
     def adopt(self, known: Mapping[CheckKey, bool], pace: Pace) -> None:
         """Run exactly these checks; the value tells whether a result is there already. Does not wait."""
@@ -249,14 +249,8 @@ class Schedule:
         self._allowance.adopt(len(known), pace.interval)
         self._end(self._running.keys() - known.keys())
         for key in known.keys() - self._running.keys():
-            scope = self._running[key] = anyio.CancelScope()
-            self._group.start_soon(_within, scope, key, shared, known[key])
+            self._running[key] = self._group.create_task(probe_forever(key, shared, known=known[key]))
 
     def _end(self, keys: Iterable[CheckKey]) -> None:
         for key in tuple(keys):
             self._running.pop(key).cancel()
-
-
-async def _within(scope: anyio.CancelScope, key: CheckKey, shared: Shared, known: bool) -> None:
-    with scope:
-        await probe_forever(key, shared, known=known)

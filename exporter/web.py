@@ -199,10 +199,9 @@ async def _rendered(request: Request, registry: Exposition) -> Response:
     for piece in pieces:
         slices.append(piece)
         await checkpoint()
-    body = b"".join(slices)
     if "Content-Encoding" in headers:
-        body = await anyio.to_thread.run_sync(compressed, body)
-    return Response(body, headers=headers)
+        return Response(await anyio.to_thread.run_sync(compressed, slices), headers=headers)
+    return Response(b"".join(slices), headers=headers)
 
 
 def _debug(parameters: Mapping[str, str]) -> bool:
