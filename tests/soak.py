@@ -46,7 +46,8 @@ STEP: Final = 600.0  # seconds by which the clock jumps
 DISK: Final = 16  # megabytes, for the log
 GROWTH: Final = 2.0  # megabytes of memory that are no leak
 HOUR: Final = 3600.0  # seconds
-REST: Final = 12.0  # seconds: an idle thread of anyio's ends after ten
+REST: Final = 12.0  # seconds: an idle thread ends after ten
+RECOVERY: Final = 60.0  # seconds that a busy machine may take to come to rest again
 EVENT: Final = re.compile(r"ts=\S+ level=(info|warning|error) logger=exporter msg=(?!.* exception=).+")
 ROLES: Final = ("client", "console", "management-point")  # the first goes through the proxy
 PATIENCE: Final = "RES_OPTIONS=timeout:2 attempts:1"  # of the C library, for longer than a probe may take
@@ -107,14 +108,14 @@ class Soak:
         return Held(tasks, sockets, int(status["Threads"]), int(status["VmRSS"]) / 1024)
 
     def at_rest(self, expected: Held | None = None) -> Held:
-        """What it holds when what is under way has ended; sooner, when that is no more than expected."""
+        """What it holds when what is under way has ended: after a while, or as soon as that is no more than expected."""
         self.configure(interval=HOUR)
-        end = time.monotonic() + REST
+        end = time.monotonic() + (RECOVERY if expected else REST)
         while True:
             time.sleep(1)
             self.exporter.get("/metrics")  # who asks lets idle threads end
             held = self.held()
-            if time.monotonic() > end or (expected and held.no_more_than(expected)):
+            if (expected and held.no_more_than(expected)) or time.monotonic() > end:
                 self.configure()
                 return held
 
@@ -342,7 +343,7 @@ def run(lab: Lab, directory: Path, targets: int, seconds: float, seed: int, tell
     tell(f"  after:  {last}")
     wrong = [*soak.wrong, *(f"no event: {line}" for line in not_events(log))]
     if not last.no_more_than(first):
-        wrong.append(f"more is held than before: {last}")
+        wrong.append(f"more is held than before: {first} -> {last}")
     if last.megabytes >= first.megabytes + GROWTH:
         wrong.append(f"memory grew by {last.megabytes - first.megabytes:.1f} MB")
     return wrong

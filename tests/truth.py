@@ -28,7 +28,7 @@ from tests.faults import FAULTS, HOSTS, Fault, Outcome, Via, Way
 from tests.lab import PROXY_HOST, Lab, Port, unavailable
 
 ROOT: Final = Path(__file__).parents[1]
-TIMEOUT: Final = 4.0  # seconds; the laboratory's proxy gives up on a target after two
+TIMEOUT: Final = 6.0  # seconds; the laboratory's proxy gives up on a target after three
 AT_ONCE: Final = 64  # probes; those that take long only wait
 CURLS_AT_ONCE: Final = 24
 
