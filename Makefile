@@ -52,8 +52,8 @@ fuzz: $(VENV)/developer ## Feed 100,000 broken answers, certificates and configu
 soak: $(VENV)/laboratory ## Break things at random for 15 minutes, and see that the exporter is as before
 	$(BIN)/python -m tests.soak $(ARGS)
 
-bench: $(VENV)/laboratory ## Measure: CPU per probe, milliseconds per scrape
-	$(BIN)/python -m tests.bench $(ARGS)
+bench: $(VENV)/bench ## Measure cost and truth beside the black-box prober, half an hour
+	$(BIN)/python -m benchmarks $(ARGS)
 
 image: $(VENV)/developer ## Build the container image, run it confined, and print what is true of it (root, Debian)
 	sh tests/lab/install.sh tests/image-packages.txt
@@ -100,6 +100,10 @@ $(VENV)/laboratory: tests/lab/packages.txt tests/lab/install.sh $(VENV)/develope
 	sh tests/lab/install.sh
 	if command -v krb5-config >/dev/null; then CFLAGS='-O0 -g0' $(BIN)/python -m pip install --quiet --retries 5 \
 	    --constraint constraints.txt --editable '.[dev,negotiate]'; fi
+	@touch $@
+
+$(VENV)/bench: $(VENV)/laboratory
+	$(BIN)/python -m pip install --quiet --retries 5 --constraint constraints.txt --editable '.[dev,bench]'
 	@touch $@
 
 $(VENV)/developer: pyproject.toml constraints.txt | $(BIN)/python

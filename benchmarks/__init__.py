@@ -1,0 +1,1 @@
+"""What the exporter costs, and how true its figures are: measured, beside the black-box prober in the same run."""

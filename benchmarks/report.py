@@ -1,0 +1,105 @@
+"""Figures to what people read: a table on the terminal, and Markdown."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.table import Table
+
+from benchmarks.figures import Figure, Measured
+
+PARTS: Final = {
+    "catalogue": "Cost on the shipped catalogue",
+    "layers": "What the CPU of a probe is made of",
+    "fidelity": "Error of the phases, paced, answers in one write",
+    "fidelity-apart": "Error of the phases, paced, head and body 40 ms apart",
+    "burst": "Error of the phases in a burst without any limit",
+    "names": "Error of the resolve phase",
+    "scrape": "One scrape while probes go on",
+    "scale": "Targets a minute on one core",
+    "start": "Start and memory",
+    "notice": "From a blocked host to the page",
+}
+
+
+# What the README shows of all that.
+SHOWN: Final = (
+    "CPU of prober and Prometheus per label set and probe",
+    "memory of prober and Prometheus",
+    "100 a second, tls, p99 error",
+    "100 a second, processing, p99 error",
+    "300 a second, tls, p99 error",
+    "300 a second, processing, p99 error",
+    "500 at once, tls, largest error, not marked",
+    "500 at once, processing, largest error, not marked",
+    "200 a second, resolve, p99 error",
+    "1000 targets, time to answer",
+    "1000 a minute, CPU per probe",
+    "10000 a minute, CPU per probe",
+    "10000 a minute, p99 of late starts at most",
+    "10000 a minute, memory",
+    "start to first answer, full catalogue",
+    "memory, full catalogue",
+    "failing gauge",
+    "first page",
+)
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, and no exponent."""
+    if value is None:
+        return ""
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def table(measured: Measured) -> Table:
+    """All figures, for a terminal."""
+    shown = Table("figure", "", "exporter", "black-box", "ratio", title=f"make bench, {measured.taken}")
+    for part, title in PARTS.items():
+        figures = measured.of(part)
+        if figures:
+            shown.add_section()
+            shown.add_row(f"[bold]{title}[/bold]")
+        for figure in figures:
+            shown.add_row(figure.name, figure.unit, number(figure.ours), number(figure.theirs), number(figure.ratio))
+    return shown
+
+
+_HEAD: Final = "| | exporter | black-box prober | ratio |\n|---|--:|--:|--:|"
+
+
+def _row(figure: Figure) -> str:
+    unit = f" ({figure.unit})" if figure.unit else ""
+    return f"| {figure.name}{unit} | {number(figure.ours)} | {number(figure.theirs)} | {number(figure.ratio)} |"
+
+
+def _beside(measured: Measured) -> str:
+    return ", ".join(f"{name} {version}" for name, version in measured.versions.items())
+
+
+def markdown(measured: Measured) -> str:
+    """All figures, part by part."""
+    lines = [
+        "# Measured",
+        "",
+        f"By `make bench ARGS=--keep` on {measured.taken}, {_beside(measured)}.",
+        "The machine is shared: read ratios before milliseconds.",
+    ]
+    for part, title in PARTS.items():
+        figures = measured.of(part)
+        if not figures:
+            continue
+        lines += ["", f"## {title}", "", f"`make bench ARGS={part}`", ""]
+        lines += [_HEAD, *map(_row, figures)]
+        notes = sorted({figure.note for figure in figures if figure.note})
+        lines += ["", *(f"- {note}" for note in notes)] if notes else []
+    return "\n".join(lines) + "\n"
+
+
+def excerpt(measured: Measured) -> str:
+    """The figures that the README shows, those of paced probes with answers in one write."""
+    found = {figure.name: figure for figure in measured.figures if figure.part != "fidelity-apart"}
+    rows = [_row(found[name]) for name in SHOWN if name in found]
+    return "\n".join([_HEAD, *rows, "", f"Measured on {measured.taken}, {_beside(measured)}."]) + "\n"
