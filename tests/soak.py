@@ -108,7 +108,7 @@ class Soak:
         return Held(tasks, sockets, int(status["Threads"]), int(status["VmRSS"]) / 1024)
 
     def at_rest(self, expected: Held | None = None) -> Held:
-        """What it holds when what is under way has ended: after a while, or as soon as that is no more than expected."""
+        """What it holds when what is under way has ended: after a while, or once that is no more than expected."""
         self.configure(interval=HOUR)
         end = time.monotonic() + (RECOVERY if expected else REST)
         while True:
