@@ -1,4 +1,4 @@
-"""When each check is due: a fixed place in the interval (pure), and the loops that keep to it."""
+"""When each check is due: a fixed place in the interval (pure), and the timetable that keeps to it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from heapq import heapify, heappop, heappush
 from typing import Any, Final, Protocol, TypeAlias
 
 import anyio
@@ -20,6 +21,7 @@ FIRST_ROUND: Final = 5.0  # seconds over which first probes are spread
 PATIENCE: Final = (
     1.0  # seconds that a probe counts against the limit; what it waits for after that costs nobody anything
 )
+EARLY: Final = 0.001  # seconds that uvloop may wake us too soon
 PAUSE: Final = (1.0, 3.0)  # seconds between two attempts: what a lost packet or a restart of a proxy may take
 CONFIRMING: Final = 0.1  # what attempts to confirm failures may add to the probes of an interval
 AT_LEAST: Final = 10.0  # of them, where that would be less
@@ -125,19 +127,28 @@ class Places:
         self._next = anyio.Lock()
         self._change = anyio.Event()
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """A place, in the order in which it was asked for."""
+    async def take(self) -> object:
+        """A place, in the order in which it was asked for; whoever has it gives it back."""
         place = object()
         async with self._next:
             while len(self._until) >= self._number:
                 await self._wait()
             self._until[place] = anyio.current_time() + PATIENCE
+        return place
+
+    def give_back(self, place: object) -> None:
+        """Make room for the next; once is enough, twice does no harm."""
+        self._until.pop(place, None)
+        self._change.set()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A place until the block ends."""
+        place = await self.take()
         try:
             yield
         finally:
-            self._until.pop(place, None)
-            self._change.set()
+            self.give_back(place)
 
     async def _wait(self) -> None:
         """Until a place is given back, or the longest taken one has had its time."""
@@ -147,17 +158,6 @@ class Places:
             await self._change.wait()
         if anyio.current_time() >= until:
             self._until.pop(longest, None)
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all loops have in common."""
-
-    pace: Pace
-    places: Places
-    allowance: Allowance
-    attempt: Attempt
-    watcher: Watcher
 
 
 async def probe_once(keys: Iterable[CheckKey], concurrency: int, probe: Probe, observer: Observer) -> None:
@@ -174,83 +174,146 @@ async def probe_once(keys: Iterable[CheckKey], concurrency: int, probe: Probe, o
             group.start_soon(run, key)
 
 
-async def probe_forever(key: CheckKey, shared: Shared, *, known: bool) -> None:
-    """Probe in every slot; a check without a result goes first, within the first seconds.
+@dataclass(slots=True, order=True)
+class Appointment:
+    """When a check is due, and while its probe is under way, that."""
 
-    A slot that begins while the check is under way, or waits for its turn, is missed and not made up for.
+    due: float
+    key: CheckKey = field(compare=False)
+    in_place: bool = field(
+        compare=False
+    )  # the first round comes out of turn, and a slot that it runs into is not missed
+    down: bool = field(default=False, compare=False)
+    place: object = field(default=None, compare=False)
+    task: anyio.TaskHandle[None, Any] | None = field(default=None, compare=False)
+
+
+class Timetable:
+    """Probes each check in every slot; one without a result goes first, within the first seconds.
+
+    A slot that begins while the check is under way, or waits for its turn, is missed and not made up for. Only a check
+    that is under way has a task: ten thousand that wait would take 70 MB, and the collector 150 ms to look through.
     """
-    interval, watcher = shared.pace.interval, shared.watcher
-    place = offset(key, interval)
-    begun = anyio.current_time()
-    due = starts_at(next_slot(begun, place, interval), place, interval)
-    in_place = known  # the first round comes out of turn, and a slot that it runs into is not missed
-    down = False
-    if not known:
-        due = min(due, begun + fraction(key) * min(FIRST_ROUND, interval))
-    while True:
-        await anyio.sleep_until(due)
+
+    def __init__(self, group: TaskGroup, pace: Pace, allowance: Allowance, attempt: Attempt, watcher: Watcher) -> None:
+        self.pace = pace
+        self._group = group
+        self._allowance = allowance
+        self._attempt = attempt
+        self._watcher = watcher
+        self._places = Places(pace.concurrency)
+        self._appointments: dict[CheckKey, Appointment] = {}
+        self._waiting: list[Appointment] = []  # a heap
+        self._asleep = anyio.CancelScope()
+        self._keeper = group.create_task(self._keep())
+
+    def adopt(self, known: Mapping[CheckKey, bool]) -> None:
+        """Probe exactly these; the value tells whether a result is there already. Who stays is not disturbed."""
+        self._end(self._appointments.keys() - known.keys())
+        for key in known.keys() - self._appointments.keys():
+            self._appointments[key] = self._first(key, known=known[key])
+        self._waiting = [appointment for appointment in self._appointments.values() if appointment.task is None]
+        heapify(self._waiting)
+        self._asleep.cancel()
+
+    def end(self) -> None:
+        """Probe no more."""
+        self._keeper.cancel()
+        self._end(self._appointments.keys())
+
+    def _end(self, keys: Iterable[CheckKey]) -> None:
+        for appointment in map(self._appointments.pop, tuple(keys)):
+            if appointment.task is not None:
+                appointment.task.cancel()
+                self._places.give_back(appointment.place)  # itself, it does so only if it has begun
+
+    def _first(self, key: CheckKey, *, known: bool) -> Appointment:
+        now, interval = anyio.current_time(), self.pace.interval
+        place = offset(key, interval)
+        due = starts_at(next_slot(now, place, interval), place, interval)
+        if not known:
+            due = min(due, now + fraction(key) * min(FIRST_ROUND, interval))
+        return Appointment(due, key, in_place=known)
+
+    async def _keep(self) -> None:
+        """Start what is due, one after the other, as there is room."""
+        while True:
+            with anyio.CancelScope() as self._asleep:
+                await anyio.sleep_until(self._waiting[0].due if self._waiting else math.inf)
+            place = await self._places.take()
+            if self._waiting and self._waiting[0].due <= anyio.current_time() + EARLY:
+                appointment = heappop(self._waiting)
+                appointment.place = place
+                appointment.task = self._group.create_task(self._probe(appointment))
+            else:  # woken for something else, or that has left meanwhile
+                self._places.give_back(place)
+
+    async def _probe(self, appointment: Appointment) -> None:
+        """One probe with all its attempts, and the appointment for the next one."""
+        key, due, interval = appointment.key, appointment.due, self.pace.interval
+        place = offset(key, interval)
         following = next_slot(due, place, interval)
-        end = starts_at(following, place, interval) if in_place else due + interval
-        async with shared.places.turn():
-            watcher.started(max(0.0, anyio.current_time() - due))  # uvloop wakes up to half a millisecond early
-            result = await shared.attempt(key, math.inf)
-        if not (result.up or down):  # what is down already needs no confirmation
-            result = await _confirmed(result, shared, end)
-        watcher.finished(result)
-        down = not result.up
+        end = starts_at(following, place, interval) if appointment.in_place else due + interval
+        try:
+            self._watcher.started(max(0.0, anyio.current_time() - due))
+            result = await self._attempt(key, math.inf)
+        finally:
+            self._places.give_back(appointment.place)
+        if not (result.up or appointment.down):  # what is down already needs no confirmation
+            result = await self._confirmed(result, end)
+        self._watcher.finished(result)
         upcoming = next_slot(max(anyio.current_time(), due), place, interval)
-        if in_place:
-            watcher.missed(upcoming - following)
-        in_place = True
-        due = starts_at(upcoming, place, interval)
+        if appointment.in_place:
+            self._watcher.missed(upcoming - following)
+        if self._appointments.get(key) is appointment:
+            self._meet_again(Appointment(starts_at(upcoming, place, interval), key, in_place=True, down=not result.up))
 
+    def _meet_again(self, appointment: Appointment) -> None:
+        self._appointments[appointment.key] = appointment
+        heappush(self._waiting, appointment)
+        if self._waiting[0] is appointment:
+            self._asleep.cancel()
 
-async def _confirmed(failed: Result, shared: Shared, end: float) -> Result:
-    """What a probe comes to whose first attempt failed: the first success, or the failure of the last attempt.
+    async def _confirmed(self, failed: Result, end: float) -> Result:
+        """What a probe comes to whose first attempt failed: the first success, or the failure of the last attempt.
 
-    Each is made after a pause, and all are over before `end`, so that no slot is missed for them. When so many fail at
-    once that the allowance is spent, they confirm each other.
-    """
-    result = failed
-    while not result.up and result.repeatable and result.attempts < shared.pace.attempts:
-        now = anyio.current_time()
-        if not shared.allowance.take(now):
-            shared.watcher.believed(result)
-            break
-        shared.watcher.doubted(result)
-        await anyio.sleep(pause(end - now))
-        async with shared.places.turn():
-            left = end - anyio.current_time() - shared.pace.interval / 100  # for what the loop takes to get round to it
-            if left <= 0:
+        Each is made after a pause, and all are over before `end`, so that no slot is missed for them. When so many fail
+        at once that the allowance is spent, they confirm each other.
+        """
+        result = failed
+        while not result.up and result.repeatable and result.attempts < self.pace.attempts:
+            now = anyio.current_time()
+            if not self._allowance.take(now):
+                self._watcher.believed(result)
                 break
-            again = await shared.attempt(failed.key, left)
-        result = again.after(result)
-    return result
+            self._watcher.doubted(result)
+            await anyio.sleep(pause(end - now))
+            async with self._places.turn():
+                left = (
+                    end - anyio.current_time() - self.pace.interval / 100
+                )  # for what the loop takes to get round to it
+                if left <= 0:
+                    break
+                again = await self._attempt(failed.key, left)
+            result = again.after(result)
+        return result
 
 
 class Schedule:
-    """The running loops, one for each check. Told what should run, it starts and ends only what differs."""
+    """What is probed, and by which timetable. Told what should be, it starts and ends only what differs."""
 
     def __init__(self, group: TaskGroup, attempt: Attempt, watcher: Watcher) -> None:
         self._group = group
         self._attempt = attempt
         self._watcher = watcher
         self._allowance = Allowance()
-        self._shared: Shared | None = None
-        self._running: dict[CheckKey, anyio.TaskHandle[None, Any]] = {}
+        self._timetable: Timetable | None = None
 
     def adopt(self, known: Mapping[CheckKey, bool], pace: Pace) -> None:
         """Run exactly these checks; the value tells whether a result is there already. Does not wait."""
-        shared = self._shared
-        if shared is None or shared.pace != pace:
-            places = Places(pace.concurrency)
-            shared = self._shared = Shared(pace, places, self._allowance, self._attempt, self._watcher)
-            self._end(self._running.keys())
         self._allowance.adopt(len(known), pace.interval)
-        self._end(self._running.keys() - known.keys())
-        for key in known.keys() - self._running.keys():
-            self._running[key] = self._group.create_task(probe_forever(key, shared, known=known[key]))
-
-    def _end(self, keys: Iterable[CheckKey]) -> None:
-        for key in tuple(keys):
-            self._running.pop(key).cancel()
+        if self._timetable is None or self._timetable.pace != pace:
+            if self._timetable is not None:
+                self._timetable.end()
+            self._timetable = Timetable(self._group, pace, self._allowance, self._attempt, self._watcher)
+        self._timetable.adopt(known)
