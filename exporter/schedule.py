@@ -192,7 +192,7 @@ class Timetable:
     """Probes each check in every slot; one without a result goes first, within the first seconds.
 
     A slot that begins while the check is under way, or waits for its turn, is missed and not made up for. Only a check
-    that is under way has a task: ten thousand that wait would take 70 MB, and the collector 150 ms to look through.
+    that is under way has a task: ten thousand that wait would take 30 MB, and the collector 150 ms to look through.
     """
 
     def __init__(self, group: TaskGroup, pace: Pace, allowance: Allowance, attempt: Attempt, watcher: Watcher) -> None:
