@@ -161,7 +161,7 @@ def _scrape(exporter: Exporter, times: int) -> tuple[float, float, float]:
 
 def start(lab: Lab, directory: Path, times: int) -> Iterator[Figure]:
     """From the start of the process to its first answer, and resident memory: without targets, and with all of them."""
-    (directory / "nothing.yaml").write_text("site: {features: [url-forwarding], roles: [console]}\n")
+    (directory / "nothing.yaml").write_text("site: {features: [asset-intelligence], roles: [console]}\n")
     (directory / "blackbox.yml").write_text("modules: {probe: {prober: http}}\n")
     peer = ["prometheus-blackbox-exporter", f"--config.file={directory / 'blackbox.yml'}"]
     peer += [f"--web.listen-address={BLACKBOX}"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from exporter.certificates import ANCHORS
+from exporter.anchors import ANCHORS
 from exporter.confirm import CERTIFICATE, CONFIRM, WALK, Command, Confirmation
 from exporter.model import Reason, WhyUnprobed
 

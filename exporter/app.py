@@ -17,8 +17,8 @@ from anyio.abc import TaskGroup
 from exporter import catalogue as shipped
 from exporter import config
 from exporter.addresses import AddressRanges
+from exporter.anchors import anchors_present
 from exporter.authentication import Account
-from exporter.certificates import anchors_present, public_roots
 from exporter.failure import Signs
 from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
@@ -96,7 +96,10 @@ def network_of(deployment: Deployment) -> Network:
     """What the probes of a deployment share. Reads the trust store, which takes a moment."""
     settings = deployment.settings
     clock = clock_in_force()  # now, lest the first packets come before the kernel stamps them
-    public_roots()  # and lest the first probes wait for these
+    if deployment.plan.checks:
+        from exporter.certificates import public_roots  # noqa: PLC0415 - see there
+
+        public_roots()  # lest the first probes wait for these
     return Network(
         verifying(settings.tls),
         settings.proxies,

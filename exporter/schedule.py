@@ -17,7 +17,8 @@ from anyio.abc import TaskGroup
 from exporter.model import CheckKey, Result
 from exporter.plan import order
 
-FIRST_ROUND: Final = 5.0  # seconds over which first probes are spread
+FIRST_ROUND: Final = 5.0  # seconds over which first probes are spread,
+FIRST_RATE: Final = 100.0  # or as many as take that long with so many of them a second: faster, each waits for others
 PATIENCE: Final = (
     1.0  # seconds that a probe counts against the limit; what it waits for after that costs nobody anything
 )
@@ -189,7 +190,7 @@ class Appointment:
 
 
 class Timetable:
-    """Probes each check in every slot; one without a result goes first, within the first seconds.
+    """Probes each check in every slot; one without a result goes first, if all can before an interval is over.
 
     A slot that begins while the check is under way, or waits for its turn, is missed and not made up for. Only a check
     that is under way has a task: ten thousand that wait would take 30 MB, and the collector 150 ms to look through.
@@ -210,8 +211,10 @@ class Timetable:
     def adopt(self, known: Mapping[CheckKey, bool]) -> None:
         """Probe exactly these; the value tells whether a result is there already. Who stays is not disturbed."""
         self._end(self._appointments.keys() - known.keys())
-        for key in known.keys() - self._appointments.keys():
-            self._appointments[key] = self._first(key, known=known[key])
+        new = known.keys() - self._appointments.keys()
+        first_round = max(FIRST_ROUND, sum(not known[key] for key in new) / FIRST_RATE)
+        for key in new:
+            self._appointments[key] = self._first(key, math.inf if known[key] else first_round)
         self._waiting = [appointment for appointment in self._appointments.values() if appointment.task is None]
         heapify(self._waiting)
         self._asleep.cancel()
@@ -227,13 +230,13 @@ class Timetable:
                 appointment.task.cancel()
                 self._places.give_back(appointment.place)  # itself, it does so only if it has begun
 
-    def _first(self, key: CheckKey, *, known: bool) -> Appointment:
+    def _first(self, key: CheckKey, within: float) -> Appointment:
+        """Its place in a round of so many seconds, unless its slot comes no later."""
         now, interval = anyio.current_time(), self.pace.interval
         place = offset(key, interval)
-        due = starts_at(next_slot(now, place, interval), place, interval)
-        if not known:
-            due = min(due, now + fraction(key) * min(FIRST_ROUND, interval))
-        return Appointment(due, key, in_place=known)
+        slot = starts_at(next_slot(now, place, interval), place, interval)
+        early = now + fraction(key) * within if within < interval else math.inf
+        return Appointment(min(early, slot), key, in_place=slot <= early)
 
     async def _keep(self) -> None:
         """Start what is due, one after the other, as there is room."""

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from exporter.certificates import anchors_present, ends_in, facts
+from exporter.anchors import anchors_present
+from exporter.certificates import ends_in, facts
 from exporter.model import Root, TlsFacts, TlsSettings
 from exporter.net import trusted_roots, verifying
 

@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter import __version__
 from exporter import catalogue as shipped
+from exporter.anchors import anchors_present
 from exporter.app import Deployment, Exporter, Source
-from exporter.certificates import anchors_present
 from exporter.explain import WORDS
 from exporter.exposition import Exposition, render
 from exporter.metrics import Conditions, Events, ReloadStatus, State, probe_registry, registry_for

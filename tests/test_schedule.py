@@ -20,6 +20,7 @@ from exporter.model import CheckKey, Failure, Phase, Reason, Result, Target
 from exporter.schedule import (
     AT_LEAST,
     CONFIRMING,
+    FIRST_RATE,
     FIRST_ROUND,
     PATIENCE,
     PAUSE,
@@ -150,6 +151,18 @@ def test_first_results_come_at_once_and_spread() -> None:
     firsts = [world.starts[key][0] for key in KEYS]
     assert max(firsts) <= FIRST_ROUND
     assert max(Counter(int(first) for first in firsts).values()) <= len(KEYS) / 2
+
+
+@pytest.mark.parametrize("number", [1000, 10_000])
+def test_first_probes_of_many_come_no_faster_than_can_be_made(number: int) -> None:
+    many = [CheckKey(Target(f"https://host{number}.example/")) for number in range(number)]
+    world = World(takes=lambda _: 0.004)
+    run_for(world, 60.0, Pace(60.0, 64), dict.fromkeys(many, False))
+    firsts = sorted(world.starts[key][0] for key in many)
+    last = max(FIRST_ROUND, number / FIRST_RATE) if number < 60 * FIRST_RATE else 60.0
+    assert last * 0.9 < firsts[-1] <= last
+    for later, earlier in zip(firsts[200:], firsts, strict=False):  # two hundred in a row take what they may
+        assert later - earlier > 0.75 * 200 * last / number
 
 
 def test_a_check_with_a_result_waits_for_its_place() -> None:

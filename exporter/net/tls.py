@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar, cast
 import httpcore
 import truststore
 
-from exporter.certificates import facts
 from exporter.failure import PeerClosed
 from exporter.model import TlsFacts, TlsSettings
 from exporter.net.trail import Trail
@@ -77,6 +76,8 @@ class TlsStream(httpcore.AsyncNetworkStream):
     async def handshake(self) -> TlsFacts:
         """Shake hands and verify. Raises ssl.SSLError, of which SSLCertVerificationError says what does not verify."""
         await self._drive(self._tls.do_handshake)
+        from exporter.certificates import facts  # noqa: PLC0415 - see there
+
         return facts(tuple(_chain(self._tls)), self._tls.version())
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109
