@@ -30,6 +30,7 @@ from exporter.web import create_app
 log = structlog.get_logger("exporter")
 
 GRACE: Final = 2  # seconds that answers under way have to finish
+LOOK_UP: Final = 0.5  # seconds between two looks whether to end
 BACKLOG: Final = 2048  # connections that wait to be taken; beyond, the system lets a Prometheus, too, try again later
 M_ARENA_MAX: Final = -8  # <malloc.h>
 
@@ -122,7 +123,16 @@ def server_of(app: ASGIApp, front: Front) -> uvicorn.Server:
         lifespan="off",
         timeout_graceful_shutdown=GRACE,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    """A server that looks twice a second whether to end: ten times, as it does by itself, cost 0.2 % of a core."""
+
+    async def main_loop(self) -> None:
+        """Until it shall end."""
+        while not await self.on_tick(0):  # noqa: ASYNC110 - whoever tells it to end knows of no event
+            await anyio.sleep(LOOK_UP)
 
 
 async def open_doors(front: Front, server: uvicorn.Server, doors: anyio.CancelScope, connections: TaskGroup) -> None:
