@@ -125,7 +125,7 @@ class Places:
     def __init__(self, number: int) -> None:
         self._number = number
         self._until: dict[object, float] = {}  # when the patience with each taken place ends, the first first
-        self._next = anyio.Lock()
+        self._next = anyio.Lock(fast_acquire=True)
         self._change = anyio.Event()
 
     async def take(self) -> object:

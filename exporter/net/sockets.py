@@ -13,7 +13,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import anyio
-import anyio.from_thread
 import anyio.lowlevel
 import httpcore
 
@@ -97,8 +96,9 @@ async def in_daemon_thread(function: Callable[[], T], given_up: list[Outcome] | 
         except Exception as error:  # noqa: BLE001 - carried over to the waiting task, whatever it is
             outcome.append(lambda error=error: _raise(error))  # type: ignore[misc]
         _idle.append(jobs)
-        with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits any more
-            anyio.from_thread.run_sync(done.set, token=token)
+        with suppress(anyio.RunFinishedError):  # meanwhile: nobody waits any more
+            # Not by `anyio.from_thread`, which waits until that is done.
+            token.backend_class.run_sync_soon(done.set, (), token.native_token)
 
     jobs.put(work)
     try:
@@ -139,61 +139,88 @@ async def connect(addresses: Sequence[AddressInfo], trail: Trail, clock: Clock) 
     The next address is tried when the one before has failed or has had its head start, so that one dead address of
     many does not make a host look dead. Raises the first address' OSError when all fail.
     """
-    asked: list[float] = []
-    won: list[tuple[LoopClock, Arrival]] = []
-    errors: list[OSError] = []
-
-    async def attempt(info: AddressInfo, failed: anyio.Event, scope: anyio.CancelScope) -> None:
-        try:
-            won.append(await _connect_to(info, clock, asked))
-        except OSError as error:
-            errors.append(error)
-            failed.set()
-        else:
-            scope.cancel()
-
+    first, *others = attempts = [_Attempt(info, clock) for info in addresses]
+    winner: _Attempt | None = None
     try:
-        async with anyio.create_task_group() as group:
-            for info in addresses:
-                failed = anyio.Event()
-                group.start_soon(attempt, info, failed, group.cancel_scope)
-                with anyio.move_on_after(HEAD_START):
-                    await failed.wait()
-        if not won:
-            raise errors[0]  # noqa: TRY301 - one way out, which notes the time
+        with anyio.move_on_after(HEAD_START):  # alone: most need no race, whose tasks cost as much as all else here
+            await first.go_on()
+        if first.opened is None:
+            await _race(first, others)
+        winner = next((attempt for attempt in attempts if attempt.opened), None)
+        if winner is None:
+            raise cast(OSError, first.error)  # noqa: TRY301 - one way out, which notes the time
+        trail.waited(first.asked, cast(Arrival, winner.opened))
+        return SocketStream(cast(LoopClock, winner.clock), trail)
     except BaseException:
-        trail.waited(min(asked, default=now()), Arrival(now()))
-        for connection, _ in won:
-            connection.socket.close()
+        trail.waited(first.asked, Arrival(now()))
         raise
-    for connection, _ in won[1:]:
-        connection.socket.close()
-    connection, opened = won[0]
-    trail.waited(min(asked), opened)
-    return SocketStream(connection, trail)
+    finally:
+        for attempt in attempts:
+            if attempt is not winner:
+                attempt.close()
 
 
-async def _connect_to(info: AddressInfo, clock: Clock, asked: list[float]) -> tuple[LoopClock, Arrival]:
-    """A connection to one address, and when it opened; `asked` is told when it was asked for."""
-    leave_reserve()
-    family, kind, protocol, _, address = info
-    connection = socket.socket(family, kind, protocol)
-    try:
+async def _race(first: _Attempt, others: Sequence[_Attempt]) -> None:
+    """Until one is open or all have failed: the others begin one after the other, beside the first if it goes on."""
+
+    async def run(attempt: _Attempt, failed: anyio.Event) -> None:
+        await attempt.go_on()
+        if attempt.opened:
+            group.cancel_scope.cancel()
+        failed.set()
+
+    async with anyio.create_task_group() as group:
+        if first.error is None:
+            group.start_soon(run, first, anyio.Event())
+        for attempt in others:
+            failed = anyio.Event()
+            group.start_soon(run, attempt, failed)
+            with anyio.move_on_after(HEAD_START):
+                await failed.wait()
+
+
+class _Attempt:
+    """A connection to one address, on its way."""
+
+    def __init__(self, info: AddressInfo, kind: Clock) -> None:
+        self._info = info
+        self._kind = kind
+        self._socket: socket.socket | None = None
+        self._status = 0  # errno's
+        self.asked = now()
+        self.clock: LoopClock | None = None
+        self.opened: Arrival | None = None
+        self.error: OSError | None = None
+
+    async def go_on(self) -> None:
+        """Until it is open or has failed; once broken off, from there."""
+        try:
+            clock = self.clock or self._begin()
+            if self._status in _UNDER_WAY:
+                await anyio.wait_writable(clock.socket)
+                self._status = clock.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if self._status:
+                raise OSError(self._status, os.strerror(self._status))  # noqa: TRY301 - kept, as any other
+            self.opened = clock.connected()
+        except OSError as error:
+            self.error = error
+
+    def _begin(self) -> LoopClock:
+        leave_reserve()
+        family, kind, protocol, _, address = self._info
+        self._socket = connection = socket.socket(family, kind, protocol)
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        timed = clock(connection)
-        timed.ask()
-        asked.append(timed.asked)
-        error = connection.connect_ex(address)
-        if error in _UNDER_WAY:
-            await anyio.wait_writable(connection)
-            error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error))  # noqa: TRY301 - one way out, which closes the socket
-        return timed, timed.connected()
-    except BaseException:
-        connection.close()
-        raise
+        self.clock = clock = self._kind(connection)
+        clock.ask()
+        self.asked = clock.asked
+        self._status = connection.connect_ex(address)
+        return clock
+
+    def close(self) -> None:
+        """Close the socket, if there is one."""
+        if self._socket is not None:
+            self._socket.close()
 
 
 class SocketStream(httpcore.AsyncNetworkStream):
