@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import generate_latest
@@ -16,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from exporter import __version__
 from exporter.explain import WORDS
-from exporter.exposition import Exposition, Kept, KeptCounter, KeptHistogram, lines
+from exporter.exposition import Exposition, Kept, KeptCounter, KeptHistogram, Labels, lines
 from exporter.model import (
     Check,
     CheckKey,
@@ -213,8 +214,7 @@ class State(Kept):
             yield family, [text]
 
     def _of(self, check: Check, latest: Latest) -> tuple[Latest, tuple[str, ...]]:
-        found = _endpoint_families(self._plan.requirement_of, [(check, latest)])
-        return latest, tuple(lines(family) for family in found)
+        return latest, _endpoint_lines(self._plan.requirement_of, check, latest)
 
 
 _NOTHING: Final[tuple[None, tuple[str, ...]]] = (None, ())
@@ -227,40 +227,94 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     yield from _rolled_up_families(snapshot)
 
 
-# Gauges that are one number of the last finished probe; None where the probe did not come so far.
-_OF_TARGET: Final[tuple[tuple[str, str, Callable[[Latest], float | None]], ...]] = (
-    (
-        "up",
+_Values: TypeAlias = Mapping[Any, float]  # by strings; those that are a Phase or a Reason are keys of another type
+
+
+def _one(value: float | None) -> _Values:
+    return {} if value is None else {"": value}
+
+
+def _intercepted(latest: Latest, requirement: Requirement | None) -> bool | None:
+    tls = latest.result.evidence.tls
+    return tls.intercepted(requirement.endpoint.trust) if tls and requirement else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Gauge:
+    """A gauge of each target by label set, and its values there by those of its further label, if it has one."""
+
+    name: str
+    help: str
+    values: Callable[[Latest, Requirement | None], _Values]
+    further: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its labels."""
+        return (*TARGET, self.further) if self.further else TARGET
+
+
+_OF_TARGET: Final = (
+    _Gauge(
+        "configmgr_endpoint_up",
         f"1: the target is usable from here, by Configuration Manager's own rule; 0: not. {_ON_A_TIMER}",
-        lambda latest: latest.result.up,
+        lambda latest, _: {"": latest.result.up},
     ),
-    (
-        "http_status_code",
+    _Gauge(
+        "configmgr_endpoint_http_status_code",
         "Status of the last answer.",
-        lambda latest: latest.result.evidence.status,
+        lambda latest, _: _one(latest.result.evidence.status),
     ),
-    (
-        "last_probe_timestamp_seconds",
+    _Gauge(
+        "configmgr_endpoint_last_probe_timestamp_seconds",
         "End of the last probe, Unix time.",
-        lambda latest: latest.result.finished,
+        lambda latest, _: {"": latest.result.finished},
     ),
-    (
-        "last_success_timestamp_seconds",
+    _Gauge(
+        "configmgr_endpoint_last_success_timestamp_seconds",
         "End of the last successful probe, Unix time.",
-        lambda latest: latest.last_success,
+        lambda latest, _: _one(latest.last_success),
     ),
-    (
-        "tls_certificate_expiry_timestamp_seconds",
+    _Gauge(
+        "configmgr_endpoint_tls_certificate_expiry_timestamp_seconds",
         "Earliest not-after in the chain that the server sent, Unix time.",
-        lambda latest: tls.not_after if (tls := latest.result.evidence.tls) else None,
+        lambda latest, _: _one(tls.not_after if (tls := latest.result.evidence.tls) else None),
     ),
-    (
-        "address_in_range",
-        (
-            "1: all addresses that the name resolved to lie in `address_ranges`; 0: not, which is normal on content "
-            "delivery networks of others. Absent without ranges, and where a proxy resolves the name."
-        ),
-        lambda latest: latest.result.evidence.in_range,
+    _Gauge(
+        "configmgr_endpoint_address_in_range",
+        "1: all addresses that the name resolved to lie in `address_ranges`; 0: not, which is normal on content "
+        "delivery networks of others. Absent without ranges, and where a proxy resolves the name.",
+        lambda latest, _: _one(latest.result.evidence.in_range),
+    ),
+    _Gauge(
+        "configmgr_endpoint_path_info",
+        "1, with the path by which the target is probed: direct, proxy:NAME.",
+        lambda latest, _: {latest.result.key.path: 1},
+        "path",
+    ),
+    _Gauge(
+        "configmgr_endpoint_failure",
+        "1 on the one reason of the last failure; absent while up.",
+        lambda latest, _: {failure.reason: 1} if (failure := latest.result.failure) else {},
+        "reason",
+    ),
+    _Gauge(
+        "configmgr_endpoint_unconfirmed_failure",
+        "1 on the reason of a failed attempt that no other has confirmed: one is due within seconds, or succeeded. "
+        "Absent from the next probe on.",
+        lambda latest, _: {latest.unconfirmed.reason: 1} if latest.unconfirmed else {},
+        "reason",
+    ),
+    _Gauge(
+        "configmgr_endpoint_phase_duration_seconds",
+        "Last duration of each phase that was reached.",
+        lambda latest, _: latest.result.phases,
+        "phase",
+    ),
+    _Gauge(
+        "configmgr_endpoint_tls_intercepted",
+        "1: the chain ends in a CA that neither is public nor belongs to the service; 0: it does not.",
+        lambda latest, requirement: _one(_intercepted(latest, requirement)),
     ),
 )
 
@@ -270,52 +324,29 @@ def _endpoint_families(
 ) -> Iterator[Metric]:
     """What follows from the latest results, each by itself."""
     seen = [(use, (*_use(use), check.key.target.url), latest) for check, latest in pinned for use in check.uses]
-    for name, text, value_of in _OF_TARGET:
-        family = GaugeMetricFamily(f"configmgr_endpoint_{name}", text, labels=TARGET)
-        for _, labels, latest in seen:
-            if (value := value_of(latest)) is not None:
-                family.add_metric(labels, value)
+    for gauge in _OF_TARGET:
+        family = GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.labels)
+        for use, labels, latest in seen:
+            for further, value in gauge.values(latest, requirement_of.get(use)).items():
+                family.add_metric((*labels, further) if gauge.further else labels, value)
         yield family
-    intercepted = GaugeMetricFamily(
-        "configmgr_endpoint_tls_intercepted",
-        "1: the chain ends in a CA that neither is public nor belongs to the service; 0: it does not.",
-        labels=TARGET,
-    )
-    failure = GaugeMetricFamily(
-        "configmgr_endpoint_failure",
-        "1 on the one reason of the last failure; absent while up.",
-        labels=(*TARGET, "reason"),
-    )
-    unconfirmed = GaugeMetricFamily(
-        "configmgr_endpoint_unconfirmed_failure",
-        "1 on the reason of a failed attempt that no other has confirmed: one is due within seconds, or succeeded. "
-        "Absent from the next probe on.",
-        labels=(*TARGET, "reason"),
-    )
-    phases = GaugeMetricFamily(
-        "configmgr_endpoint_phase_duration_seconds",
-        "Last duration of each phase that was reached.",
-        labels=(*TARGET, "phase"),
-    )
-    paths = GaugeMetricFamily(
-        "configmgr_endpoint_path_info",
-        "1, with the path by which the target is probed: direct, proxy:NAME.",
-        labels=(*TARGET, "path"),
-    )
-    for use, labels, latest in seen:
-        result, requirement = latest.result, requirement_of.get(use)
-        paths.add_metric((*labels, result.key.path), 1)
-        if result.failure is not None:
-            failure.add_metric((*labels, result.failure.reason), 1)
-        if latest.unconfirmed is not None:
-            unconfirmed.add_metric((*labels, latest.unconfirmed.reason), 1)
-        for phase, took in result.phases.items():
-            phases.add_metric((*labels, phase), took)
-        if requirement and result.evidence.tls:
-            verdict = result.evidence.tls.intercepted(requirement.endpoint.trust)
-            if verdict is not None:
-                intercepted.add_metric(labels, verdict)
-    yield from (paths, failure, unconfirmed, phases, intercepted)
+
+
+def _endpoint_lines(requirement_of: Mapping[Use, Requirement], check: Check, latest: Latest) -> tuple[str, ...]:
+    """What `_endpoint_families` says of a check, as lines of each family: the scrape waits for them, so no detour."""
+    seen = [
+        (requirement_of.get(use), Labels(dict(zip(TARGET, (*_use(use), check.key.target.url), strict=True))))
+        for use in check.uses
+    ]
+    texts = []
+    for gauge in _OF_TARGET:
+        name, extra = gauge.name, gauge.further
+        text = ""
+        for requirement, labels in seen:
+            for further, value in gauge.values(latest, requirement).items():
+                text += labels.line_with(extra, further, name, value) if extra else labels.line(name, value)
+        texts.append(text)
+    return tuple(texts)
 
 
 def _rolled_up_families(snapshot: Snapshot) -> Iterator[Metric]:

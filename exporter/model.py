@@ -332,14 +332,14 @@ class CheckKey:
         return DIRECT if self.proxy is None else f"proxy:{self.proxy}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Check:
     """One physical probe, and all that it answers for."""
 
     key: CheckKey
     uses: tuple[Use, ...]  # sorted, no two alike
 
-    @property
+    @cached_property
     def consumers(self) -> tuple[Consumer, ...]:
         """Whose label sets it is counted under; each once, however many patterns it serves."""
         return tuple(sorted({use.consumer for use in self.uses}))
