@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -36,6 +37,7 @@ from exporter.shard import Shard, share
 from exporter.state import Board, Recorded
 
 log = structlog.get_logger("exporter")
+_LEVEL: Final = logging.getLogger("exporter")  # to ask it first: to be turned down by `log` is 2 % of a probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,13 +238,14 @@ class Exporter:
 
     def _tell(self, recorded: Recorded) -> None:
         """One line for each change of state or reason; a first result that is well is no news."""
-        fields = _fields(recorded)
         if not recorded.changed or (recorded.before is None and recorded.result.up):
-            log.debug("probed", **fields)
+            if _LEVEL.isEnabledFor(logging.DEBUG):
+                log.debug("probed", **_fields(recorded))
             return
         unwritten = self._journal.admits(recorded.check.key, time.monotonic())
         if unwritten is None:
             return
+        fields = _fields(recorded)
         if unwritten:
             fields["unwritten_changes"] = unwritten
         if recorded.result.up:

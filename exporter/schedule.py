@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, Protocol, TypeAlias
@@ -125,17 +125,22 @@ class Places:
     def __init__(self, number: int) -> None:
         self._number = number
         self._until: dict[object, float] = {}  # when the patience with each taken place ends, the first first
-        self._next = anyio.Lock(fast_acquire=True)
+        self._next = anyio.Lock()
         self._change = anyio.Event()
 
     async def take(self) -> object:
         """A place, in the order in which it was asked for; whoever has it gives it back."""
         place = object()
-        async with self._next:
-            while len(self._until) >= self._number:
-                await self._wait()
-            self._until[place] = anyio.current_time() + PATIENCE
+        if self._full or self._next.locked():
+            async with self._next:
+                while self._full:
+                    await self._wait()
+        self._until[place] = anyio.current_time() + PATIENCE
         return place
+
+    @property
+    def _full(self) -> bool:
+        return len(self._until) >= self._number
 
     def give_back(self, place: object) -> None:
         """Make room for the next; once is enough, twice does no harm."""
@@ -175,18 +180,19 @@ async def probe_once(keys: Iterable[CheckKey], concurrency: int, probe: Probe, o
             group.start_soon(run, key)
 
 
-@dataclass(slots=True, order=True)
+@dataclass(slots=True, eq=False)
 class Appointment:
     """When a check is due, and while its probe is under way, that."""
 
     due: float
-    key: CheckKey = field(compare=False)
-    in_place: bool = field(
-        compare=False
-    )  # the first round comes out of turn, and a slot that it runs into is not missed
-    down: bool = field(default=False, compare=False)
-    place: object = field(default=None, compare=False)
-    task: anyio.TaskHandle[None, Any] | None = field(default=None, compare=False)
+    key: CheckKey
+    in_place: bool  # the first round comes out of turn, and a slot that it runs into is not missed
+    down: bool = False
+    place: object = None
+    task: anyio.TaskHandle[None, Any] | None = None
+
+    def __lt__(self, other: Appointment) -> bool:
+        return self.due < other.due
 
 
 class Timetable:

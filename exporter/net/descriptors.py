@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 RESERVE: Final = 32  # for those who ask, for files that a reload reads, and for what a look-up opens in its thread
@@ -15,7 +16,7 @@ if sys.platform == "win32":  # sockets are no descriptors there, and have no lim
     def claim() -> None:
         """Nothing is held back."""
 
-    def leave_reserve() -> None:
+    def leave_reserve(newest: int | None = None) -> None:
         """Nothing runs out."""
 
 else:
@@ -27,10 +28,19 @@ else:
         with suppress(OSError, ValueError):  # macOS allows less than it says
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
-    def leave_reserve() -> None:
-        """Raise OSError (EMFILE) where no more than the reserve is left: a probe may then open nothing."""
+    def leave_reserve(newest: int | None = None) -> None:
+        """Raise OSError (EMFILE) where no more than the reserve is left: a probe may then open nothing.
+
+        `newest` has just been opened, by which the kernel told the lowest number that was free.
+        """
+        if newest is None:
+            newest = os.dup(_any())
+            os.close(newest)
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        lowest_free = os.open(os.devnull, os.O_RDONLY)  # which is the number that the kernel gives
-        os.close(lowest_free)
-        if resource.RLIM_INFINITY != limit <= lowest_free + RESERVE:
+        if resource.RLIM_INFINITY != limit <= newest + RESERVE:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    @cache
+    def _any() -> int:
+        """A descriptor to copy, for that costs less than to open a file."""
+        return os.open(os.devnull, os.O_RDONLY)

@@ -206,9 +206,9 @@ class _Attempt:
             self.error = error
 
     def _begin(self) -> LoopClock:
-        leave_reserve()
         family, kind, protocol, _, address = self._info
         self._socket = connection = socket.socket(family, kind, protocol)
+        leave_reserve(connection.fileno())
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.clock = clock = self._kind(connection)
