@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import ssl
+import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -208,6 +210,39 @@ def test_what_a_context_trusts_is_listed(tmp_path: Path, monkeypatch: pytest.Mon
     trusted = trusted_roots(verifying(TlsSettings(str(tmp_path / "own.pem")))) or []
     assert ssl.PEM_cert_to_DER_cert(own.cert_pem.bytes().decode()) in trusted
     assert anchors_present(trusted)["DigiCert Global Root G2"]
+
+
+def test_a_root_that_the_system_gets_later_is_trusted_without_another_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    own, context = trustme.CA(), verifying(TlsSettings())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(context, own)
+    own.cert_pem.write_to_path(str(tmp_path / "own.pem"))
+    subprocess.run(["openssl", "rehash", tmp_path], check=True)
+    shake_hands(context, own)
+
+
+def test_a_bundle_that_cannot_be_read_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bundle.pem").write_text("garbage")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle.pem"))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(verifying(TlsSettings()), trustme.CA())
+
+
+def shake_hands(context: ssl.SSLContext, root: trustme.CA) -> None:
+    """Between a client of this context and a server whose chain leads to `root` by an intermediate one."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    root.create_child_ca().issue_cert("host.example").configure_cert(serving)
+    client = context.wrap_bio(to_client, to_server, server_hostname="host.example")
+    server = serving.wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server, client):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert client.version()
 
 
 # ---------------------------------------------------------------- whose root it is

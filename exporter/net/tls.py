@@ -30,15 +30,25 @@ def verifying(settings: TlsSettings) -> ssl.SSLContext:
         context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     else:
         # On Linux truststore only points OpenSSL at the system's bundle, but does so for every connection, which reads
-        # the bundle again: 24 ms, twenty times the probe. The standard library reads the same bundle once. With the
-        # places named, OpenSSL looks a certificate up by its hash; where it knows them by default, it also lists the
-        # whole directory, for each handshake: a fifth of what that costs.
-        places = ssl.get_default_verify_paths()
-        context = ssl.create_default_context(cafile=places.cafile, capath=places.capath)
+        # the bundle again: 24 ms, twenty times the probe. The standard library reads the same bundle once.
+        context = _by_hash()
     if settings.ca_file is not None:
         context.load_verify_locations(settings.ca_file)
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _by_hash() -> ssl.SSLContext:
+    """A context with the system's trust that looks a certificate up by its hash.
+
+    By default OpenSSL also lists the whole directory where it does not find one, such as any issuer that is no root, in
+    each handshake: a fifth of what that costs.
+    """
+    places = ssl.get_default_verify_paths()
+    try:
+        return ssl.create_default_context(cafile=places.cafile, capath=places.capath)
+    except OSError:  # a bundle that cannot be read, which OpenSSL passes over by default
+        return ssl.create_default_context()
 
 
 def trusted_roots(context: ssl.SSLContext) -> list[bytes] | None:
