@@ -27,7 +27,7 @@ Part = Callable[[Lab, Path, bool], Iterator[Figure]]
 
 # Each part's whole form, and one of some seconds that shows whether it works.
 MEASURE: Final[Mapping[str, Part]] = {
-    "catalogue": lambda lab, place, quick: cost.catalogue(lab, place, 1 if quick else 3),
+    "catalogue": lambda lab, place, quick: cost.catalogue(lab, place, 1 if quick else 5),
     "layers": lambda lab, place, quick: cost.layers(lab, place, 100 if quick else 2000),
     "fidelity": lambda lab, place, quick: fidelity.paced(
         lab, place, (20,) if quick else fidelity.RATES, 1 if quick else 2
