@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -149,6 +150,15 @@ def test_the_authenticating_proxy_wants_its_password(lab: Lab, scheme: str) -> N
     right = curl(lab, f"{scheme}://{HOST}/", *proxy, "--proxy-user", f"{username}:{password}")
     assert without == wrong == ((0, "000407") if scheme == "http" else (56, "407000"))
     assert right == (0, "200")
+
+
+def test_the_proxy_tells_of_nobody_who_asked_for_nothing(lab: Lab) -> None:
+    proxy = urlsplit(lab.proxy_url)
+    before = len(lab.proxy_log())
+    lab.run(["bash", "-c", f"exec 3<>/dev/tcp/{proxy.hostname}/{proxy.port}"], check=True)
+    assert curl(lab, f"http://{HOST}/", "--proxy", lab.proxy_url) == (0, "200")
+    assert eventually(lambda: len(lab.proxy_log()) > before)
+    assert [seen.method for seen in lab.proxy_log()[before:]] == ["GET"]
 
 
 def test_the_proxy_tells_what_it_did_and_for_whom(lab: Lab) -> None:

@@ -94,7 +94,9 @@ sslcrtd_children 2 startup=1
 tls_outgoing_options cafile=$ca_file
 
 logformat json {"time":%ts.%03tu,"client":"%>a","port":%lp,"user":"%un",$request,"status":%>Hs,"outcome":"%Ss"}
-access_log stdio:$directory/access.log json
+# A connection that asked for nothing is no request, and Squid has no port to tell of it.
+acl asked has request
+access_log stdio:$directory/access.log json asked
 cache_log /dev/null
 logfile_rotate 0
 coredump_dir $directory
