@@ -32,6 +32,7 @@ def draw(measured: Measured, directory: Path) -> None:
         _lines(right, [f for f in found if f.name.endswith("memory")], "targets a minute", "memory, MB")
         for axes in (left, right):
             axes.set_xscale("log")
+            axes.set_ylim(bottom=0)  # cost is compared by height
         cost.savefig(directory / "cost.svg", metadata={"Date": None})
 
 
