@@ -33,6 +33,7 @@ GRACE: Final = 2  # seconds that answers under way have to finish
 LOOK_UP: Final = 0.5  # seconds between two looks whether to end
 BACKLOG: Final = 2048  # connections that wait to be taken; beyond, the system lets a Prometheus, too, try again later
 M_ARENA_MAX: Final = -8  # <malloc.h>
+GIVING_BACK: Final = 10.0  # seconds from one time that memory is given back to the next
 
 
 class ListenError(Exception):
@@ -84,6 +85,17 @@ def share_one_heap() -> None:
             ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
+async def give_memory_back() -> None:
+    """Return to the system, over and over, what is free between what is not; glibc keeps it as long as that lasts.
+
+    After storms of scrapes and reloads in `make soak` that was 40 MB of 135. It takes 1 to 5 ms.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    while trim is not None:  # others give back by themselves
+        await anyio.sleep(GIVING_BACK)
+        trim(0)
+
+
 async def _serve(source: Source, deployment: Deployment, front: Front) -> None:
     notifier = Notifier(os.environ)
     exporter = Exporter(source, deployment, network_of(deployment), notifier.reloading)
@@ -96,6 +108,7 @@ async def _serve(source: Source, deployment: Deployment, front: Front) -> None:
         await group.start(_obey_signals, exporter, server, doors, notifier)
         exporter.start(group)
         group.start_soon(open_doors, front, server, doors, group)
+        group.start_soon(give_memory_back)
         log.info(
             "listening",
             addresses=",".join(map(_shown, front.sockets)),
