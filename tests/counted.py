@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from exporter.cli import main
 
 if __name__ == "__main__":
+    faulthandler.enable()
     told = Path(sys.argv.pop(1))
     signal.signal(signal.SIGUSR1, lambda *_: told.write_text(f"{len(asyncio.all_tasks())}"))
     main()
