@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
+
+from exporter.cli import INTERNAL_ERROR, main
 
 THREADS: Final = 8
 GROWN: Final = f"""
@@ -34,3 +36,16 @@ print((size() - before) // 1024)
 def test_threads_have_no_heaps_of_their_own() -> None:
     megabytes = int(subprocess.run([sys.executable, "-c", GROWN], check=True, capture_output=True, text=True).stdout)
     assert megabytes < 64  # what glibc reserves for one
+
+
+def test_a_defect_is_told_as_what_it_is_also_where_it_ends_a_group_of_tasks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def defect() -> NoReturn:
+        raise ExceptionGroup("unhandled errors in a TaskGroup", [OSError(5, "Input/output error")])
+
+    monkeypatch.setattr("exporter.cli.app", defect)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == INTERNAL_ERROR
+    assert capsys.readouterr().err.startswith("internal error: OSError: [Errno 5] Input/output error (")

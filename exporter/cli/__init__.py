@@ -48,8 +48,15 @@ def main() -> None:
         sys.exit(BAD_INPUT)
     except Exception as error:  # noqa: BLE001 - the last line of defence
         structlog.get_logger("exporter").debug("internal error", exc_info=True)
-        typer.echo(f"internal error: {type(error).__name__}: {error} (the log at level debug tells where)", err=True)
+        typer.echo(f"internal error: {_told(error)} (the log at level debug tells where)", err=True)
         sys.exit(INTERNAL_ERROR)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong; of a group, which only says that something did, each of its parts."""
+    if isinstance(error, ExceptionGroup):
+        return ", ".join(map(_told, error.exceptions))
+    return f"{type(error).__name__}: {error}"
 
 
 @app.callback(invoke_without_command=True)
