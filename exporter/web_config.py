@@ -139,7 +139,7 @@ def _context(section: TlsSection, document: Document, directory: Path) -> ssl.SS
     if not document.mistakes:
         try:
             context.load_cert_chain(directory / section.cert_file, directory / section.key_file, _no_passphrase)
-        except (ssl.SSLError, ValueError) as error:
+        except (OSError, ValueError) as error:
             document.blame((*place, "cert_file"), _certificate_fault(error))
     if ciphers := [_CIPHERS[name] for name in section.cipher_suites if _CIPHERS[name]]:
         context.set_ciphers(":".join(ciphers))
@@ -173,6 +173,8 @@ def _ask_for_certificates(context: ssl.SSLContext, section: TlsSection, document
         context.load_verify_locations(file)
     except ssl.SSLError:
         document.blame((*place, "client_ca_file"), "the file holds no certificate in PEM")
+    except OSError as error:  # gone meanwhile
+        document.blame((*place, "client_ca_file"), f"the file cannot be read: {reason(error)}")
     context.verify_mode = wanted
 
 
@@ -195,6 +197,8 @@ def _certificate_fault(error: Exception) -> str:
             return "certificate and key do not belong together"
         case ssl.SSLError():
             return "cert_file holds no certificate, or key_file no key, in PEM"
+        case OSError():  # gone meanwhile
+            return f"the files cannot be read: {reason(error)}"
         case _:
             return str(error)
 
