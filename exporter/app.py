@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,7 @@ from exporter.narrow import UNUSABLE, Narrowing
 from exporter.net import SignIn, clock_in_force, trusted_roots, verifying
 from exporter.plan import plan
 from exporter.probes import Network, run_check
+from exporter.reading.documents import Mistake, Unreadable, reason
 from exporter.requirements import everything, requirements
 from exporter.schedule import Pace, Schedule, probe_once
 from exporter.shard import Shard, share
@@ -94,8 +95,19 @@ def _read(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...]]:
     return catalogue, settings, (*catalogue.groups, *settings.groups)
 
 
+@contextmanager
+def _trust_store() -> Iterator[None]:
+    """Raise Unreadable, as of any other file, where one of the trust store cannot be read: out of descriptors, say."""
+    try:
+        yield
+    except OSError as error:
+        file = error.filename or "the trust store"
+        raise Unreadable([Mistake(str(file), 1, "", f"cannot be read: {reason(error)}")]) from None
+
+
+@_trust_store()
 def network_of(deployment: Deployment) -> Network:
-    """What the probes of a deployment share. Reads the trust store, which takes a moment."""
+    """What the probes of a deployment share. Reads the trust store, which takes a moment; raises Unreadable."""
     settings = deployment.settings
     clock = clock_in_force()  # now, lest the first packets come before the kernel stamps them
     if deployment.plan.checks:
@@ -112,10 +124,11 @@ def network_of(deployment: Deployment) -> Network:
     )
 
 
+@_trust_store()
 def anchors_of(network: Network) -> Mapping[str, bool]:
     """Whether each root that the documents name is trusted by these probes; empty where the system does not tell.
 
-    Reads the files of the trust store.
+    Reads the files of the trust store; raises Unreadable.
     """
     roots = trusted_roots(network.context)
     return {} if roots is None else anchors_present(roots)

@@ -14,8 +14,11 @@ from typing import Final
 
 import pytest
 
-from exporter.model import Reason
+from exporter.app import Source, anchors_of, deploy, network_of
+from exporter.model import Reason, TlsSettings
+from exporter.net import verifying
 from exporter.net.descriptors import RESERVE
+from exporter.reading.documents import Unreadable
 from tests.lab import Lab
 from tests.lab.wall_clock import wall_clock
 from tests.running import ADDRESS, COMMAND, Exporter, eventually, http, program, running
@@ -84,6 +87,33 @@ def test_out_of_descriptors_probes_fail_by_name_and_serving_goes_on(lab: Lab, tm
     assert crowd.returncode == 0
     assert "Too many open files" in log
     assert "no connection can be taken" not in log
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """This process may open nothing until the block ends."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_reload_that_runs_out_of_descriptors_midway_fails_as_one_and_trusts_no_less() -> None:
+    deployment = deploy(Source())
+    network = network_of(deployment)
+    trusted = anchors_of(network)
+    with no_descriptors():
+        with pytest.raises(OSError, match="Too many open files"):
+            verifying(TlsSettings())
+        with pytest.raises(Unreadable, match="cannot be read: Too many open files"):
+            network_of(deployment)
+        with pytest.raises(Unreadable, match="cannot be read: Too many open files"):
+            anchors_of(network)
+    assert anchors_of(network_of(deployment)) == trusted
 
 
 # ---------------------------------------------------------------- memory

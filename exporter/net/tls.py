@@ -24,7 +24,10 @@ UNREAD: Final = "unread"
 
 
 def verifying(settings: TlsSettings) -> ssl.SSLContext:
-    """The one context of all probes: the system's trust, and the operator's own CA beside it."""
+    """The one context of all probes: the system's trust, and the operator's own CA beside it.
+
+    Raises OSError where that cannot be read now: out of descriptors, OpenSSL by itself would go on and trust nobody.
+    """
     context: ssl.SSLContext
     if sys.platform in {"win32", "darwin"}:
         context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -47,12 +50,15 @@ def _by_hash() -> ssl.SSLContext:
     places = ssl.get_default_verify_paths()
     try:
         return ssl.create_default_context(cafile=places.cafile, capath=places.capath)
-    except OSError:  # a bundle that cannot be read, which OpenSSL passes over by default
+    except (PermissionError, ssl.SSLError):  # a bundle that cannot be read, which OpenSSL passes over by default
         return ssl.create_default_context()
 
 
 def trusted_roots(context: ssl.SSLContext) -> list[bytes] | None:
-    """The certificates (DER) that a context trusts; None where the system does not list them (macOS)."""
+    """The certificates (DER) that a context trusts; None where the system does not list them (macOS).
+
+    Raises OSError where they cannot be read now.
+    """
     if sys.platform == "win32":
         return [der for der, encoding, _ in ssl.enum_certificates("ROOT") if encoding == "x509_asn"]
     if sys.platform == "darwin":
@@ -63,7 +69,7 @@ def trusted_roots(context: ssl.SSLContext) -> list[bytes] | None:
 def _in_directory(capath: str | None) -> Iterator[bytes]:
     """Certificates that OpenSSL reads from a directory one by one when it needs them."""
     for path in Path(capath).glob("*.pem") if capath else ():
-        with suppress(OSError, ValueError):
+        with suppress(FileNotFoundError, IsADirectoryError, PermissionError, ValueError):
             yield ssl.PEM_cert_to_DER_cert(path.read_text(encoding="ascii"))
 
 
