@@ -44,6 +44,15 @@ else:
     print("connected")
 """
 
+# Half a TLS handshake: the first bytes of what a client says, and no more until its own input ends.
+HALF = """
+import socket, sys
+connection = socket.create_connection((sys.argv[1], 443))
+connection.sendall(bytes.fromhex("1603010200010001fc0303"))
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
 
 def reach(lab: Lab, host: str, port: int = 443, patience: float = 0.4) -> str:
     return lab.run([sys.executable, "-I", "-S", "-c", REACH, host, str(port), str(patience)]).stdout.strip()
@@ -347,6 +356,16 @@ def test_a_host_can_have_a_server_of_its_own(lab: Lab) -> None:
         seen = [curl(lab, url)[1] for url in (f"https://{HOST}/down", f"http://{HOST}/", f"https://{OTHER}/")]
     assert seen == ["503", "302", "200"]
     assert curl(lab, f"https://{HOST}/down") == (0, "200")
+
+
+def test_a_handshake_that_stands_still_keeps_no_server_from_changing(lab: Lab) -> None:
+    with lab.popen(
+        [sys.executable, "-I", "-S", "-c", HALF, HOST], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as standing:
+        assert standing.stdout is not None
+        assert standing.stdout.readline() == b"begun\n"
+        with lab.serve(OTHER, "return 503;"):
+            assert curl(lab, f"https://{OTHER}/") == (0, "503")
 
 
 def test_a_snippet_that_nginx_does_not_take_changes_nothing(lab: Lab) -> None:

@@ -33,6 +33,7 @@ http {{
         '"port":$server_port,"method":"$request_method","uri":"$request_uri","status":$status}}';
     access_log access.log json;
     lingering_close off;  # it would put off the line in the log
+    client_header_timeout 3s;  # a handshake that stands still would keep an old worker, and a reload, for so long
     client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
     server_names_hash_max_size 8192;
     server_names_hash_bucket_size 256;
