@@ -31,7 +31,7 @@ from exporter.narrow import UNUSABLE, Narrowing
 from exporter.net import SignIn, clock_in_force, trusted_roots, verifying
 from exporter.plan import plan
 from exporter.probes import Network, run_check
-from exporter.reading.documents import Mistake, Unreadable, reason
+from exporter.reading.documents import unreadable
 from exporter.requirements import everything, requirements
 from exporter.schedule import Pace, Schedule, probe_once
 from exporter.shard import Shard, share
@@ -101,8 +101,7 @@ def _trust_store() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        file = error.filename or "the trust store"
-        raise Unreadable([Mistake(str(file), 1, "", f"cannot be read: {reason(error)}")]) from None
+        raise unreadable(str(error.filename or "the trust store"), error) from None
 
 
 @_trust_store()

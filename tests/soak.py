@@ -87,7 +87,8 @@ class Soak:
     hosts: Sequence[str]
     targets: int
     move_clock: Callable[[float], None]
-    log: TextIO  # open from the start: when the exporter ends, its disk is gone
+    disk: Path  # the exporter's own, which nobody else sees, from outside
+    log: TextIO  # on it; open from the start, for when the exporter ends, its disk is gone
     suffered: Counter[str] = field(default_factory=Counter)
     compared: int = 0  # scrapes
     reloads: int = 0
@@ -96,11 +97,6 @@ class Soak:
     @property
     def pid(self) -> int:
         return self.exporter.process.pid
-
-    @property
-    def disk(self) -> Path:
-        """The exporter's own disk, which nobody else sees, from outside."""
-        return Path(f"/proc/{self.pid}/root{self.directory}/disk")
 
     # ------------------------------------------------------------ what it holds
 
@@ -325,9 +321,10 @@ def soaking(lab: Lab, directory: Path, targets: int) -> Iterator[Soak]:
         with program(lab, directory / "soak.log", argv) as process:
             exporter = Exporter(lab, process, directory / "soak.log")
             eventually("first results", exporter.ready, within=60)
-            with Path(f"/proc/{process.pid}/root{disk}/log").open() as log:
+            inside = Path(f"/proc/{process.pid}/root{disk}")
+            with (inside / "log").open() as log:
                 try:
-                    yield Soak(lab, directory, exporter, hosts, targets, move, log)
+                    yield Soak(lab, directory, exporter, hosts, targets, move, inside, log)
                 finally:  # whatever else went wrong, this is why
                     assert process.poll() is None, f"it ended with status {process.returncode}: {log.read()[-9999:]}"
 

@@ -136,7 +136,7 @@ def read_text(path: Path, limit: int) -> str:
         message = f"the byte 0x{error.object[error.start]:02x} is not UTF-8; save the file in UTF-8"
         raise DocumentError([Mistake(file, line, "", message)]) from None
     except (OSError, ValueError, TooLarge) as error:
-        raise Unreadable([Mistake(file, 1, "", f"cannot be read: {reason(error)}")]) from None
+        raise unreadable(file, error) from None
 
 
 def read_all(paths: Iterable[Path]) -> tuple[list[Document], list[Mistake]]:
@@ -162,6 +162,11 @@ def read_bytes(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise TooLarge(f"it holds more than {limit} bytes")
     return data
+
+
+def unreadable(file: str, error: Exception) -> Unreadable:
+    """What to raise for a file that this error keeps from being read."""
+    return Unreadable([Mistake(file, 1, "", f"cannot be read: {reason(error)}")])
 
 
 def reason(error: Exception) -> str:
