@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from itertools import chain
 from pathlib import Path
@@ -81,7 +81,7 @@ def _settings(main: Document, directory: Path, catalogue: Catalogue) -> Settings
     section = main.validate(MainSection, context=known)
     located = [*groups_at(main, ("groups",), known), *chain.from_iterable(groups_at(file, (), known) for file in files)]
     blame_contradictions(located)
-    groups = tuple(here.group for here in located)
+    groups = tuple(replace(here.group, own=True) for here in located)
     _blame_bad_fillings(main, known, (*groups, *catalogue.groups))
     settle((main, *files), (*mistakes, *amiss))
     if section is None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from exporter.model import Reason, WhyUnprobed
+from exporter.model import Cause, Failure, Reason, WhyUnprobed
 
 
 class Who(StrEnum):
@@ -181,6 +181,24 @@ WORDS: Final[Mapping[Reason, Words]] = MappingProxyType(
         ),
     }
 )
+
+CAUSES: Final[Mapping[Cause, Words]] = MappingProxyType(
+    {
+        Cause.CLIENT_CERTIFICATE: Words(
+            "The server asks for a client certificate, and the exporter has none to show.",
+            "The network lets the role through as far as this server. If the server should take anybody, as a public "
+            "service does, find out who answers in its place. If it is your own and wants a certificate, the "
+            "connection is as good as an exporter without a certificate can see.",
+            Who.NOBODY,
+        ),
+    }
+)
+
+
+def words_of(failure: Failure) -> Words:
+    """The words for a failure: those of its cause where it is known, else those of its reason."""
+    return WORDS[failure.reason] if failure.cause is None else CAUSES[failure.cause]
+
 
 UNPROBED: Final[Mapping[WhyUnprobed, Words]] = MappingProxyType(
     {

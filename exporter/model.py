@@ -117,6 +117,7 @@ class Group:
     logs: tuple[str, ...] = ()  # the product's log files that show the same fault
     messages: tuple[str, ...] = ()  # the product's status messages and components
     troubleshooting: str | None = None
+    own: bool = False  # the operator's, not Microsoft's
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +276,7 @@ class Target:
     url: str
     method: str = "GET"
     accept: frozenset[int] | None = None
+    own: bool = field(default=False, compare=False)  # only the operator names its host, as one of the intranet
 
     @cached_property
     def scheme(self) -> str:
@@ -419,6 +421,12 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
+class Cause(StrEnum):
+    """What is known of a failure beyond its reason, where that leads to another remedy: a closed set."""
+
+    CLIENT_CERTIFICATE = "client_certificate"  # the server asks for one
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What went wrong: in which phase, the reason, and the words for a person."""
@@ -426,6 +434,7 @@ class Failure:
     phase: Phase
     reason: Reason
     message: str
+    cause: Cause | None = None
 
 
 class Root(StrEnum):

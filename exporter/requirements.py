@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from exporter.model import (
@@ -35,7 +37,7 @@ def requirements(catalogue: Catalogue, groups: Iterable[Group], site: Site) -> t
         for endpoint in group.endpoints:
             if not _selected(endpoint, site):
                 continue
-            targets, why, detail = _targets(catalogue, endpoint, values)
+            targets, why, detail = _targets(catalogue, endpoint, values, own=group.own)
             for consumer in _consumers(catalogue, group, site):
                 use = Use(consumer, endpoint.pattern)
                 docs = endpoint.docs or group.docs or docs_of.get(group.feature)
@@ -96,7 +98,7 @@ def _merged(first: Requirement, second: Requirement) -> Requirement:
 
 
 def _targets(
-    catalogue: Catalogue, endpoint: Endpoint, values: Mapping[str, str]
+    catalogue: Catalogue, endpoint: Endpoint, values: Mapping[str, str], *, own: bool
 ) -> tuple[tuple[Target, ...], WhyUnprobed | None, str | None]:
     """What is probed for an endpoint, or why nothing is."""
     if not set(endpoint.schemes) & set(DEFAULT_PORTS):
@@ -104,12 +106,21 @@ def _targets(
     templates = endpoint.probe or tuple(_urls_of(catalogue, endpoint))
     if not templates:
         return (), WhyUnprobed.NO_REPRESENTATIVE, _why_no_host(catalogue, endpoint)
-    filled = [fill(template, values) for template in templates]
-    urls = dict.fromkeys(canonical(url) for url, _ in filled if url is not None)
+    filled = [(template, *fill(template, values)) for template in templates]
+    urls = {canonical(url): own or _is_parameter(template) for template, url, _ in filled if url is not None}
     if not urls:
-        missing = sorted({name for _, names in filled for name in names})
+        missing = sorted({name for _, _, names in filled for name in names})
         return (), WhyUnprobed.MISSING_PARAMETER, _how_to_give(catalogue, missing, values)
-    return tuple(Target(url, endpoint.method, endpoint.accept) for url in urls), None, None
+    targets = tuple(Target(url, endpoint.method, endpoint.accept, theirs) for url, theirs in urls.items())
+    return targets, None, None
+
+
+_GIVEN: Final = re.compile(r"(?:[a-z]+://)?\{\w+\}(?::\d+)?(?:/.*)?")
+
+
+def _is_parameter(template: str) -> bool:
+    """Whether the operator gives the whole host of a URL, and no suffix of Microsoft's follows."""
+    return _GIVEN.fullmatch(template) is not None
 
 
 def _urls_of(catalogue: Catalogue, endpoint: Endpoint) -> Iterator[str]:

@@ -7,16 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from exporter.explain import UNPROBED, WORDS, Words
+from exporter.explain import CAUSES, UNPROBED, WORDS, Words, words_of
 from exporter.failure import REFUSED
-from exporter.model import Reason, WhyUnprobed
+from exporter.model import Cause, Failure, Phase, Reason, WhyUnprobed
 
-ALL = [*WORDS.values(), *UNPROBED.values()]
+ALL = [*WORDS.values(), *CAUSES.values(), *UNPROBED.values()]
 
 
 def test_every_reason_has_words() -> None:
     assert list(WORDS) == list(Reason)
+    assert list(CAUSES) == list(Cause)
     assert list(UNPROBED) == list(WhyUnprobed)
+
+
+def test_a_known_cause_says_more_than_the_reason() -> None:
+    plain = Failure(Phase.TLS, Reason.TLS_HANDSHAKE, "")
+    assert words_of(plain) is WORDS[Reason.TLS_HANDSHAKE]
+    for cause in Cause:
+        assert words_of(Failure(Phase.TLS, Reason.TLS_HANDSHAKE, "", cause)) is CAUSES[cause]
 
 
 def test_no_two_reasons_have_the_same_words() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from exporter.explain import UNPROBED, WORDS, Words
+from exporter.explain import UNPROBED, Words, words_of
 from exporter.model import (
     Check,
     CheckKey,
@@ -25,8 +25,8 @@ from exporter.page.bars import Bar, bar
 from exporter.page.filters import Choices, Filters, choices
 from exporter.report.findings import (
     Down,
+    alike,
     blamed,
-    by_reason,
     counts,
     details,
     down,
@@ -210,9 +210,9 @@ def _faults(snapshot: Snapshot, filters: Filters) -> Iterator[Fault]:
     if not filters.admits_state(EndpointState.DOWN):
         return
     shown = [fault for fault in down(snapshot) if _admits((*fault.broken, *fault.covered), fault.key, filters)]
-    for reason, group in by_reason(shown).items():
+    for failure, group in alike(shown):
         rows = [_down_row(fault, snapshot) for fault in sorted(group, key=lambda fault: not fault.broken)[:DOWN_ROWS]]
-        yield Fault(reason, WORDS[reason], tuple(rows), len(group))
+        yield Fault(failure.reason, words_of(failure), tuple(rows), len(group))
 
 
 def _down_row(fault: Down, snapshot: Snapshot) -> DownRow:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from exporter.confirm import CONFIRM, EXAMPLE_PROXY, THROUGH_PROXY, WALK, Command, filled
-from exporter.explain import WORDS, Words
+from exporter.explain import Words, words_of
 from exporter.model import Check, EndpointState, Latest, Plan, Snapshot
 from exporter.page.bars import Bar, bar
 from exporter.report.facts import Fact, Probe, asking, connection, documented, documents, handshake, to_come, traces
@@ -58,7 +58,7 @@ def route(check: Check, snapshot: Snapshot) -> Route:
         tuple(asking(check)),
         tuple(documented(needs)),
         latest=latest,
-        words=WORDS[result.failure.reason] if result.failure else None,
+        words=words_of(result.failure) if result.failure else None,
         threat=tuple(to_come(probe.uninspectable)) if probe.threatened else (),
         bar=bar(result, result.duration),
         facts=_seen(probe),

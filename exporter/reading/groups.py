@@ -338,7 +338,7 @@ class GroupSection(Section):
     troubleshooting: Text | None = Field(default=None, description="Where a person reads how to mend it.")
 
     def group(self) -> Group:
-        """The same as a value of the vocabulary."""
+        """The same as a value of the vocabulary; whose it is, whoever reads the file knows."""
         return Group(
             feature=self.feature,
             title=self.title,

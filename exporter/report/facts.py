@@ -9,13 +9,13 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-from exporter.explain import WORDS, Who
+from exporter.explain import Who, words_of
 from exporter.model import (
     Certificate,
     Check,
     Endpoint,
+    Failure,
     Phase,
-    Reason,
     Requirement,
     Result,
     Root,
@@ -164,9 +164,9 @@ def asking(check: Check) -> Iterator[str]:
             yield f"{', '.join(features)}: {place}"
 
 
-def cause(reason: Reason) -> tuple[str, str]:
+def cause(failure: Failure) -> tuple[str, str]:
     """Why it fails, what to change, and who can."""
-    words = WORDS[reason]
+    words = words_of(failure)
     return words.summary, f"To do ({words.who}): {words.remedy}"
 
 

@@ -9,6 +9,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from exporter.model import (
+    Cause,
     CheckKey,
     Consumer,
     EndpointState,
@@ -62,12 +63,13 @@ def states(snapshot: Snapshot) -> dict[Use, EndpointState]:
     return {endpoint.use: endpoint.state for feature in snapshot.features for endpoint in feature.endpoints}
 
 
-def by_reason(faults: Iterable[Down]) -> dict[Reason, list[Down]]:
-    """The same in the order of the phases, each reason once."""
-    found: dict[Reason, list[Down]] = {reason: [] for reason in Reason}
+def alike(faults: Iterable[Down]) -> list[tuple[Failure, list[Down]]]:
+    """What has the same reason and cause together, in the order of the phases; the first failure stands for all."""
+    found: dict[tuple[Reason, Cause | None], list[Down]] = {}
     for fault in faults:
-        found[fault.failure.reason].append(fault)
-    return {reason: group for reason, group in found.items() if group}
+        found.setdefault((fault.failure.reason, fault.failure.cause), []).append(fault)
+    in_order = sorted(found, key=lambda kind: (list(Reason).index(kind[0]), kind[1] or ""))
+    return [(found[kind][0].failure, found[kind]) for kind in in_order]
 
 
 def unprobed(snapshot: Snapshot) -> dict[WhyUnprobed, dict[str, list[Requirement]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
-from exporter.explain import WORDS
+from exporter.explain import words_of
 from exporter.model import (
     CheckKey,
     EndpointReadiness,
@@ -80,7 +80,7 @@ def _case(suite: str, name: str, seconds: float) -> ET.Element:
 
 
 def _fail(case: ET.Element, failure: Failure) -> None:
-    words = WORDS[failure.reason]
+    words = words_of(failure)
     element = ET.SubElement(case, "failure", message=failure.reason, type=failure.reason)
     element.text = f"{one_line(failure.message)}\n{words.summary}\nTo do ({words.who}): {words.remedy}"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from exporter.explain import UNPROBED, WORDS
+from exporter.explain import UNPROBED, words_of
 from exporter.model import Snapshot, Use
 from exporter.report.findings import (
     Down,
+    alike,
     blamed,
-    by_reason,
     counts,
     details,
     down,
@@ -58,9 +58,9 @@ def _down(snapshot: Snapshot) -> Iterator[str]:
     covered = [fault for fault in faults if not fault.broken]
     if broken:
         yield from ("", "## Down")
-        for reason, group in by_reason(broken).items():
-            words = WORDS[reason]
-            yield from ("", f"### {reason}: {plural(len(group), 'target')}", "", words.summary, "")
+        for failure, group in alike(broken):
+            words = words_of(failure)
+            yield from ("", f"### {failure.reason}: {plural(len(group), 'target')}", "", words.summary, "")
             yield from (f"To do ({words.who}): {words.remedy}", "")
             yield from _targets(group)
     if covered:

@@ -17,12 +17,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from exporter.explain import UNPROBED, WORDS, Words
+from exporter.explain import UNPROBED, Words, words_of
 from exporter.model import Consumer, FeatureReadiness, Requirement, Snapshot, Status, WhyUnprobed
 from exporter.report.findings import (
     Down,
+    alike,
     blamed,
-    by_reason,
     counts,
     details,
     down,
@@ -132,9 +132,9 @@ def _print_down(snapshot: Snapshot, page: Page) -> None:
     for sentence in blamed(snapshot):
         page.line(sentence, "bold red")
         page.gap()
-    for reason, group in by_reason(broken).items():
-        page.line(f"DOWN: {reason}, {plural(len(group), 'target')}", "bold red")
-        page.words(WORDS[reason])
+    for failure, group in alike(broken):
+        page.line(f"DOWN: {failure.reason}, {plural(len(group), 'target')}", "bold red")
+        page.words(words_of(failure))
         page.gap()
         for fault in group:
             _print_target(fault, fault.failure.message, page)
