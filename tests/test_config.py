@@ -169,6 +169,7 @@ def test_every_key_of_a_group_arrives() -> None:
         logs=("Portal.log",),
         messages=("4711",),
         troubleshooting="Restart it",
+        own=True,
     )
     assert group.endpoints[1] == Endpoint(
         pattern="login.corp.example",
