@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from http import HTTPStatus
-from typing import Any, Final, Self, cast
+from typing import Any, Final, cast
 
 import anyio
 import httpcore
 import httpx
 
-from exporter.authentication import Account, SignInFailed
+from exporter.authentication import Account
 from exporter.failure import ProxyRefused, unknown_root
-from exporter.model import Answer, Auth, Phase, Proxy, Root, TlsFacts
+from exporter.model import Answer, Phase, Proxy, Root, TlsFacts
 from exporter.net.clock import Clock, clock_in_force
+from exporter.net.proxy_auth import Talk
 from exporter.net.signin import SignIn
-from exporter.net.sockets import connect, in_daemon_thread, resolve
+from exporter.net.sockets import connect, resolve
 from exporter.net.tls import TlsStream, unverifying
 from exporter.net.trail import Trail
 
@@ -143,7 +143,7 @@ class Transport(httpx.AsyncBaseTransport):
         sign_in = self._route.sign_in or SignIn(Account(proxy))
         connection = await self._connect_to(proxy)
         self._trail.enter(phase)
-        async with _Talk(sign_in) as talk:
+        async with Talk(sign_in) as talk:
             with self._trail.waiting():
                 credentials = await talk.opening()
             while True:
@@ -177,54 +177,6 @@ class Transport(httpx.AsyncBaseTransport):
 
     def _remember(self, answer: Answer) -> None:
         self._trail.evidence["dialogue"] = (*self._trail.evidence.get("dialogue", ()), answer)
-
-
-class _Talk:
-    """What is said to a proxy about who asks, until it lets the request pass or refuses for good.
-
-    What the account says comes from a thread: it may ask a KDC.
-    """
-
-    def __init__(self, sign_in: SignIn) -> None:
-        self._sign_in = sign_in
-        self._dialogue = sign_in.account.dialogue()
-        self._turn = AsyncExitStack()
-        self._spoke = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._turn.aclose()
-
-    async def opening(self) -> str | None:
-        """The credentials to begin with; None where the proxy has to ask first."""
-        if self._sign_in.account.auth in {Auth.AUTO, Auth.NONE}:
-            return None
-        return await self._say(self._dialogue.opening)
-
-    async def heard(self, answer: Answer) -> str | None:
-        """The credentials to go on with; None where there is nothing more to say, or no need."""
-        if answer.status != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            if self._spoke:
-                self._sign_in.accepted()
-            return None
-        credentials = await self._say(partial(self._dialogue.answer, answer.values("Proxy-Authenticate")))
-        if credentials is None and self._spoke:
-            self._sign_in.refused()
-        return credentials
-
-    async def _say(self, words: Callable[[], str | None]) -> str | None:
-        if not self._spoke:
-            await self._turn.enter_async_context(self._sign_in.turn())
-        try:
-            credentials = await in_daemon_thread(words)
-        except SignInFailed as failure:
-            if failure.refused:
-                self._sign_in.refused()
-            raise
-        self._spoke = self._spoke or credentials is not None
-        return credentials
 
 
 class _Spoken(httpcore.AsyncNetworkStream):
