@@ -30,7 +30,7 @@ _BEGINNING: Final = b"HTTP/"
 PAGE: Final = 4096  # bytes of a page that are kept
 _DRAINED: Final = 64 * 1024  # bytes of a page that are read for the sake of the connection, at most
 _PAGE_TIME: Final = 1.0  # seconds that a page may take; its status is known already
-_SPARE: Final = 0.05  # seconds left for the verdict when the second look has used up all others
+_SPARE: Final = 0.05  # seconds left for the verdict when a page or the second look has used up all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +233,14 @@ async def _page(response: httpcore.Response) -> Answer:
 async def beginning(chunks: AsyncIterable[bytes], most: int, seconds: float) -> bytes:
     """What comes of a body within some seconds, up to the chunk that makes it `most` bytes or more.
 
-    Whatever is wrong with it is passed over: the head was read, and has decided.
+    Whatever is wrong with it is passed over: the head was read, and has decided. So the attempt's own timeout is never
+    reached in here, also where the event loop is late: it is shielded, for these few seconds at most.
     """
     body = b""
-    with anyio.move_on_after(seconds), suppress(Exception):
+    left = anyio.current_effective_deadline() - anyio.current_time() - _SPARE
+    if left <= 0:
+        return body
+    with anyio.move_on_after(min(seconds, left), shield=True), suppress(Exception):
         async for chunk in chunks:
             body += chunk
             if len(body) >= most:
