@@ -32,7 +32,7 @@ from exporter.reading.documents import DocumentError
 from exporter.web_config import HttpSection, MainSection, TlsSection
 from tests.doorway import Door, opened
 from tests.lab import Lab
-from tests.lab.pki import authority, leaf
+from tests.lab.pki import Shape, authority, leaf
 from tests.running import ADDRESS, ROOT, Answer, Exporter, eventually, http, program
 from tests.running import COMMAND as EXPORTER
 from tests.stack import prometheus
@@ -273,7 +273,7 @@ def test_only_a_client_with_the_right_certificate_is_let_in(locked: Exporter, tm
     clients = authority("Clients Root CA")
     (tmp_path / "clients.pem").write_bytes(clients.pem)
     for name in ("prometheus.example", "other.example"):
-        (tmp_path / f"{name}.pem").write_bytes(leaf(name, clients, usage=ExtendedKeyUsageOID.CLIENT_AUTH))
+        (tmp_path / f"{name}.pem").write_bytes(leaf(name, clients, shape=Shape(usage=ExtendedKeyUsageOID.CLIENT_AUTH)))
     (tmp_path / "web.yaml").write_text(
         "tls_server_config: {cert_file: exporter.pem, key_file: exporter.pem, client_ca_file: clients.pem, "
         "client_auth_type: RequireAndVerifyClientCert, client_allowed_sans: [prometheus.example]}\n"

@@ -11,13 +11,42 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.lab import BLOCK_PAGE_HOST, EXTRA_HOSTS, PROXY_HOST, Denial, Flaw, Lab, Port, catalogue_hosts
+from tests.lab import (
+    BLOCK_PAGE_HOST,
+    DEAD,
+    EXTRA_HOSTS,
+    NAME_SERVER,
+    PROXY_HOST,
+    Denial,
+    Flaw,
+    Lab,
+    Port,
+    catalogue_hosts,
+)
 from tests.lab.network import Network
-from tests.lab.scripts import HOLD, READ, READ_HEAD, RESET, Step, drip, send, tls
+from tests.lab.pki import Shape, authority, der, fields, leaf, rsa_key
+from tests.lab.scripts import (
+    HANG_UP,
+    HOLD,
+    READ,
+    READ_HEAD,
+    RESET,
+    Step,
+    asked_for,
+    drip,
+    relay,
+    repeat,
+    reply,
+    send,
+    sleep,
+    tls,
+    when_said,
+)
 
 pytestmark = pytest.mark.lab
 
@@ -331,6 +360,56 @@ def test_silent_dns_answers_nobody(lab: Lab, of: str | None) -> None:
     assert reach(lab, HOST) == "connected"
 
 
+def looked_up(lab: Lab, host: str, etc: dict[str, str] | None = None) -> list[str]:
+    """Every address that the system's resolver gives, in its order."""
+    lines = lab.run(["getent", "ahosts", host], etc=etc).stdout.splitlines()
+    return list(dict.fromkeys(line.split()[0] for line in lines))
+
+
+def test_a_name_can_have_any_addresses_under_aliases(lab: Lab) -> None:
+    answer = reply(0, "203.0.113.1", "2001:db8::1", "203.0.113.2", aliases=["a.cdn.example", "b.cdn.example"])
+    with lab.dns_answers(HOST, answer):
+        assert set(looked_up(lab, HOST)) == {"203.0.113.1", "203.0.113.2", "2001:db8::1"}
+        assert "a.cdn.example." in lab.run(["dig", "+short", HOST]).stdout
+        assert looked_up(lab, f"anything.{HOST}") == looked_up(lab, HOST)
+
+
+@pytest.mark.parametrize("kind", ["A", "AAAA"])
+def test_one_kind_of_address_can_stay_unanswered(lab: Lab, kind: Literal["A", "AAAA"]) -> None:
+    other = {"A": "AAAA", "AAAA": "A"}[kind]
+    with lab.dns_silent_for(DUAL, kind):
+        asked = ["dig", "+short", "+tries=1", "+timeout=1", DUAL]
+        assert "timed out" in lab.run([*asked, kind]).stdout
+        assert lab.run([*asked, other]).stdout.strip() in lab.addresses_of[DUAL]
+
+
+def test_a_name_can_fail_late(lab: Lab) -> None:
+    with lab.dns_answers(HOST, sleep(0.3), asked_for("A", reply(2)), asked_for("AAAA", reply(3))):
+        seen = lab.run(["dig", HOST]).stdout
+        assert "SERVFAIL" in seen
+        assert int(seen.partition("Query time: ")[2].split()[0]) > 200
+
+
+def test_a_program_can_have_a_resolver_and_hosts_of_its_own(lab: Lab) -> None:
+    with lab.name_server(reply(0, "203.0.113.9")) as server:
+        etc = {"resolv.conf": f"nameserver {server}\n", "hosts": f"203.0.113.8 {OTHER}\n"}
+        assert looked_up(lab, HOST, etc) == ["203.0.113.9"]
+        assert looked_up(lab, OTHER, etc) == ["203.0.113.8"]
+        assert looked_up(lab, HOST) == [lab.address_of[HOST]]
+
+
+def test_a_search_list_can_lead_elsewhere(lab: Lab) -> None:
+    with lab.dns_answers(OTHER, reply(0, lab.address_of[OTHER])):
+        etc = {"resolv.conf": f"search {OTHER}\nnameserver {NAME_SERVER}\n"}
+        assert looked_up(lab, "missing.public.example", etc) == [lab.address_of[OTHER]]
+        assert looked_up(lab, "missing.public.example.", etc) == []
+
+
+@pytest.mark.parametrize("network", DEAD)
+def test_packets_to_dead_addresses_vanish(lab: Lab, network: str) -> None:
+    assert reach(lab, network.partition("/")[0].removesuffix("0") + "1") == "timeout"
+
+
 @pytest.mark.parametrize(
     ("flaw", "words"),
     [
@@ -412,6 +491,98 @@ def test_a_host_can_follow_a_script(
         assert curl(lab, f"{scheme}://{host}/", "--max-time", "1") == seen
         assert curl(lab, f"{scheme}://{OTHER}/") == (0, "200")
     assert curl(lab, f"{scheme}://{host}/") == (0, "200")
+
+
+OPENED = send("HTTP/1.1 200 Connection established\r\n\r\n")
+ASKS = send('HTTP/1.1 407 Proxy\r\nProxy-Authenticate: Basic realm="x"\r\nContent-Length: 0\r\n\r\n')
+
+
+@pytest.mark.parametrize(("after", "seen"), [((), (0, "200")), ((HANG_UP,), (56, "000"))])
+def test_a_script_can_go_by_what_was_said(lab: Lab, after: tuple[Step, ...], seen: tuple[int, str]) -> None:
+    onward = relay(lab.address_of[OTHER], 443)
+    script = repeat(READ_HEAD, when_said("proxy-authorization: Basic", (OPENED, onward), (ASKS, *after)))
+    with lab.script(HOST, 3128, [script]):
+        asked = (f"https://{OTHER}/", "--proxy", f"http://{HOST}:3128", "--proxy-user", "a:b", "--proxy-anyauth")
+        assert curl(lab, *asked) == seen
+
+
+def test_a_proxy_can_be_spoken_to_by_tls(lab: Lab) -> None:
+    with lab.script(HOST, 3128, [tls(), READ_HEAD, OPENED, relay(lab.address_of[OTHER], 443)]):
+        proxy = ("--proxy", f"https://{HOST}:3128", "--proxy-cacert", str(lab.ca_file))
+        assert curl(lab, f"https://{OTHER}/", *proxy) == (0, "200")
+
+
+# Connects, waits until the server has ended the connection, and only then reads what it had said.
+AFTER_THE_RESET = """
+import select, socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[1])
+incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+tls = context.wrap_bio(incoming, outgoing, server_hostname=sys.argv[2])
+connection = socket.create_connection((sys.argv[2], 443))
+while True:
+    try:
+        tls.do_handshake()
+        break
+    except ssl.SSLWantReadError:
+        connection.sendall(outgoing.read())
+        incoming.write(connection.recv(65536))
+connection.sendall(outgoing.read())
+poll = select.poll()
+poll.register(connection, 0)
+print(bool(poll.poll()[0][1] & select.POLLERR))
+incoming.write(connection.recv(65536))
+try:
+    tls.read(1)
+except ssl.SSLError as error:
+    print(error.reason)
+"""
+
+
+def test_a_server_that_wants_a_certificate_can_reset_after_its_alert(lab: Lab) -> None:
+    with lab.script(HOST, 443, [tls(client_certificate=True, patient=False)]):
+        seen = lab.run([sys.executable, "-I", "-S", "-c", AFTER_THE_RESET, str(lab.ca_file), HOST])
+    assert seen.stdout.split() == ["True", "TLSV13_ALERT_CERTIFICATE_REQUIRED"], seen.stderr
+
+
+@pytest.mark.parametrize("suite", ["AES128-SHA", "AES256-GCM-SHA384"])
+def test_a_host_can_have_old_cipher_suites_only(lab: Lab, suite: str) -> None:
+    with (
+        lab.present(HOST, leaf(HOST, lab.issuer, shape=Shape(key=rsa_key()))),
+        lab.script(HOST, 443, [tls(newest="TLSv1_2", ciphers=suite), READ_HEAD, ANSWER]),
+    ):
+        assert curl(lab, f"https://{HOST}/") == (0, "418")
+        assert curl(lab, f"https://{HOST}/", "--ciphers", "ECDHE") == (35, "000")
+
+
+def test_a_host_can_lack_secure_renegotiation(lab: Lab) -> None:
+    with lab.without_rfc_5746(HOST):
+        for option, seen in (("-legacy_server_connect", "NOT supported"), ("-no_comp", "unsafe legacy renegotiation")):
+            done = lab.run(["openssl", "s_client", "-connect", f"{HOST}:443", "-servername", HOST, option], input="")
+            assert seen in done.stdout + done.stderr
+    assert curl(lab, f"https://{HOST}/") == (0, "200")
+
+
+def test_an_authority_can_be_less_strict_than_the_standard(lab: Lab) -> None:
+    lax = Shape(critical=False, authority_identifier=False, subject_identifier=False)
+    root = authority("Lax CA", shape=lax)
+    trusted = str(lab.keep("lax.pem", root.pem))
+    with lab.present(HOST, leaf(HOST, root, shape=lax)):
+        assert curl(lab, f"https://{HOST}/", "--cacert", trusted) == (0, "200")
+        strict = ["openssl", "s_client", "-connect", f"{HOST}:443", "-servername", HOST, "-CAfile", trusted]
+        assert "Verify return code: 0 (ok)" in lab.run(strict, input="").stdout
+        assert "Verify return code: 0 (ok)" not in lab.run([*strict, "-x509_strict"], input="").stdout
+
+
+def test_a_certificate_can_be_as_no_library_makes_it(lab: Lab) -> None:
+    def negative(parts: list[bytes]) -> list[bytes]:
+        return [parts[0], der(0x02, b"\x85"), *parts[2:]]
+
+    for key in (None, rsa_key()):
+        assert len(fields(der(0x30, der(0x02, b"\1"), der(0x04, b"x" * 300)))) == 2
+        with lab.present(HOST, leaf(HOST, lab.issuer, shape=Shape(key=key, fields=negative))):
+            shown = lab.run(["openssl", "s_client", "-connect", f"{HOST}:443", "-servername", HOST], input="").stdout
+            assert curl(lab, f"https://{HOST}/") == (0, "200")
+        assert "-123" in lab.run(["openssl", "x509", "-noout", "-text"], input=shown).stdout
 
 
 def test_the_proxy_meets_a_script_as_well(lab: Lab) -> None:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
 from types import MappingProxyType, TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from .hosts import DUAL_STACK, EXTRA_HOSTS, IPV6_ONLY, addresses, catalogue_hosts
 from .names import Names
-from .network import CLIENT, NAME_SERVER, PROXY, Network, unavailable
-from .pki import Flaw, authority, flawed_leaf
+from .network import CLIENT, DEAD, NAME_SERVER, PROXY, SCRIPTED_NAME_SERVERS, Network, unavailable
+from .pki import Authority, Flaw, authority, flawed_leaf
 from .proxy import BLOCK_PAGE_HOST, CorporateProxy, Credentials, Denial, Port, ProxyRequest
 from .proxy import HOST as PROXY_HOST
-from .scripts import READ_HEAD, Responder, Script, Step, relay, reply, send, sleep, tls
+from .scripts import READ_HEAD, Responder, Script, Step, asked_for, relay, reply, send, sleep, tls
 from .web import Request, Web
 
 __all__ = [
     "BLOCK_PAGE_HOST",
+    "DEAD",
     "EXTRA_HOSTS",
+    "NAME_SERVER",
     "PROXY_HOST",
+    "Authority",
     "Credentials",
     "Denial",
     "Flaw",
@@ -71,6 +75,8 @@ class Lab:
         self._names = Names(network, self.addresses_of)
         self._web = Web(network, frozenset(hosts), self._issuer)
         self._responder = Responder(network)
+        self._name_servers = itertools.count(1)
+        self._ports = itertools.count(20_000)  # of programs at RESPONDER
         for part in (self._proxy, self._names, self._web, self._responder):
             part.wait()
 
@@ -109,6 +115,17 @@ class Lab:
     def ca_file(self) -> Path:
         """The root that stands above every host's certificate, as PEM."""
         return self._network.ca_file
+
+    @property
+    def issuer(self) -> Authority:
+        """Who signs the hosts' certificates; above it stands the root in `ca_file`."""
+        return self._issuer
+
+    def keep(self, name: str, content: bytes) -> Path:
+        """Put a file of this name into the laboratory, for programs inside."""
+        path = self._network.directory / name
+        path.write_bytes(content)
+        return path
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -151,11 +168,17 @@ class Lab:
         return self._proxy.credentials
 
     def popen(self, argv: Sequence[str | Path], **options: Any) -> Popen[Any]:
-        """Start a program inside, in `env` unless told otherwise; its process is the program's own."""
+        """Start a program inside, in `env` unless told otherwise; its process is the program's own.
+
+        `etc` gives it files of /etc of its own: texts by name, such as resolv.conf or hosts.
+        """
         return self._network.popen(argv, **options)
 
     def run(self, argv: Sequence[str | Path], **options: Any) -> CompletedProcess[str]:
-        """Run a program inside, in `env` and for a minute at most unless told otherwise; its output is kept as text."""
+        """Run a program inside, in `env` and for a minute at most unless told otherwise; its output is kept as text.
+
+        `etc` is that of `popen`.
+        """
         return self._network.run(argv, **options)
 
     # ---------------------------------------------------------------- faults of the network
@@ -227,6 +250,28 @@ class Lab:
         """Have the host exist without an address (NODATA)."""
         return self._answered(host, reply(_NO_ERROR))
 
+    def dns_answers(self, host: str, *steps: Step) -> AbstractContextManager[None]:
+        """Answer every question for the host, and for unknown names below it, by these steps, then by silence."""
+        return self._answered(host, *steps)
+
+    def dns_silent_for(self, host: str, kind: Literal["A", "AAAA"]) -> AbstractContextManager[None]:
+        """Take the questions for one kind of address in silence, and answer those for the other."""
+        other: Literal["A", "AAAA"] = "A" if kind == "AAAA" else "AAAA"
+        return self._answered(host, asked_for(other, reply(_NO_ERROR, *self.addresses_of[self._known(host)])))
+
+    @contextmanager
+    def name_server(self, *steps: Step) -> Iterator[str]:
+        """Give the address of one more name server, which does this for every question by UDP, whatever the name.
+
+        Only who has it in a resolv.conf of his own asks it.
+        """
+        address = f"{SCRIPTED_NAME_SERVERS}.{next(self._name_servers)}"
+        with (
+            self._responder.playing(steps, protocol="udp") as port,
+            self._network.diverted(address, 53, port, "udp"),
+        ):
+            yield address
+
     @contextmanager
     def dns_silent(self, host: str | None = None) -> Iterator[None]:
         """Take every question in silence, or those for this host."""
@@ -275,6 +320,27 @@ class Lab:
         with self._responder.playing(script, certificate=certificate) as played, ExitStack() as rules:
             for address in self.addresses_of[self._known(host)]:
                 rules.enter_context(self._network.diverted(address, port, played))
+            yield
+
+    @contextmanager
+    def without_rfc_5746(self, host: str) -> Iterator[None]:
+        """Have the host speak TLS 1.2 as servers did before 2010: it has no secure renegotiation (RFC 5746)."""
+        port, certificate = next(self._ports), self._web.certificate_file(host)
+        priority = "NORMAL:-VERS-TLS-ALL:+VERS-TLS1.2:%DISABLE_SAFE_RENEGOTIATION"
+        files = ("--x509keyfile", certificate, "--x509certfile", certificate)
+        argv: list[str | Path] = [
+            "gnutls-serv",
+            "--http",
+            "--quiet",
+            "--port",
+            str(port),
+            "--priority",
+            priority,
+            *files,
+        ]
+        with self._network.serving(f"gnutls-{port}", argv, "listening on IPv4"), ExitStack() as rules:
+            for address in self.addresses_of[self._known(host)]:
+                rules.enter_context(self._network.diverted(address, 443, port))
             yield
 
     # ---------------------------------------------------------------- faults of the proxy

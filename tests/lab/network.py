@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 # Addresses that stand for no one (RFC 2544, RFC 4193). All of them are this machine's own, whichever is asked for.
 NETWORKS: Final = ("198.18.0.0/15", "fd00:1ab::/64")
@@ -24,8 +24,25 @@ NAME_SERVER: Final = "198.19.0.2"
 PROXY: Final = ("198.19.0.3", "fd00:1ab::3")
 RESPONDER: Final = ("198.19.0.4", "fd00:1ab::4")
 
+SCRIPTED_NAME_SERVERS: Final = "198.19.1"  # of which each scripted one has an address of its own
+# Where nobody is: packets vanish. Some are private addresses (RFC 1918, RFC 6598, RFC 4193).
+DEAD: Final = ("198.19.255.0/24", "10.20.0.0/16", "100.64.20.0/24", "fd00:1ab::dead:0/112", "fd20::/64")
+
 PROGRAMS: Final = (
-    *("curl", "dig", "dnsmasq", "ip", "ip6tables", "iptables", "nft", "nginx", "openssl", "squid", "unshare"),
+    *(
+        "curl",
+        "dig",
+        "dnsmasq",
+        "gnutls-serv",
+        "ip",
+        "ip6tables",
+        "iptables",
+        "nft",
+        "nginx",
+        "openssl",
+        "squid",
+        "unshare",
+    ),
     *("chromium", "kadmin.local", "kinit", "krb5kdc", "ntlm_auth"),
     *("amtool", "docker-compose", "prometheus", "prometheus-alertmanager", "promtool"),
 )
@@ -42,6 +59,9 @@ address add {PROXY[1]}/128 dev lo nodad
 address add {RESPONDER[1]}/128 dev lo nodad
 route add local {NETWORKS[0]} dev lo src {CLIENT[0]}
 route add local {NETWORKS[1]} dev lo src {CLIENT[1]}
+route add local {DEAD[1]} dev lo src {CLIENT[0]}
+route add local {DEAD[2]} dev lo src {CLIENT[0]}
+route add local {DEAD[4]} dev lo src {CLIENT[1]}
 """
 
 # What `ip netns exec` lays over /etc: the machine's own resolver, hosts and name services must not answer in here.
@@ -142,6 +162,10 @@ class Network:
             (etc / name).write_text(text)
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         subprocess.run(["ip", "-netns", self.name, "-batch", "-"], input=_LINKS, text=True, check=True)
+        for addresses in DEAD:
+            self.run(
+                [_firewall(addresses), "--append", "INPUT", "--destination", addresses, "--jump", "DROP"], check=True
+            )
 
     def remove(self) -> None:
         """End all that runs in it and leave nothing of it; not an error when it is gone."""
@@ -152,23 +176,29 @@ class Network:
             server.process.wait()
 
     def popen(
-        self, argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, **options: Any
+        self,
+        argv: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        etc: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> subprocess.Popen[Any]:
-        """Start a program inside; its process is the program's own."""
-        return subprocess.Popen(self._inside(argv), env=env or self.env, **options)
+        """Start a program inside, with these files of /etc its own; its process is the program's own."""
+        return subprocess.Popen(self._inside(argv, etc), env=env or self.env, **options)
 
     def run(
         self,
         argv: Sequence[str | Path],
         *,
         env: Mapping[str, str] | None = None,
+        etc: Mapping[str, str] | None = None,
         check: bool = False,
         timeout: float = 60.0,
         **options: Any,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program inside to its end; its output is kept as text."""
+        """Run a program inside to its end, with these files of /etc its own; its output is kept as text."""
         return subprocess.run(
-            self._inside(argv),
+            self._inside(argv, etc),
             env=env or self.env,
             check=check,
             timeout=timeout,
@@ -177,8 +207,29 @@ class Network:
             **options,
         )
 
-    def _inside(self, argv: Sequence[str | Path]) -> list[str | Path]:
-        return ["ip", "netns", "exec", self.name, *argv]
+    def _inside(self, argv: Sequence[str | Path], etc: Mapping[str, str] | None) -> list[str | Path]:
+        inside = ["ip", "netns", "exec", self.name]
+        if not etc:
+            return [*inside, *argv]
+        own = Path(tempfile.mkdtemp(prefix="etc", dir=self.directory))
+        own.chmod(0o755)
+        for name, text in etc.items():
+            (own / name).write_text(text)
+        # `ip netns exec` has given the program mounts of its own, so that these show to it alone.
+        mounted = 'for file in "$0"/*; do mount --bind "$file" "/etc/${file##*/}"; done; exec "$@"'
+        return [*inside, "sh", "-ec", mounted, own, *argv]
+
+    @contextmanager
+    def serving(self, name: str, argv: Sequence[str | Path], ready: str) -> Iterator[None]:
+        """Have a server run, from when it has said that it is ready until it is ended."""
+        server = self.serve(name, argv)
+        try:
+            server.wait_until("ready", lambda: ready in server.said())
+            yield
+        finally:
+            server.process.kill()
+            server.process.wait()
+            self._servers.remove(server)
 
     def serve(self, name: str, argv: Sequence[str | Path]) -> Server:
         """Start a server that stays in the foreground, in the network's directory; it logs to NAME.log there."""
@@ -198,19 +249,23 @@ class Network:
             yield
 
     @contextmanager
-    def diverted(self, address: str, port: int, to: int) -> Iterator[None]:
-        """Lead connections to this address and port to another port, at RESPONDER; not those that come from there."""
+    def diverted(self, address: str, port: int, to: int, protocol: Literal["tcp", "udp"] = "tcp") -> Iterator[None]:
+        """Lead what is sent to this address and port to another port, at RESPONDER; not what comes from there."""
         there = f"[{RESPONDER[1]}]:{to}" if ":" in address else f"{RESPONDER[0]}:{to}"
-        match = ("!", "--source", RESPONDER[":" in address], "--protocol", "tcp", "--dport", str(port))
+        match = ("!", "--source", RESPONDER[":" in address], "--protocol", protocol, "--dport", str(port))
         with self._rule("nat", "OUTPUT", address, (*match, "--jump", "DNAT", "--to-destination", there)):
             yield
 
     @contextmanager
     def _rule(self, table: str, chain: str, address: str, match_and_target: Sequence[str]) -> Iterator[None]:
-        command = ["ip6tables" if ":" in address else "iptables", "--wait", "--table", table]
+        command = [_firewall(address), "--wait", "--table", table]
         rule = [chain, "--destination", address, *match_and_target]
         self.run([*command, "--insert", *rule], check=True)
         try:
             yield
         finally:
             self.run([*command, "--delete", *rule], check=True)
+
+
+def _firewall(address: str) -> str:
+    return "ip6tables" if ":" in address else "iptables"

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from ssl import DER_cert_to_PEM_cert
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-Lifetime = tuple[int, int]  # first and last day, counted from now
+Lifetime = tuple[float, float]  # first and last day, counted from now
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+Field = bytes  # a part of a certificate in DER, whole: tag, length and content
 
 SOUND: Final[Lifetime] = (-1, 90)
 OVER: Final[Lifetime] = (-91, -1)
 TO_COME: Final[Lifetime] = (1, 90)
 LONG: Final[Lifetime] = (-365, 3650)
+
+_LONG_FORM: Final = 0x80  # of a length in DER
 
 
 class Flaw(StrEnum):
@@ -35,10 +40,27 @@ class Flaw(StrEnum):
 
 
 @dataclass(frozen=True)
+class Shape:
+    """What sets a certificate apart from those that everybody makes."""
+
+    key: Key | None = None  # None: a new one, of an elliptic curve
+    subject_identifier: bool = True
+    authority_identifier: bool = True
+    critical: bool = True  # what says whether it is an authority, and what its key is for
+    usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH
+    names: Sequence[x509.GeneralName] | None = None  # None: the host
+    extensions: Sequence[tuple[x509.ExtensionType, bool]] = ()  # more of them, and whether each is critical
+    fields: Callable[[list[Field]], list[Field]] | None = None  # what becomes of its parts before it is signed
+
+
+PLAIN: Final = Shape()
+
+
+@dataclass(frozen=True)
 class Authority:
     """Who signs certificates, and by whom it is vouched for itself."""
 
-    key: ec.EllipticCurvePrivateKey
+    key: Key
     certificate: x509.Certificate
     above: Authority | None = None  # None: a root
 
@@ -58,29 +80,30 @@ class Authority:
         return b"" if self.above is None else self.pem + self.above.chain
 
 
-def authority(name: str, above: Authority | None = None, lifetime: Lifetime = LONG) -> Authority:
+def authority(name: str, above: Authority | None = None, lifetime: Lifetime = LONG, shape: Shape = PLAIN) -> Authority:
     """Make an authority, a root unless another stands above it."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = shape.key or ec.generate_private_key(ec.SECP256R1())
     extensions = (x509.BasicConstraints(ca=True, path_length=None), _usage(of_authority=True))
-    return Authority(key, _certificate(name, key, above, lifetime, extensions), above)
+    certificate = _certificate(name, key, above, lifetime, shape, extensions)
+    return Authority(key, x509.load_der_x509_certificate(certificate), above)
 
 
-def leaf(
-    host: str,
-    by: Authority | None,
-    lifetime: Lifetime = SOUND,
-    usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
-) -> bytes:
+def leaf(host: str, by: Authority | None, lifetime: Lifetime = SOUND, shape: Shape = PLAIN) -> bytes:
     """Make a server's certificate for the name `host`, self-signed if by nobody: key, certificate and chain as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = shape.key or ec.generate_private_key(ec.SECP256R1())
     extensions = (
         x509.BasicConstraints(ca=False, path_length=None),
         _usage(of_authority=False),
-        x509.ExtendedKeyUsage([usage]),
-        x509.SubjectAlternativeName([x509.DNSName(host)]),
+        x509.ExtendedKeyUsage([shape.usage]),
+        x509.SubjectAlternativeName([x509.DNSName(host)] if shape.names is None else shape.names),
     )
-    certificate = _certificate(host, key, by, lifetime, extensions)
-    return _secret(key) + certificate.public_bytes(Encoding.PEM) + (by.chain if by else b"")
+    certificate = DER_cert_to_PEM_cert(_certificate(host, key, by, lifetime, shape, extensions))
+    return _secret(key) + certificate.encode() + (by.chain if by else b"")
+
+
+def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
+    """Make an RSA key."""
+    return rsa.generate_private_key(65537, bits)
 
 
 def flawed_leaf(host: str, by: Authority, flaw: Flaw) -> bytes:
@@ -97,17 +120,18 @@ def flawed_leaf(host: str, by: Authority, flaw: Flaw) -> bytes:
     return make[flaw]()
 
 
-def _secret(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _secret(key: Key) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _certificate(
     name: str,
-    key: ec.EllipticCurvePrivateKey,
+    key: Key,
     by: Authority | None,
     lifetime: Lifetime,
+    shape: Shape,
     extensions: tuple[x509.ExtensionType, ...],
-) -> x509.Certificate:
+) -> bytes:
     now = datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signer = by.key if by else key
@@ -119,14 +143,65 @@ def _certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now + timedelta(days=lifetime[0]))
         .not_valid_after(now + timedelta(days=lifetime[1]))
-        # OpenSSL's strict checks, which Python 3.13 switches on, ask for both identifiers.
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
+    # OpenSSL's strict checks, which Python 3.13 switches on, ask for both identifiers.
+    if shape.subject_identifier:
+        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
+    if shape.authority_identifier:
+        above = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+        builder = builder.add_extension(above, critical=False)
     for extension in extensions:
-        critical = isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
+        critical = shape.critical and isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
         builder = builder.add_extension(extension, critical=critical)
-    return builder.sign(signer, hashes.SHA256())
+    for extension, critical in shape.extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    certificate = builder.sign(signer, hashes.SHA256())
+    return (
+        certificate.public_bytes(Encoding.DER) if shape.fields is None else _remade(certificate, signer, shape.fields)
+    )
+
+
+def _remade(certificate: x509.Certificate, signer: Key, change: Callable[[list[Field]], list[Field]]) -> bytes:
+    """Change its parts, as no library would write them, and sign it anew."""
+    body = der(0x30, *change(fields(certificate.tbs_certificate_bytes)))
+    _, algorithm, _ = fields(certificate.public_bytes(Encoding.DER))
+    signature = (
+        signer.sign(body, ec.ECDSA(hashes.SHA256()))
+        if isinstance(signer, ec.EllipticCurvePrivateKey)
+        else signer.sign(body, padding.PKCS1v15(), hashes.SHA256())
+    )
+    return der(0x30, body, algorithm, der(0x03, b"\0", signature))
+
+
+def fields(sequence: Field) -> list[Field]:
+    """Give the parts of a sequence in DER."""
+    start, end = _content(sequence)
+    parts = []
+    while start < end:
+        _, after = _content(sequence[start:])
+        parts.append(sequence[start : start + after])
+        start += after
+    return parts
+
+
+def der(tag: int, *content: bytes) -> Field:
+    """Write a part in DER."""
+    joined = b"".join(content)
+    size = len(joined)
+    if size < _LONG_FORM:
+        return bytes([tag, size]) + joined
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, _LONG_FORM | len(length)]) + length + joined
+
+
+def _content(field: Field) -> tuple[int, int]:
+    """Where its content begins and ends."""
+    size = field[1]
+    if size < _LONG_FORM:
+        return 2, 2 + size
+    start = 2 + size - _LONG_FORM
+    return start, start + int.from_bytes(field[2:start], "big")
 
 
 def _usage(*, of_authority: bool) -> x509.KeyUsage:

@@ -19,6 +19,7 @@ Script: TypeAlias = Sequence[Step]
 READ: Final[Step] = ("read",)  # whatever comes first, such as the ClientHello
 READ_HEAD: Final[Step] = ("read_head",)  # a request, or CONNECT, up to its empty line
 HOLD: Final[Step] = ("hold",)  # say no more, until the client goes
+HANG_UP: Final[Step] = ("hang_up",)  # at once; what was not read makes a reset of it
 RESET: Final[Step] = ("reset",)
 
 
@@ -37,9 +38,20 @@ def sleep(seconds: float) -> Step:
     return "sleep", seconds
 
 
-def tls(newest: str = "TLSv1_3", ciphers: str = "DEFAULT", *, client_certificate: bool = False) -> Step:
-    """Shake hands with the host's certificate; the names are those of Python's ssl.TLSVersion and of OpenSSL."""
-    return "tls", {"newest": newest, "ciphers": ciphers, "client_certificate": client_certificate}
+def tls(
+    newest: str = "TLSv1_3",
+    ciphers: str = "DEFAULT",
+    *,
+    client_certificate: bool = False,
+    alpn: Sequence[str] = (),
+    patient: bool = True,
+) -> Step:
+    """Shake hands with the host's certificate; the names are those of Python's ssl.TLSVersion and of OpenSSL.
+
+    A handshake that fails ends with an alert, and then with an orderly close, or, impatient, with a reset at once.
+    """
+    options = {"newest": newest, "ciphers": ciphers, "client_certificate": client_certificate, "alpn": list(alpn)}
+    return "tls", {**options, "patient": patient}
 
 
 def relay(host: str, port: int) -> Step:
@@ -47,9 +59,24 @@ def relay(host: str, port: int) -> Step:
     return "relay", host, port
 
 
-def reply(code: int, *addresses: str) -> Step:
-    """Answer a DNS question with this code and these IPv4 addresses."""
-    return "reply", code, addresses
+def when_said(text: str, then: Script, otherwise: Script = ()) -> Step:
+    """Go on with one or the other, by whether this was in what was read last; upper and lower case are alike."""
+    return "when_said", text, list(then), list(otherwise)
+
+
+def repeat(*steps: Step) -> Step:
+    """Do this again and again, until the client goes."""
+    return "repeat", list(steps)
+
+
+def reply(code: int, *addresses: str, aliases: Sequence[str] = ()) -> Step:
+    """Answer a DNS question with this code, the aliases, and under the last of them those addresses it asks for."""
+    return "reply", code, addresses, list(aliases)
+
+
+def asked_for(kind: Literal["A", "AAAA"], *steps: Step) -> Step:
+    """Do this where a DNS question asks for addresses of this kind."""
+    return "asked_for", kind, list(steps)
 
 
 class Responder:
