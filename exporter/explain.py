@@ -184,12 +184,43 @@ WORDS: Final[Mapping[Reason, Words]] = MappingProxyType(
 
 CAUSES: Final[Mapping[Cause, Words]] = MappingProxyType(
     {
+        Cause.PROXY_SCHEME: Words(
+            "The proxy speaks plain HTTP where its `url` says https, or TLS where it says http.",
+            "Correct the scheme in the `url` of the proxy under `proxies`. Most proxies are asked in plain HTTP, also "
+            "for https targets: write http. Until then nothing through this proxy can be judged.",
+            Who.OPERATOR,
+        ),
+        Cause.PROXY_CERTIFICATE: Words(
+            "The proxy's own certificate does not verify, so no connection to the proxy is made.",
+            "Look at the proxy's certificate: the host in the `url` of the proxy under `proxies` must stand in it, it "
+            "must be valid, and its authority must be trusted here: add that to this machine's trust or give it as "
+            "`tls.ca_file`. If the proxy can be asked in plain HTTP, write http in its `url`.",
+            Who.PROXY,
+        ),
+        Cause.NOT_A_PROXY: Words(
+            "What answers at the proxy's address does not act as a proxy: most likely it is a web server.",
+            "Check host and port in the `url` of the proxy under `proxies`. Many proxies have a web page on a port of "
+            "its own beside the one for requests.",
+            Who.OPERATOR,
+        ),
+        Cause.PLAIN_TEXT: Words(
+            "What answers on this port speaks plain text and not TLS.",
+            "Read what it says. If it is a page of a filter or a portal, exempt this name there. If you configured the "
+            "port or the scheme, correct them. Else find out what listens on that address and port.",
+            Who.NOBODY,
+        ),
         Cause.CLIENT_CERTIFICATE: Words(
             "The server asks for a client certificate, and the exporter has none to show.",
             "The network lets the role through as far as this server. If the server should take anybody, as a public "
             "service does, find out who answers in its place. If it is your own and wants a certificate, the "
             "connection is as good as an exporter without a certificate can see.",
             Who.NOBODY,
+        ),
+        Cause.EXPECTS_TLS: Words(
+            "What answers on this port speaks TLS, and was asked in plain HTTP.",
+            "Ask it by https: correct the scheme or the port if you configured them. Else find out what listens on "
+            "that address and port.",
+            Who.OPERATOR,
         ),
     }
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -13,11 +12,9 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
 
-import httpcore
-
 from exporter.authentication import SignInFailed
 from exporter.interference import Fingerprint, Kind, leads_astray, recognise
-from exporter.model import Answer, Failure, Phase, Reason, Target
+from exporter.model import Answer, Cause, Failure, Phase, Reason, Target
 
 # Statuses that Configuration Manager's own endpoint check (version 2010 and later) counts as failed; any other answer
 # counts as reachable. Source: "About the service connection point", Validate internet access.
@@ -57,6 +54,16 @@ _CONNECT_REASON: Final[Mapping[int, Reason]] = MappingProxyType(
 )
 
 
+# What a server says about the certificate of a client that shows none (RFC 8446, 6.2).
+_ALERTS_FOR_A_CERTIFICATE: Final = frozenset(
+    {"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_NO_CERTIFICATE", "SSLV3_ALERT_BAD_CERTIFICATE"}
+)
+# A web server answers CONNECT so; a proxy that cannot open a tunnel says 502, 503 or 504, and puts its name beside it.
+_NO_METHOD_OF_OURS: Final = frozenset({400, 404, 405, 501})
+_OF_PROXIES: Final = ("Via", "Proxy-Agent", "Proxy-Authenticate", "Proxy-Connection", "Proxy-Status", "X-Squid-Error")
+_TLS_RECORDS: Final = frozenset({b"\x14", b"\x15", b"\x16", b"\x17", b"\x18"})
+_QUOTED: Final = 48  # bytes
+
 _PAGE: Final[Mapping[Kind, Reason]] = MappingProxyType(
     {
         Kind.BLOCK: Reason.HTTP_BLOCKED,
@@ -69,6 +76,33 @@ _PAGE: Final[Mapping[Kind, Reason]] = MappingProxyType(
 
 class PeerClosed(ConnectionError):
     """The other side closed the connection before it had answered."""
+
+
+class NotHttp(Exception):
+    """What was said in place of an HTTP answer is none."""
+
+    def __init__(self, message: str, said: bytes = b"") -> None:
+        super().__init__(message)
+        self.said = said  # how it begins
+
+
+class NotTls(Exception):
+    """What was said in place of a TLS record is none."""
+
+    def __init__(self, said: bytes) -> None:
+        super().__init__(f"what answers does not speak TLS: it begins with {quoted(said)}")
+        self.said = said  # as much of it as was read
+
+
+def quoted(said: bytes) -> str:
+    """How something from outside begins, as a literal in ASCII."""
+    line = next(iter(said[:_QUOTED].lstrip(b"\r\n").splitlines()), b"")
+    return ascii(line.decode("latin-1"))
+
+
+def is_tls_record(said: bytes) -> bool:
+    """Whether bytes begin a record of TLS (RFC 8446, 5.1)."""
+    return said[:1] in _TLS_RECORDS and said[1:2] in {b"", b"\x03"}
 
 
 class ProxyRefused(Exception):
@@ -90,27 +124,54 @@ class Way(Enum):
 def classify(phase: Phase, error: BaseException, way: Way) -> Failure:
     """The failure that an exception in `phase` stands for. Total: whatever is not known is an internal error."""
     cause = specific(error)
-    if known := _in_any_phase(phase, cause):
+    if known := _in_any_phase(phase, cause) or _of_the_proxy(phase, cause, way):
         return known
     match phase:
         case Phase.RESOLVE:
             reason = _resolve_reason(cause)
-            if reason is Reason.DNS_NOT_FOUND and way is not Way.DIRECT:
-                return Failure(phase, Reason.PROXY_UNREACHABLE, f"the proxy's name: {_words(cause)}")
-        case Phase.CONNECT if way is not Way.DIRECT and isinstance(cause, OSError):
-            return Failure(phase, Reason.PROXY_UNREACHABLE, f"no connection to the proxy: {_words(cause)}")
         case Phase.CONNECT:
             reason = _connect_reason(cause)
         case Phase.PROXY:
             reason = _proxy_reason(cause)
         case Phase.TLS:
             reason = _tls_reason(cause)
+        case Phase.PROCESSING:
+            reason = _http_reason(cause)
+    return Failure(phase, reason, _words(cause), _cause(cause))
+
+
+def _of_the_proxy(phase: Phase, cause: BaseException, way: Way) -> Failure | None:
+    """What is the proxy's own fault, and not that of the target or of the resolver; None: nothing of the kind."""
+    if way is Way.DIRECT:
+        return None
+    match phase:
+        case Phase.RESOLVE if _resolve_reason(cause) is Reason.DNS_NOT_FOUND:
+            return Failure(phase, Reason.PROXY_UNREACHABLE, f"the proxy's name: {_words(cause)}")
+        case Phase.CONNECT if isinstance(cause, OSError | NotTls):
+            return _no_connection_to_the_proxy(phase, cause)
+        case Phase.PROXY | Phase.PROCESSING if _speaks_tls(phase, cause, way):
+            message = "the proxy speaks TLS and not plain HTTP: write https:// in its url"
+            return Failure(phase, Reason.PROXY_UNREACHABLE, message, Cause.PROXY_SCHEME)
         case Phase.PROCESSING if way is Way.RELAY and _is_breakdown(cause):
             # it would have answered for the target if the target had broken down
             return Failure(phase, Reason.PROXY_ERROR, f"the proxy: {_words(cause)}")
-        case Phase.PROCESSING:
-            reason = _http_reason(cause)
-    return Failure(phase, reason, _words(cause))
+        case _:
+            return None
+
+
+def _cause(error: BaseException) -> Cause | None:
+    """What is known of a failure beyond its reason."""
+    match error:
+        case NotTls():
+            return Cause.PLAIN_TEXT
+        case NotHttp() if is_tls_record(error.said):
+            return Cause.EXPECTS_TLS
+        case ProxyRefused() if _is_no_proxy(error.answer):
+            return Cause.NOT_A_PROXY
+        case ssl.SSLError() if getattr(error, "reason", None) in _ALERTS_FOR_A_CERTIFICATE:
+            return Cause.CLIENT_CERTIFICATE
+        case _:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +252,7 @@ def _unwrapped(error: BaseException) -> list[BaseException]:
 def _telling(error: BaseException) -> bool:
     if isinstance(error, OSError):  # a bare OSError without a number is a wrapper; TimeoutError and ours need none
         return error.errno is not None or type(error) is not OSError
-    return isinstance(error, UnicodeError | ProxyRefused | SignInFailed | httpcore.ProtocolError)
+    return isinstance(error, UnicodeError | ProxyRefused | SignInFailed | NotHttp | NotTls)
 
 
 def _in_any_phase(phase: Phase, cause: BaseException) -> Failure | None:
@@ -225,7 +286,7 @@ def _proxy_reason(cause: BaseException) -> Reason:
         if cause.answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return Reason.PROXY_AUTH_REQUIRED
         return Reason.PROXY_DENIED if cause.answer.status in _DENIALS else Reason.PROXY_ERROR
-    return Reason.PROXY_ERROR if isinstance(cause, OSError | httpcore.ProtocolError) else Reason.INTERNAL_ERROR
+    return Reason.PROXY_ERROR if isinstance(cause, OSError | NotHttp) else Reason.INTERNAL_ERROR
 
 
 def _tls_reason(cause: BaseException) -> Reason:
@@ -236,12 +297,38 @@ def _tls_reason(cause: BaseException) -> Reason:
         return Reason.TLS_HOSTNAME_MISMATCH if code in _MISMATCH else Reason.TLS_UNTRUSTED
     if isinstance(cause, TimeoutError):
         return Reason.TLS_TIMEOUT
-    return Reason.TLS_HANDSHAKE if isinstance(cause, OSError) else Reason.INTERNAL_ERROR
+    return Reason.TLS_HANDSHAKE if isinstance(cause, OSError | NotTls) else Reason.INTERNAL_ERROR
+
+
+def _is_no_proxy(answer: Answer) -> bool:
+    """Whether what answered CONNECT is rather a web server."""
+    return answer.status in _NO_METHOD_OF_OURS and not any(map(answer.values, _OF_PROXIES))
+
+
+def _speaks_tls(phase: Phase, error: BaseException, way: Way) -> bool:
+    """Whether a proxy that is asked in plain text answers by TLS."""
+    to_proxy = phase is Phase.PROXY or way is Way.RELAY
+    return to_proxy and isinstance(error, NotHttp) and is_tls_record(error.said)
+
+
+def _no_connection_to_the_proxy(phase: Phase, error: OSError | NotTls) -> Failure:
+    """What TCP to the proxy fails of, or TLS to the proxy itself."""
+    match error:
+        case NotTls():
+            message = f"the proxy does not speak TLS: write http:// in its url; it says {quoted(error.said)}"
+            return Failure(phase, Reason.PROXY_UNREACHABLE, message, Cause.PROXY_SCHEME)
+        case ssl.SSLCertVerificationError():
+            message = f"the proxy's own certificate: {_words(error)}"
+            return Failure(phase, Reason.PROXY_UNREACHABLE, message, Cause.PROXY_CERTIFICATE)
+        case ssl.SSLError():
+            return Failure(phase, Reason.PROXY_UNREACHABLE, f"no TLS to the proxy: {_words(error)}")
+        case _:
+            return Failure(phase, Reason.PROXY_UNREACHABLE, f"no connection to the proxy: {_words(error)}")
 
 
 def _is_breakdown(cause: BaseException) -> bool:
     """Whether the other side hung up or stammered, and was not just slow."""
-    return isinstance(cause, OSError | httpcore.ProtocolError) and not isinstance(cause, TimeoutError)
+    return isinstance(cause, OSError | NotHttp) and not isinstance(cause, TimeoutError)
 
 
 def _http_reason(cause: BaseException) -> Reason:
@@ -252,14 +339,11 @@ def _http_reason(cause: BaseException) -> Reason:
         return Reason.HTTP_TIMEOUT
     if isinstance(cause, OSError):
         return Reason.HTTP_RESET
-    return Reason.HTTP_PROTOCOL if isinstance(cause, httpcore.RemoteProtocolError) else Reason.INTERNAL_ERROR
+    return Reason.HTTP_PROTOCOL if isinstance(cause, NotHttp) else Reason.INTERNAL_ERROR
 
 
 def _verify_code(error: ssl.SSLCertVerificationError) -> int:
     return int(getattr(error, "verify_code", 0)) & 0xFFFFFFFF  # Windows' codes may come signed
-
-
-_HEARD: Final = re.compile(r": bytearray\(.*", re.DOTALL)  # the parser quotes what it heard: it may be a password
 
 
 def _words(cause: BaseException) -> str:
@@ -270,4 +354,4 @@ def _words(cause: BaseException) -> str:
         return "no answer within the time-out"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
-    return _HEARD.sub("", str(cause)) or type(cause).__name__
+    return str(cause) or type(cause).__name__

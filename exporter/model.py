@@ -424,7 +424,12 @@ class Reason(StrEnum):
 class Cause(StrEnum):
     """What is known of a failure beyond its reason, where that leads to another remedy: a closed set."""
 
+    PROXY_SCHEME = "proxy_scheme"  # plain HTTP where its URL says https, or the other way round
+    PROXY_CERTIFICATE = "proxy_certificate"  # the proxy's own does not verify
+    NOT_A_PROXY = "not_a_proxy"  # most likely a web server
+    PLAIN_TEXT = "plain_text"  # where TLS was to be spoken
     CLIENT_CERTIFICATE = "client_certificate"  # the server asks for one
+    EXPECTS_TLS = "expects_tls"  # a port that is asked in plain text
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,6 +507,7 @@ class Evidence:
     tls: TlsFacts | None = None
     answer: Answer | None = None
     in_range: bool | None = None  # whether all addresses lie in the operator's ranges; None: cannot be told
+    proxy_tls: TlsFacts | None = None  # of the connection to the proxy itself
 
     @property
     def status(self) -> int | None:

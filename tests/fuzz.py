@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Final
 
 import anyio
-import httpcore
 import httpx
 import trustme
 
@@ -29,6 +28,8 @@ from exporter.failure import PeerClosed, Signs, Way, classify, judge
 from exporter.fingerprints import load_fingerprints
 from exporter.model import Auth, Phase, Proxy, Reason, Target
 from exporter.net import Route, Trail, Transport
+from exporter.net.streams import Stream
+from exporter.net.transport import Origin
 from exporter.reading.documents import DocumentError
 
 ROOT: Final = Path(__file__).parents[1]
@@ -87,20 +88,22 @@ def mutated(chance: random.Random, seeds: list[bytes]) -> bytes:
 # ---------------------------------------------------------------- answers, and the proxy's dialogue
 
 
-class Canned(httpcore.AsyncNetworkStream):
+class Canned:
     """A peer that says one thing, in small pieces, and hangs up."""
+
+    pending = 0
 
     def __init__(self, said: bytes, piece: int) -> None:
         self._rest = said
         self._piece = piece
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109
+    async def read(self, most: int) -> bytes:  # noqa: ARG002
         if not self._rest:
             raise PeerClosed("the connection was closed before the answer")
         said, self._rest = self._rest[: self._piece], self._rest[self._piece :]
         return said
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def write(self, data: bytes) -> None:
         pass
 
     async def aclose(self) -> None:
@@ -114,7 +117,7 @@ class CannedTransport(Transport):
         super().__init__(route, trail)
         self._said = partial(Canned, said, piece)
 
-    async def _dial(self, origin: httpcore.Origin) -> httpcore.AsyncNetworkStream:  # noqa: ARG002
+    async def _dial(self, origin: Origin) -> Stream:  # noqa: ARG002
         self._trail.enter(Phase.CONNECT)
         return self._said()
 

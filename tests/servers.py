@@ -110,6 +110,8 @@ def connect_proxy(refusal: str | None = None, *, heard: list[bytes] | None = Non
         request = head(connection)
         if heard is not None:
             heard.append(request)
+        if not request:  # who only wanted to see the certificate
+            return
         if refusal is not None:
             connection.sendall(refusal.replace("\n", "\r\n").encode())
             return

@@ -16,7 +16,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.failure import REFUSED, PeerClosed, ProxyRefused, Signs, Way, classify, judge, specific, unknown_root
+from exporter.failure import (
+    REFUSED,
+    NotHttp,
+    PeerClosed,
+    ProxyRefused,
+    Signs,
+    Way,
+    classify,
+    judge,
+    specific,
+    unknown_root,
+)
 from exporter.model import Answer, Phase, Reason, Target
 from tests.strategies import PREFIX
 
@@ -45,7 +56,7 @@ TELLING: dict[str, Make] = {
     "expired": lambda: not_verified(10),
     "no TLS": lambda: ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"),
     "proxy says no": lambda: ProxyRefused(Answer(403)),
-    "no HTTP": lambda: httpcore.RemoteProtocolError("illegal status line"),
+    "no HTTP": lambda: NotHttp("the answer is not HTTP"),
     "no socket left": lambda: OSError(errno.EMFILE, "Too many open files"),
 }
 

@@ -16,7 +16,7 @@ import trustme
 
 from exporter.authentication import Account
 from exporter.failure import REFUSED
-from exporter.model import Auth, CheckKey, Phase, Probing, Proxy, Reason, Result, Target, TlsSettings, Trust
+from exporter.model import Auth, Cause, CheckKey, Phase, Probing, Proxy, Reason, Result, Target, TlsSettings, Trust
 from exporter.net import SignIn, Trail, clock_in_force, verifying
 from exporter.net.sockets import connect
 from exporter.probes import Network, run_check
@@ -227,11 +227,11 @@ async def test_a_name_that_no_system_can_ask_for_is_not_found() -> None:
     ("said", "reason"),
     [
         ("", Reason.HTTP_RESET),
-        ("HTTP/1.1 200 OK\n", Reason.HTTP_RESET),
+        ("HTTP/1.1 20", Reason.HTTP_RESET),
         ("SSH-2.0-OpenSSH_9.2\n\n", Reason.HTTP_PROTOCOL),
-        ("HTTP/1.1 200 OK\n" + "X-Filler: y\n" * 20_000, Reason.HTTP_PROTOCOL),
+        ("HTTP/1.1 200 OK\n" + "X-Filler: y\n" * 30_000, Reason.HTTP_PROTOCOL),
     ],
-    ids=["nothing", "half a head", "another protocol", "headers without end"],
+    ids=["nothing", "half a status line", "another protocol", "headers without end"],
 )
 async def test_a_bad_answer_is_named(said: str, reason: Reason) -> None:
     with serving(answer(said)) as server:
@@ -361,12 +361,17 @@ async def test_a_proxy_may_be_spoken_to_by_tls(authority: trustme.CA, context: s
     assert list(result.phases) == list(Phase)
 
 
-async def test_a_proxy_whose_certificate_does_not_verify_is_a_proxy_error(context: ssl.SSLContext) -> None:
+async def test_a_proxy_whose_certificate_does_not_verify_is_not_reached(context: ssl.SSLContext) -> None:
     with serving(connect_proxy(), tls=certified(trustme.CA(), "localhost")) as proxy:
         result = await probe("https://never.example/", context, proxy=Proxy("p", proxy.url("https", host="localhost")))
-    assert reason_of(result) == Reason.PROXY_ERROR
+    assert reason_of(result) == Reason.PROXY_UNREACHABLE
     assert result.failure
-    assert result.failure.phase == Phase.PROXY
+    assert result.failure.phase == Phase.CONNECT
+    assert result.failure.cause is Cause.PROXY_CERTIFICATE
+    assert result.failure.message.startswith("the proxy's own certificate: ")
+    assert result.evidence.proxy_tls
+    assert result.evidence.proxy_tls.chain
+    assert result.evidence.tls is None
 
 
 async def test_what_the_proxy_refused_with_is_kept() -> None:

@@ -14,7 +14,6 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
-import httpcore
 
 from exporter.failure import PeerClosed
 from exporter.net.clock import Arrival, Clock, LoopClock, now
@@ -31,6 +30,9 @@ HANGING: Final = 2  # look-ups of one name that may hang at a time
 _given_up: Final[dict[str, list[Outcome]]] = {}
 _LINGERING: Final = 10.0  # seconds that a thread waits for the next look-up
 _idle: Final[list[SimpleQueue[Callable[[], None]]]] = []  # what waiting threads wait for
+# A connection that was opened and cut before we looked; one that is refused has another number. What was said before it
+# was cut can still be read.
+_CUT: Final = frozenset({errno.ECONNRESET, errno.EPIPE})
 _UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
 
 
@@ -199,6 +201,8 @@ class _Attempt:
             if self._status in _UNDER_WAY:
                 await anyio.wait_writable(clock.socket)
                 self._status = clock.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if self._status in _CUT:
+                self._status = 0
             if self._status:
                 raise OSError(self._status, os.strerror(self._status))  # noqa: TRY301 - kept, as any other
             self.opened = clock.connected()
@@ -223,40 +227,49 @@ class _Attempt:
             self._socket.close()
 
 
-class SocketStream(httpcore.AsyncNetworkStream):
-    """A connected socket. Time-outs are the attempt's, not a single call's, so those of the interface are not used."""
+class SocketStream:
+    """A connected socket."""
+
+    pending = 0  # what has come, only the kernel knows
 
     def __init__(self, clock: LoopClock, trail: Trail) -> None:
         self.socket = clock.socket
         self._clock = clock
         self._trail = trail
+        self._cut: OSError | None = None  # what a write has met
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109
+    async def read(self, most: int) -> bytes:
         """What has arrived; raises PeerClosed at the end, which a probe never expects."""
         try:
             while True:
                 await anyio.wait_readable(self.socket)
                 with suppress(BlockingIOError):
-                    data, arrival = self._clock.receive(max_bytes)
+                    data, arrival = self._clock.receive(most)
                     break
             if not data:
-                raise PeerClosed("the connection was closed before the answer")  # noqa: TRY301 - as above
+                raise self._cut or PeerClosed("the connection was closed before the answer")  # noqa: TRY301 - as above
         except BaseException:
             self._trail.waited(self._clock.asked, Arrival(now()))
             raise
         self._trail.waited(self._clock.asked, arrival)
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
-        """Send all of it, at once if there is room for it: to wait for room would be to wait for one's turn."""
-        rest = memoryview(buffer)
+    async def write(self, data: bytes) -> None:
+        """Send all of it, at once if there is room for it: to wait for room would be to wait for one's turn.
+
+        Where the other side has cut the connection, `read` raises that, after all that was said before: a server that
+        wants a client certificate, or a filter with its page, says so and leaves without having heard us.
+        """
+        rest = memoryview(data)
         if rest:
             self._clock.ask()
-        while rest:
+        while rest and self._cut is None:
             try:
                 rest = rest[self.socket.send(rest) :]
             except BlockingIOError:
                 await anyio.wait_writable(self.socket)
+            except ConnectionError as error:
+                self._cut = error
 
     async def aclose(self) -> None:
         """Close the socket."""

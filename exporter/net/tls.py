@@ -10,17 +10,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-import httpcore
 import truststore
 
-from exporter.failure import PeerClosed
+from exporter.failure import NotTls, PeerClosed, is_tls_record
 from exporter.model import TlsFacts, TlsSettings
+from exporter.net.streams import Stream
 from exporter.net.trail import Trail
 
 T = TypeVar("T")
 _CHUNK: Final = 64 * 1024
 _DER: Final = 2  # _ssl.ENCODING_DER
-UNREAD: Final = "unread"
 
 
 def verifying(settings: TlsSettings) -> ssl.SSLContext:
@@ -83,44 +82,54 @@ def unverifying() -> ssl.SSLContext:
     return context
 
 
-class TlsStream(httpcore.AsyncNetworkStream):
+class TlsStream:
     """TLS on another stream."""
 
-    def __init__(self, below: httpcore.AsyncNetworkStream, context: ssl.SSLContext, host: str, trail: Trail) -> None:
+    def __init__(self, below: Stream, context: ssl.SSLContext, host: str, trail: Trail) -> None:
         self._below = below
         self._trail = trail
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._first = b""  # what was read first, as a whole
 
     async def handshake(self) -> TlsFacts:
-        """Shake hands and verify. Raises ssl.SSLError, of which SSLCertVerificationError says what does not verify."""
-        await self._drive(self._tls.do_handshake)
+        """Shake hands and verify. Raises ssl.SSLError, of which SSLCertVerificationError says what does not verify.
+
+        Raises NotTls where the other side speaks something else.
+        """
+        try:
+            await self._drive(self._tls.do_handshake)
+        except ssl.SSLError as error:
+            if self._first and not is_tls_record(self._first):
+                raise NotTls(self._first) from error
+            raise
         from exporter.certificates import facts  # noqa: PLC0415 - see there
 
         return facts(tuple(_chain(self._tls)), self._tls.version())
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109
+    @property
+    def pending(self) -> int:
+        """What has come and is not decrypted yet, here and below."""
+        return self._incoming.pending + self._below.pending
+
+    async def read(self, most: int) -> bytes:
         """What has arrived, decrypted; raises PeerClosed at the end."""
         data: bytes = b""
         with suppress(ssl.SSLZeroReturnError):
-            data = await self._drive(lambda: self._tls.read(max_bytes))
+            data = await self._drive(lambda: self._tls.read(most))
         if not data:
             raise PeerClosed("the connection was closed before the answer")
-        if not self.get_extra_info(UNREAD):  # OpenSSL takes one record at a time, so this was the last
+        if not self.pending:  # OpenSSL takes one record at a time, so this was the last
             self._trail.ended_there()
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
+    async def write(self, data: bytes) -> None:
         """Send all of it, encrypted."""
-        await self._drive(lambda: self._tls.write(buffer))
+        await self._drive(lambda: self._tls.write(data))
 
     async def aclose(self) -> None:
         """Close the stream below."""
         await self._below.aclose()
-
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - the interface's
-        """UNREAD: how many bytes have come and are not read yet, here and below."""
-        return self._incoming.pending + (self._below.get_extra_info(info) or 0) if info == UNREAD else None
 
     async def _drive(self, operation: Callable[[], T]) -> T:
         """Do an operation of the TLS engine, carrying its records back and forth until it is done."""
@@ -129,7 +138,9 @@ class TlsStream(httpcore.AsyncNetworkStream):
                 value = operation()
             except ssl.SSLWantReadError:
                 await self._flush()
-                self._incoming.write(await self._below.read(_CHUNK))
+                data = await self._below.read(_CHUNK)
+                self._first = self._first or data
+                self._incoming.write(data)
             except ssl.SSLError:
                 with suppress(OSError):  # the alert is a courtesy
                     await self._flush()

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Final, NamedTuple, TypeAlias
 
 import anyio
-import httpcore
 import httpx
 
+from exporter import __version__
 from exporter.authentication import Account
-from exporter.failure import ProxyRefused, unknown_root
-from exporter.model import Answer, Phase, Proxy, Root, TlsFacts
+from exporter.failure import NotHttp, NotTls, ProxyRefused, unknown_root
+from exporter.model import DEFAULT_PORTS, Answer, Phase, Proxy, Root, TlsFacts
 from exporter.net.clock import Clock, clock_in_force
+from exporter.net.http1 import Connection, Headers
 from exporter.net.proxy_auth import Talk
 from exporter.net.signin import SignIn
 from exporter.net.sockets import connect, resolve
+from exporter.net.streams import Resumed, Stream
 from exporter.net.tls import TlsStream, unverifying
 from exporter.net.trail import Trail
 
-Headers = Sequence[tuple[bytes, bytes]]
-
-_BEGINNING: Final = b"HTTP/"
+USER_AGENT: Final = f"configmgr-endpoint-exporter/{__version__}"
+# A proxy that speaks HTTP/1.0 closes after its 407 unless it is asked not to, and by this name (RFC 9112, C.2.2); NTLM
+# cannot sign in to one that closes. WinHTTP and curl send it to all proxies.
+_TO_PROXIES: Final = ((b"Proxy-Connection", b"keep-alive"),)
 PAGE: Final = 4096  # bytes of a page that are kept
 _DRAINED: Final = 64 * 1024  # bytes of a page that are read for the sake of the connection, at most
 _PAGE_TIME: Final = 1.0  # seconds that a page may take; its status is known already
@@ -43,6 +46,25 @@ class Route:
     clock: Clock = field(default_factory=clock_in_force)
 
 
+class Origin(NamedTuple):
+    """Whom to connect to."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> bytes:
+        """Host and port as they stand on a request line."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}".encode("ascii")
+
+    @property
+    def name(self) -> str:
+        """The host as TLS names it: without the final dot of an absolute name (RFC 6066, 3)."""
+        return self.host.removesuffix(".")
+
+
 class Transport(httpx.AsyncBaseTransport):
     """Carries one request along a route and leaves its trail.
 
@@ -56,22 +78,21 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read the head of its answer. Raises what `failure.classify` takes apart."""
-        asked = request.url
-        url = httpcore.URL(scheme=asked.raw_scheme, host=asked.raw_host, port=asked.port, target=asked.raw_path)
-        if self._route.proxy is not None and url.scheme == b"http":
-            response = await self._ask_proxy(
-                self._route.proxy, Phase.PROCESSING, request.method, url, request.headers.raw
-            )
+        url = request.url
+        origin = Origin(url.scheme, url.host, url.port or DEFAULT_PORTS[url.scheme])
+        proxy = self._route.proxy
+        if proxy is not None and origin.scheme == "http":
+            whole = b"http://%b%b" % (url.netloc, url.raw_path)  # RFC 9112, 3.2.2
+            headers = [*request.headers.raw, *_TO_PROXIES]
+            connection, answer = await self._ask_proxy(proxy, Phase.PROCESSING, request.method, whole, headers)
         else:
-            stream = await self._open(url.origin)
+            connection = Connection(await self._open(origin))
             self._trail.enter(Phase.PROCESSING)
-            connection = httpcore.AsyncHTTP11Connection(url.origin, _Spoken(stream))
-            response = await connection.handle_async_request(
-                httpcore.Request(request.method, url, headers=request.headers.raw)
-            )
+            answer = await connection.ask(request.method, url.raw_path, request.headers.raw)
         self._trail.stop()
-        self._trail.evidence["answer"] = _head(response)
-        return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
+        self._trail.evidence["answer"] = answer
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+        return httpx.Response(answer.status, headers=raw, stream=_Body(connection))
 
     async def aclose(self) -> None:
         """Close every socket that was opened."""
@@ -80,34 +101,42 @@ class Transport(httpx.AsyncBaseTransport):
 
     # ------------------------------------------------------------ the origin
 
-    async def _open(self, origin: httpcore.Origin) -> httpcore.AsyncNetworkStream:
+    async def _open(self, origin: Origin) -> Stream:
         """A stream to the origin itself, secured if its scheme says so."""
         stream = await self._below(origin)
-        if origin.scheme != b"https":
+        if origin.scheme != "https":
             return stream
         self._trail.enter(Phase.TLS)
-        secure = TlsStream(stream, self._route.context, _name(origin), self._trail)
         try:
-            self._trail.evidence["tls"] = await secure.handshake()
-        except ssl.SSLCertVerificationError as error:
+            return await self._secured(stream, origin, "tls", Transport._below)
+        except NotTls as error:
             self._trail.stop()
-            self._trail.evidence["tls"] = await self._second_look(origin, error)
+            self._trail.evidence["answer"] = await _answer_in_plain_text(error.said, stream)
             raise
-        return secure
 
-    async def _below(self, origin: httpcore.Origin) -> httpcore.AsyncNetworkStream:
+    async def _below(self, origin: Origin) -> Stream:
         """A stream to the origin as it is before TLS, through the proxy's tunnel where there is one."""
         proxy = self._route.proxy
         if proxy is None:
             return await self._dial(origin)
-        authority = _authority(origin)
-        url = httpcore.URL(scheme=b"http", host=origin.host, port=origin.port, target=authority)
-        response = await self._ask_proxy(proxy, Phase.PROXY, "CONNECT", url, [(b"Host", authority)])
-        if not httpx.codes.is_success(response.status):
-            raise ProxyRefused(self._trail.evidence["dialogue"][-1])
-        return cast(httpcore.AsyncNetworkStream, response.extensions["network_stream"])
+        headers = [(b"Host", origin.authority), (b"User-Agent", USER_AGENT.encode()), *_TO_PROXIES]
+        connection, answer = await self._ask_proxy(proxy, Phase.PROXY, "CONNECT", origin.authority, headers)
+        if not httpx.codes.is_success(answer.status):
+            raise ProxyRefused(answer)
+        return connection.tunnel()
 
-    async def _second_look(self, origin: httpcore.Origin, error: ssl.SSLCertVerificationError) -> TlsFacts:
+    async def _secured(self, stream: Stream, origin: Origin, seen_as: str, reach: Reach) -> Stream:
+        """TLS on a stream to somebody; what the handshake showed becomes evidence under the name `seen_as`."""
+        secure = TlsStream(stream, self._route.context, origin.name, self._trail)
+        try:
+            self._trail.evidence[seen_as] = await secure.handshake()
+        except ssl.SSLCertVerificationError as error:
+            self._trail.stop()
+            self._trail.evidence[seen_as] = await self._second_look(reach, origin, error)
+            raise
+        return secure
+
+    async def _second_look(self, reach: Reach, origin: Origin, error: ssl.SSLCertVerificationError) -> TlsFacts:
         """The facts of a chain that did not verify: OpenSSL keeps them to itself, so the server is asked once more.
 
         Within the time that is left, and whatever comes of it, the verdict stands.
@@ -116,13 +145,13 @@ class Transport(httpx.AsyncBaseTransport):
         left = anyio.current_effective_deadline() - anyio.current_time() - _SPARE
         look = Transport(self._route, Trail())
         with anyio.move_on_after(left, shield=True), suppress(Exception):
-            seen = await TlsStream(await look._below(origin), unverifying(), _name(origin), look._trail).handshake()
+            seen = await TlsStream(await reach(look, origin), unverifying(), origin.name, look._trail).handshake()
         await look.aclose()
         return replace(seen, leads_to=seen.leads_to or (Root.PRIVATE if unknown_root(error) else None))
 
-    async def _dial(self, origin: httpcore.Origin) -> httpcore.AsyncNetworkStream:
+    async def _dial(self, origin: Origin) -> Stream:
         self._trail.enter(Phase.RESOLVE)
-        addresses = await resolve(_name(origin), origin.port, self._trail)
+        addresses = await resolve(origin.host, origin.port, self._trail)
         self._trail.evidence["addresses"] = tuple(dict.fromkeys(str(info[4][0]) for info in addresses))
         self._trail.enter(Phase.CONNECT)
         stream = await connect(addresses, self._trail, self._route.clock)
@@ -134,8 +163,8 @@ class Transport(httpx.AsyncBaseTransport):
     # ------------------------------------------------------------ the proxy
 
     async def _ask_proxy(
-        self, proxy: Proxy, phase: Phase, method: str, url: httpcore.URL, headers: Headers
-    ) -> httpcore.Response:
+        self, proxy: Proxy, phase: Phase, method: str, target: bytes, headers: Headers
+    ) -> tuple[Connection, Answer]:
         """Ask the proxy; again as long as it wants credentials and the account has more to say.
 
         On the same connection if it lives, since NTLM signs in a connection, not a request.
@@ -148,86 +177,62 @@ class Transport(httpx.AsyncBaseTransport):
                 credentials = await talk.opening()
             while True:
                 own = [] if credentials is None else [(b"Proxy-Authorization", credentials.encode("latin-1"))]
-                asked = httpcore.Request(method, _as_asked_of(proxy, method, url), headers=[*headers, *own])
-                response = await connection.handle_async_request(asked)
-                refused = method == "CONNECT" and not httpx.codes.is_success(response.status)
-                wanted = response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
-                answer = await _page(response) if refused or wanted else _head(response)
+                answer = await connection.ask(method, target, [*headers, *own])
+                refused = method == "CONNECT" and not httpx.codes.is_success(answer.status)
+                if refused or answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                    answer = await _with_page(answer, connection)
                 if refused:
                     self._remember(answer)
                 with self._trail.waiting():
                     credentials = await talk.heard(answer)
                 if credentials is None:
-                    return response
-                await response.aclose()
-                if not connection.is_available():
+                    return connection, answer
+                if not connection.keeps:
                     connection = await self._connect_to(proxy)
                     self._trail.enter(phase)
 
-    async def _connect_to(self, proxy: Proxy) -> httpcore.AsyncHTTP11Connection:
-        """A connection to the proxy itself, by TLS if its URL says so."""
-        origin = httpcore.URL(proxy.url).origin
-        stream: httpcore.AsyncNetworkStream = await self._dial(origin)
-        if origin.scheme == b"https":
-            self._trail.enter(Phase.PROXY)
-            secure = TlsStream(stream, self._route.context, _name(origin), self._trail)
-            await secure.handshake()
-            stream = secure
-        return httpcore.AsyncHTTP11Connection(origin, _Spoken(stream))
+    async def _connect_to(self, proxy: Proxy) -> Connection:
+        """A connection to the proxy itself, by TLS if its URL says so: until that stands, it is not connected to."""
+        url = httpx.URL(proxy.url)
+        origin = Origin(url.scheme, url.host, url.port or DEFAULT_PORTS[url.scheme])
+        stream = await self._dial(origin)
+        if origin.scheme == "https":
+            stream = await self._secured(stream, origin, "proxy_tls", Transport._dial)
+        return Connection(stream)
 
     def _remember(self, answer: Answer) -> None:
         self._trail.evidence["dialogue"] = (*self._trail.evidence.get("dialogue", ()), answer)
 
 
-class _Spoken(httpcore.AsyncNetworkStream):
-    """A stream whose first bytes must be those of an HTTP answer: the parser would wait for the end of any line."""
-
-    def __init__(self, below: httpcore.AsyncNetworkStream) -> None:
-        self._below = below
-        self._first = b""
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        """What has arrived. Raises httpcore.RemoteProtocolError when it begins otherwise."""
-        data = await self._below.read(max_bytes, timeout)
-        if len(self._first) < len(_BEGINNING):
-            self._first = (self._first + data)[: len(_BEGINNING)]
-            if not _BEGINNING.startswith(self._first):
-                raise httpcore.RemoteProtocolError(f"the answer is not HTTP: it begins with {self._first!r}")
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Send all of it."""
-        await self._below.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        """Close the stream below."""
-        await self._below.aclose()
-
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - the interface's
-        """What the stream below knows."""
-        return self._below.get_extra_info(info)
-
-
 class _Body(httpx.AsyncByteStream):
     """A body that is read as far as somebody asks, and dropped with the connection."""
 
-    def __init__(self, response: httpcore.Response) -> None:
-        self._response = response
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in cast(AsyncIterable[bytes], self._response.stream):
-            yield chunk
+        async for part in self._connection.body():
+            yield part
 
 
-def _head(response: httpcore.Response) -> Answer:
-    headers = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers)
-    return Answer(response.status, tuple(headers))
-
-
-async def _page(response: httpcore.Response) -> Answer:
+async def _with_page(answer: Answer, connection: Connection) -> Answer:
     """An answer with the beginning of its page, read to its end if it is short, so that the connection can go on."""
-    body = await beginning(cast(AsyncIterable[bytes], response.stream), _DRAINED, _PAGE_TIME)
-    return replace(_head(response), body=body[:PAGE].decode("latin-1"))
+    body = await beginning(connection.body(), _DRAINED, _PAGE_TIME)
+    return replace(answer, body=body[:PAGE].decode("latin-1"))
+
+
+async def _answer_in_plain_text(said: bytes, stream: Stream) -> Answer | None:
+    """The HTTP answer that begins with what was said in place of TLS; None where it is none."""
+    connection = Connection(Resumed(said, stream))
+    answer: Answer | None = None
+    with anyio.move_on_after(_time_left(_PAGE_TIME)), suppress(NotHttp, OSError):
+        answer = await connection.hear("GET")
+    return await _with_page(answer, connection) if answer else None
+
+
+def _time_left(most: float) -> float:
+    """Seconds up to shortly before the attempt's deadline, `most` at most."""
+    return min(most, anyio.current_effective_deadline() - anyio.current_time() - _SPARE)
 
 
 async def beginning(chunks: AsyncIterable[bytes], most: int, seconds: float) -> bytes:
@@ -237,10 +242,10 @@ async def beginning(chunks: AsyncIterable[bytes], most: int, seconds: float) -> 
     reached in here, also where the event loop is late: it is shielded, for these few seconds at most.
     """
     body = b""
-    left = anyio.current_effective_deadline() - anyio.current_time() - _SPARE
+    left = _time_left(seconds)
     if left <= 0:
         return body
-    with anyio.move_on_after(min(seconds, left), shield=True), suppress(Exception):
+    with anyio.move_on_after(left, shield=True), suppress(Exception):
         async for chunk in chunks:
             body += chunk
             if len(body) >= most:
@@ -248,17 +253,4 @@ async def beginning(chunks: AsyncIterable[bytes], most: int, seconds: float) -> 
     return body
 
 
-def _as_asked_of(proxy: Proxy, method: str, url: httpcore.URL) -> httpcore.URL:
-    """The URL as it stands on the request line to a proxy: whole (RFC 9112, 3.2.2), or the authority for CONNECT."""
-    at = httpcore.URL(proxy.url)
-    target = url.target if method == "CONNECT" else bytes(url)
-    return httpcore.URL(scheme=at.scheme, host=at.host, port=at.port, target=target)
-
-
-def _authority(origin: httpcore.Origin) -> bytes:
-    host = b"[%b]" % origin.host if b":" in origin.host else origin.host
-    return b"%b:%d" % (host, origin.port)
-
-
-def _name(origin: httpcore.Origin) -> str:
-    return origin.host.decode("ascii")
+Reach: TypeAlias = Callable[[Transport, Origin], Awaitable[Stream]]  # how a stream to a host is made

@@ -9,13 +9,12 @@ from typing import Final
 
 import httpx
 
-from exporter import __version__
 from exporter.failure import Signs, Way, judge
 from exporter.model import Answer, Failure, Root, Target
-from exporter.net import PAGE, Route, Trail, Transport, beginning
+from exporter.net import PAGE, USER_AGENT, Route, Trail, Transport, beginning
 
 # No `Connection: close`: a proxy would close between the steps of NTLM, which signs in the connection. We close it.
-_HEADERS: Final = {"Accept": "*/*", "User-Agent": f"configmgr-endpoint-exporter/{__version__}"}
+_HEADERS: Final = {"Accept": "*/*", "User-Agent": USER_AGENT}
 _EITHER: Final = 32  # of zlib: a header of gzip's or of zlib's own
 _PAGE_TIME: Final = 0.5  # seconds that the beginning of a page may take; the head has decided most already
 
