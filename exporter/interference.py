@@ -7,14 +7,16 @@ on the way could have given, over plain HTTP or over TLS that was intercepted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import reduce
 from html import unescape
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
+from exporter.bodies import BEGINNING, is_page
 from exporter.model import Answer
 from exporter.patterns import address_of, host_of
 
@@ -44,10 +46,8 @@ class Fingerprint:
 
 def recognise(answer: Answer, fingerprints: Iterable[Fingerprint]) -> Fingerprint | None:
     """The first fingerprint that the answer bears, or None. Only the beginnings of texts are looked at."""
-    headers = _headers(answer)
-    location = _leads_to(answer, headers)
-    body = answer.body[:_BODY]
-    return next((mark for mark in fingerprints if _bears(mark, answer.status, headers, location, body)), None)
+    shown = _shown(answer)
+    return next((mark for mark in fingerprints if _bears(mark, shown)), None)
 
 
 def leads_astray(url: str, answer: Answer, domains: frozenset[str]) -> str | None:
@@ -56,8 +56,8 @@ def leads_astray(url: str, answer: Answer, domains: frozenset[str]) -> str | Non
     It may lead within the domain of `url` and into `domains`, which are such as `domains_of` gives, but to no private
     address other than the one in `url`. A malformed reference leads nowhere.
     """
-    reference = _leads_to(answer, _headers(answer))
-    own, host = _host(url), _host(url, reference)
+    shown = _shown(answer)
+    own, host = _host(url), _host(url, shown.base, shown.leads_to)
     if not host or host == own:
         return None
     address = address_of(host)
@@ -77,36 +77,75 @@ def domains_of(patterns: Iterable[str]) -> frozenset[str]:
 
 # ---------------------------------------------------------------- what the answer shows
 
-_BODY: Final = 4096  # characters
-_VALUE: Final = 2048
+_VALUE: Final = 2048  # characters of a header
+_COMMENT: Final = re.compile(r"<!--.*?(?:-->|$)", re.DOTALL)
+_TAG: Final = re.compile(
+    r"<(meta|base)(?=[\s/])((?>(?:[\s/=]+|[^\s/<>=]+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>][^\s<>]*))?)*))>",
+    re.IGNORECASE,
+)
+_ATTRIBUTE: Final = re.compile(r"([^\s/<>=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>][^\s<>]*))")
 
-_META: Final = re.compile(r"<meta\s([^<>]{1,1000})>", re.IGNORECASE)
-_REFRESH: Final = re.compile(r"http-equiv\s{0,5}=\s{0,5}[\"']?refresh\b", re.IGNORECASE)
-_URL: Final = re.compile(r"[;,]\s{0,5}(?:url\s{0,5}=)?\s{0,5}[\"']?\s{0,5}([^\s\"'<>]{1,1000})", re.IGNORECASE)
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """An answer as a browser takes it."""
+
+    status: int
+    headers: Mapping[str, list[str]]  # by the name in lower case
+    body: str
+    page: bool  # whether the body is one
+    leads_to: str = ""  # a redirect, or a page that refreshes itself, as it is written; empty: nowhere
+    base: str = ""  # what that is relative to, if it is not the answer's own URL
 
 
-def _headers(answer: Answer) -> dict[str, list[str]]:
+def _shown(answer: Answer) -> _Shown:
     headers: dict[str, list[str]] = {}
     for name, value in answer.headers:
         headers.setdefault(name.lower(), []).append(value[:_VALUE])
-    return headers
-
-
-def _leads_to(answer: Answer, headers: Mapping[str, list[str]]) -> str:
-    """Where a redirect leads, or a page that refreshes itself, as it is written; empty: nowhere."""
+    body = answer.body[:BEGINNING]
+    page = is_page(answer)
     if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST and "location" in headers:
-        return headers["location"][0]
-    refreshes = (tag[1] for tag in _META.finditer(answer.body[:_BODY]) if _REFRESH.search(tag[1]))
-    urls = (_URL.search(unescape(tag)) for tag in refreshes)
-    return next((url[1] for url in urls if url), "")
+        return _Shown(answer.status, headers, body, page, headers["location"][0])
+    tags = list(_tags(body)) if page else []
+    pragmas = (tag.get("content", "") for kind, tag in tags if kind == "meta" and _is_refresh(tag))
+    leads_to = next(filter(None, map(_refreshed, (*headers.get("refresh", ()), *pragmas))), "")
+    base = next((tag["href"] for kind, tag in tags if kind == "base" and "href" in tag), "")
+    return _Shown(answer.status, headers, body, page, leads_to, base)
 
 
-def _bears(mark: Fingerprint, status: int, headers: Mapping[str, list[str]], location: str, body: str) -> bool:
+def _tags(body: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The tags of a page that may lead elsewhere, and their attributes, of which the first of a name counts."""
+    for tag in _TAG.finditer(_COMMENT.sub("", body)):
+        attributes: dict[str, str] = {}
+        for name, *values in _ATTRIBUTE.findall(tag[2]):
+            attributes.setdefault(name.lower(), unescape("".join(values)))
+        yield tag[1].lower(), attributes
+
+
+def _is_refresh(tag: Mapping[str, str]) -> bool:
+    return tag.get("http-equiv", "").strip().rstrip("/").lower() == "refresh"
+
+
+# https://html.spec.whatwg.org, 4.2.5.3: "shared declarative refresh steps"
+_REFRESH: Final = re.compile(
+    r"\s*(?:(?:[\d.]+\s*)?[;,\s]\s*(?:url\s*=\s*)?|url\s*=\s*)(?:\"([^\"]*)|'([^']*)|(.*))", re.IGNORECASE | re.DOTALL
+)
+
+
+def _refreshed(value: str) -> str:
+    """Where a `Refresh` leads, as it is written; empty: to the same page, or nowhere. Its time may be left out."""
+    match = _REFRESH.match(value[:_VALUE])
+    return "".join(filter(None, match.groups())).strip() if match else ""
+
+
+def _bears(mark: Fingerprint, shown: _Shown) -> bool:
+    # Text that quotes a page is none: it needs to show more than the quotation.
+    told = shown.page or mark.statuses or mark.header or mark.location
     return (
-        (not mark.statuses or status in mark.statuses)
-        and (mark.header is None or any(map(mark.header[1].search, headers.get(mark.header[0], ()))))
-        and (mark.location is None or mark.location.search(location) is not None)
-        and (mark.body is None or mark.body.search(body) is not None)
+        (not mark.statuses or shown.status in mark.statuses)
+        and (mark.header is None or any(map(mark.header[1].search, shown.headers.get(mark.header[0], ()))))
+        and (mark.location is None or mark.location.search(shown.leads_to) is not None)
+        and (mark.body is None or (bool(told) and mark.body.search(shown.body) is not None))
     )
 
 
@@ -137,10 +176,10 @@ _OPEN: Final = re.compile(r".*[*<>][^.]*\.?")  # of a pattern's host: all up to 
 _LONGEST_NAME: Final = 253
 
 
-def _host(url: str, reference: str = "") -> str:
-    """The host that a reference leads to from a URL, in one spelling; empty where there is none on the web."""
+def _host(url: str, *references: str) -> str:
+    """The host that references lead to from a URL, in one spelling; empty where there is none on the web."""
     try:
-        parts = urlsplit(urljoin(url, reference))
+        parts = urlsplit(reduce(urljoin, map(_slashed, references), url))
         host = (parts.hostname or "").removesuffix(".")
     except ValueError:
         return ""
@@ -148,6 +187,12 @@ def _host(url: str, reference: str = "") -> str:
         return ""
     address = address_of(host)
     return _ascii(host) if address is None else str(address)
+
+
+def _slashed(reference: str) -> str:
+    """A reference with the slashes that browsers take its backslashes for."""
+    path = re.split(r"[?#]", reference, maxsplit=1)[0]
+    return path.replace("\\", "/") + reference[len(path) :]
 
 
 def _ascii(host: str) -> str:

@@ -17,10 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.bodies import BEGINNING, unpacked
 from exporter.model import CheckKey, Probing, Reason, Result, Target
-from exporter.net import PAGE
 from exporter.probes import Network, run_check
-from exporter.probes.http import unpacked
 from exporter.reading.documents import Document
 from tests.servers import answer, head, serving, status
 
@@ -67,20 +66,20 @@ async def test_a_small_page_that_unpacks_to_a_large_one_takes_no_memory(coding: 
         tracemalloc.stop()
 
     assert result.evidence.answer
-    assert len(result.evidence.answer.body) == PAGE
+    assert len(result.evidence.answer.body) == BEGINNING
     assert most < 2 * MIB
 
 
-@given(st.binary(max_size=3 * PAGE), st.sampled_from(sorted(WINDOW_BITS)))
+@given(st.binary(max_size=3 * BEGINNING), st.sampled_from(sorted(WINDOW_BITS)))
 def test_a_page_that_was_packed_is_read_like_one_that_was_not(page: bytes, coding: str) -> None:
     packing = zlib.compressobj(9, zlib.DEFLATED, WINDOW_BITS[coding])
     packed = packing.compress(page) + packing.flush()
-    assert unpacked(packed, coding.upper(), PAGE) == unpacked(page, "", PAGE) == page[:PAGE]
+    assert unpacked(packed, coding.upper(), BEGINNING) == unpacked(page, "", BEGINNING) == page[:BEGINNING]
 
 
 @given(st.binary(max_size=100), st.sampled_from(["gzip", "deflate", "br", "gzip, gzip", "zstd"]))
 def test_what_cannot_be_unpacked_is_no_page(page: bytes, coding: str) -> None:
-    assert len(unpacked(page, coding, PAGE)) <= PAGE
+    assert len(unpacked(page, coding, BEGINNING)) <= BEGINNING
 
 
 async def test_headers_without_end_are_no_http() -> None:

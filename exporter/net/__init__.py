@@ -4,10 +4,9 @@ from exporter.net.clock import Clock, clock_in_force
 from exporter.net.signin import SignIn
 from exporter.net.tls import trusted_roots, verifying
 from exporter.net.trail import Trail
-from exporter.net.transport import PAGE, USER_AGENT, Route, Transport, beginning
+from exporter.net.transport import USER_AGENT, Route, Transport, beginning
 
 __all__ = [
-    "PAGE",
     "USER_AGENT",
     "Clock",
     "Route",

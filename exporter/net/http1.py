@@ -8,8 +8,8 @@ only ends the connection.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -36,7 +36,7 @@ class Connection:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._unread = bytearray()
-        self._body: AsyncIterator[bytes] | None = None
+        self._body: AsyncGenerator[bytes] | None = None
         self._persistent = True
         self.asked = 0  # requests so far
 
@@ -59,11 +59,12 @@ class Connection:
         self._persistent = _persists(version, answer) and (length is not _UNTIL_CLOSE or _is_chunked(answer))
         return answer
 
-    async def body(self) -> AsyncIterator[bytes]:
+    async def body(self) -> AsyncGenerator[bytes]:
         """The body of the last answer, as it was framed. It ends with what cannot be read; the head has decided."""
         if self._body is not None:
-            async for part in self._body:
-                yield part
+            async with aclosing(self._body) as parts:
+                async for part in parts:
+                    yield part
             self._body = None
 
     @property
@@ -129,7 +130,7 @@ class Connection:
             return data
         return await self._stream.read(_CHUNK)
 
-    async def _bytes(self, length: int | None) -> AsyncIterator[bytes]:
+    async def _bytes(self, length: int | None) -> AsyncGenerator[bytes]:
         """So many bytes, or all up to the end of the connection."""
         while length is _UNTIL_CLOSE or length > 0:
             try:
@@ -151,7 +152,7 @@ class Connection:
         line, _, self._unread = self._unread.partition(b"\n")
         return bytes(line).rstrip(b"\r")
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _chunks(self) -> AsyncGenerator[bytes]:
         """The contents of chunks, up to the last one or to what is none."""
         with suppress(PeerClosed):
             while size := _SIZE.match(await self._line()):
@@ -160,8 +161,9 @@ class Connection:
                     while await self._line():  # the trailers
                         pass
                     return
-                async for part in self._bytes(length):
-                    yield part
+                async with aclosing(self._bytes(length)) as parts:
+                    async for part in parts:
+                        yield part
                 await self._line()
         self._persistent = False
 

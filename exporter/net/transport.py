@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, cast
 
 import anyio
 import httpx
 
 from exporter import __version__
 from exporter.authentication import Account
+from exporter.bodies import readable
 from exporter.failure import NotHttp, NotTls, ProxyRefused, unknown_root
 from exporter.model import DEFAULT_PORTS, Answer, Phase, Proxy, Root, TlsFacts
 from exporter.net.clock import Clock, clock_in_force
@@ -30,7 +31,6 @@ USER_AGENT: Final = f"configmgr-endpoint-exporter/{__version__}"
 # A proxy that speaks HTTP/1.0 closes after its 407 unless it is asked not to, and by this name (RFC 9112, C.2.2); NTLM
 # cannot sign in to one that closes. WinHTTP and curl send it to all proxies.
 _TO_PROXIES: Final = ((b"Proxy-Connection", b"keep-alive"),)
-PAGE: Final = 4096  # bytes of a page that are kept
 _DRAINED: Final = 64 * 1024  # bytes of a page that are read for the sake of the connection, at most
 _PAGE_TIME: Final = 1.0  # seconds that a page may take; its status is known already
 _SPARE: Final = 0.05  # seconds left for the verdict when a page or the second look has used up all others
@@ -211,14 +211,15 @@ class _Body(httpx.AsyncByteStream):
         self._connection = connection
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._connection.body():
-            yield part
+        async with aclosing(self._connection.body()) as parts:
+            async for part in parts:
+                yield part
 
 
 async def _with_page(answer: Answer, connection: Connection) -> Answer:
     """An answer with the beginning of its page, read to its end if it is short, so that the connection can go on."""
     body = await beginning(connection.body(), _DRAINED, _PAGE_TIME)
-    return replace(answer, body=body[:PAGE].decode("latin-1"))
+    return replace(answer, body=readable(answer, body))
 
 
 async def _answer_in_plain_text(said: bytes, stream: Stream) -> Answer | None:
@@ -246,10 +247,11 @@ async def beginning(chunks: AsyncIterable[bytes], most: int, seconds: float) -> 
     if left <= 0:
         return body
     with anyio.move_on_after(left, shield=True), suppress(Exception):
-        async for chunk in chunks:
-            body += chunk
-            if len(body) >= most:
-                break
+        async with aclosing(cast(AsyncGenerator[bytes], aiter(chunks))) as parts:
+            async for part in parts:
+                body += part
+                if len(body) >= most:
+                    break
     return body
 
 

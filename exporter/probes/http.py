@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
-from contextlib import suppress
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
 import httpx
 
+from exporter.bodies import ENOUGH, readable, worth_reading
 from exporter.failure import Signs, Way, judge
 from exporter.model import Answer, Failure, Root, Target
-from exporter.net import PAGE, USER_AGENT, Route, Trail, Transport, beginning
+from exporter.net import USER_AGENT, Route, Trail, Transport, beginning
 
 # No `Connection: close`: a proxy would close between the steps of NTLM, which signs in the connection. We close it.
 _HEADERS: Final = {"Accept": "*/*", "User-Agent": USER_AGENT}
-_EITHER: Final = 32  # of zlib: a header of gzip's or of zlib's own
 _PAGE_TIME: Final = 0.5  # seconds that the beginning of a page may take; the head has decided most already
 
 
@@ -40,23 +38,11 @@ def way_of(target: Target, route: Route) -> Way:
 
 
 async def _with_page(answer: Answer, response: httpx.Response) -> Answer:
-    """The answer with the beginning of its body, if that is a page that a person could read."""
-    if "text/html" not in response.headers.get("content-type", ""):
+    """The answer with the beginning of its body, if that may be a page that a person could read."""
+    if not worth_reading(answer):
         return answer
-    packed = await beginning(response.aiter_raw(), PAGE, _PAGE_TIME)
-    body = unpacked(packed, response.headers.get("content-encoding", ""), PAGE)
-    return replace(answer, body=body.decode("utf-8", "replace"))
-
-
-def unpacked(body: bytes, coding: str, most: int) -> bytes:
-    """How a body begins, unpacked no further than that: a small one may hold gigabytes."""
-    match coding.strip().lower():
-        case "" | "identity":
-            return body[:most]
-        case "gzip" | "x-gzip" | "deflate":
-            with suppress(zlib.error):
-                return zlib.decompressobj(zlib.MAX_WBITS | _EITHER).decompress(body, most)
-    return b""  # nothing of the kind was asked for
+    stream = cast(httpx.AsyncByteStream, response.stream)
+    return replace(answer, body=readable(answer, await beginning(stream, ENOUGH, _PAGE_TIME)))
 
 
 def _inspected(trail: Trail) -> bool:
