@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from exporter.model import (
+    Cause,
     CheckKey,
     Consumer,
     EndpointReadiness,
@@ -22,7 +23,7 @@ from exporter.patterns import address_of, is_wildcard
 _RESOLVER = frozenset({Reason.DNS_TIMEOUT, Reason.DNS_ERROR})
 _DNS = _RESOLVER | {Reason.DNS_NOT_FOUND}
 _DIRECT = frozenset({Reason.CONNECT_TIMEOUT, Reason.CONNECT_REFUSED, Reason.CONNECT_UNREACHABLE})
-_PROXY = frozenset({Reason.PROXY_UNREACHABLE, Reason.PROXY_AUTH_REQUIRED})
+_PROXY: frozenset[Reason | Cause] = frozenset({Reason.PROXY_UNREACHABLE, Reason.PROXY_AUTH_REQUIRED, Cause.NOT_A_PROXY})
 _HOSTS_AT_LEAST = {"dns": 2, "direct": 2}  # one dead host is itself the likelier cause; a proxy names itself
 
 
@@ -76,8 +77,8 @@ def _is_down(path: str, seen: Collection[tuple[str, bool]]) -> bool:
     return all(blames for _, blames in seen) and len(seen) >= _HOSTS_AT_LEAST.get(path, 1)
 
 
-def _points_at(result: Result, reasons: Collection[Reason]) -> bool:
-    return result.failure is not None and result.failure.reason in reasons
+def _points_at(result: Result, culprits: Collection[Reason | Cause]) -> bool:
+    return result.failure is not None and not {result.failure.reason, result.failure.cause}.isdisjoint(culprits)
 
 
 def _state(use: Use, keys: Iterable[CheckKey], results: Mapping[CheckKey, Result]) -> EndpointState:

@@ -134,6 +134,6 @@ def _reason(result: Result) -> str | None:
     return result.failure.reason if result.failure else None
 
 
-def _fault(result: Result) -> tuple[str, str] | None:
+def _fault(result: Result) -> tuple[str, str, str | None] | None:
     """All that a roll-up reads of a result."""
-    return (result.failure.phase, result.failure.reason) if result.failure else None
+    return (result.failure.phase, result.failure.reason, result.failure.cause) if result.failure else None

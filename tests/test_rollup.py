@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from exporter.model import (
+    Cause,
     Check,
     CheckKey,
     Consumer,
@@ -43,7 +44,7 @@ def key(host: str, proxy: str | None = None, scheme: str = "https") -> CheckKey:
     return CheckKey(Target(f"{scheme}://{host}/"), proxy)
 
 
-def result(check: CheckKey, reason: Reason | None = None) -> Result:
+def result(check: CheckKey, reason: Reason | None = None, cause: Cause | None = None) -> Result:
     """A result that is up, or that failed for a reason in the phase it belongs to."""
     if reason is None:
         return Result(check, 0.0, dict.fromkeys((Phase.RESOLVE, Phase.CONNECT, Phase.PROCESSING), 0.1))
@@ -51,7 +52,8 @@ def result(check: CheckKey, reason: Reason | None = None) -> Result:
         reason.split("_")[0], Phase.PROCESSING
     )
     passed = [found for found in Phase if found <= phase] if phase is Phase.RESOLVE else list(Phase)
-    return Result(check, 0.0, dict.fromkeys(passed[: passed.index(phase) + 1], 0.1), failure=Failure(phase, reason, ""))
+    phases = dict.fromkeys(passed[: passed.index(phase) + 1], 0.1)
+    return Result(check, 0.0, phases, failure=Failure(phase, reason, "", cause))
 
 
 # ---------------------------------------------------------------- one endpoint
@@ -220,6 +222,11 @@ VIA_A, VIA_B = key("a.example", "corporate"), key("b.example", "corporate")
         ([result(VIA_A, Reason.PROXY_UNREACHABLE), result(VIA_B)], {"dns": True, "proxy:corporate": True}),
         ([result(VIA_A, Reason.PROXY_DENIED)], {"dns": True, "proxy:corporate": True}),
         ([result(VIA_A, Reason.PROXY_ERROR)], {"dns": True, "proxy:corporate": True}),
+        (
+            [result(VIA_A, Reason.PROXY_ERROR, Cause.NOT_A_PROXY), result(VIA_B, Reason.PROXY_UNREACHABLE)],
+            {"dns": True, "proxy:corporate": False},
+        ),
+        ([result(VIA_A, Reason.PROXY_ERROR, Cause.NOT_A_PROXY), result(VIA_B)], {"dns": True, "proxy:corporate": True}),
         ([result(VIA_A, Reason.HTTP_STATUS)], {"dns": True, "proxy:corporate": True}),
         (
             [result(VIA_A, Reason.DNS_TIMEOUT), result(VIA_B, Reason.DNS_ERROR)],

@@ -135,7 +135,7 @@ class Connection:
         while length is _UNTIL_CLOSE or length > 0:
             try:
                 data = await self._more()
-            except PeerClosed:
+            except OSError:
                 self._persistent = False
                 return
             if length is not _UNTIL_CLOSE:
@@ -154,7 +154,7 @@ class Connection:
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
         """The contents of chunks, up to the last one or to what is none."""
-        with suppress(PeerClosed):
+        with suppress(OSError):
             while size := _SIZE.match(await self._line()):
                 length = int(size[1], 16)
                 if length == 0:
