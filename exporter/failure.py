@@ -188,7 +188,7 @@ def judge(target: Target, answer: Answer, signs: Signs, way: Way, *, forgeable: 
     `forgeable`: anybody on the way may have given it, because it came in plain text or under a certificate that is not
     the service's.
     """
-    if forgeable and (failure := _foreign(target, answer, signs, way)):
+    if forgeable and (failure := foreign(target, answer, signs, way)):
         return failure
     usable = answer.status not in REFUSED if target.accept is None else answer.status in target.accept
     if usable:
@@ -204,7 +204,7 @@ def judge(target: Target, answer: Answer, signs: Signs, way: Way, *, forgeable: 
     return Failure(Phase.PROCESSING, reason, message)
 
 
-def _foreign(target: Target, answer: Answer, signs: Signs, way: Way) -> Failure | None:
+def foreign(target: Target, answer: Answer, signs: Signs, way: Way) -> Failure | None:
     """Whether somebody else answered in the target's place: a proxy, a filter, a portal."""
     if answer.values("X-Transformed-From"):  # Squid makes an answer of whatever a server says
         return Failure(Phase.PROCESSING, Reason.HTTP_PROTOCOL, "what the server said is not HTTP/1")

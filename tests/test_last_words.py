@@ -169,6 +169,14 @@ async def test_plain_text_in_place_of_tls_is_shown(said: bytes, shown: str) -> N
     assert result.evidence.status == (400 if said.startswith(b"HTTP") else None)
 
 
+async def test_a_page_of_a_filter_in_place_of_tls_is_a_block() -> None:
+    with serving(answers(BLOCKED)) as server:
+        result = await probe(server.url("https", host="localhost"))
+    assert result.failure
+    assert (result.failure.phase, result.failure.reason) == (Phase.TLS, Reason.HTTP_BLOCKED)
+    assert "FortiGuard" in result.failure.message or "FortiGate" in result.failure.message
+
+
 @pytest.mark.parametrize("alert", [b"\x15\x03\x01\x00\x02\x02\x46", b"\x15\x03\x03\x00\x02\x02\x0a"])
 async def test_tls_in_place_of_http_is_named(alert: bytes) -> None:
     def talk(connection: socket.socket) -> None:

@@ -8,8 +8,8 @@ from typing import Final, cast
 import httpx
 
 from exporter.bodies import ENOUGH, readable, worth_reading
-from exporter.failure import Signs, Way, judge
-from exporter.model import Answer, Failure, Root, Target
+from exporter.failure import NotTls, Signs, Way, foreign, judge
+from exporter.model import Answer, Failure, Phase, Root, Target
 from exporter.net import USER_AGENT, Route, Trail, Transport, beginning
 
 # No `Connection: close`: a proxy would close between the steps of NTLM, which signs in the connection. We close it.
@@ -24,10 +24,22 @@ async def probe(target: Target, route: Route, signs: Signs, trail: Trail) -> Fai
     read, though nobody wants to go there.
     """
     async with Transport(route, trail) as transport:
-        response = await transport.handle_async_request(httpx.Request(target.method, target.url, headers=_HEADERS))
+        try:
+            response = await transport.handle_async_request(httpx.Request(target.method, target.url, headers=_HEADERS))
+        except NotTls:
+            if failure := _page_in_place_of_tls(target, trail, signs, way_of(target, route)):
+                return failure
+            raise
         answer = trail.evidence["answer"] = await _with_page(trail.evidence["answer"], response)
         forgeable = target.scheme == "http" or _inspected(trail)
         return judge(target, answer, signs, way_of(target, route), forgeable=forgeable)
+
+
+def _page_in_place_of_tls(target: Target, trail: Trail, signs: Signs, way: Way) -> Failure | None:
+    """What a filter or a portal says in plain text on a port for TLS; None where nothing shows that it is one."""
+    answer = trail.evidence.get("answer")
+    failure = foreign(target, answer, signs, way) if answer else None
+    return replace(failure, phase=Phase.TLS) if failure else None
 
 
 def way_of(target: Target, route: Route) -> Way:
