@@ -246,6 +246,8 @@ async def heard_by_a_proxy(url: str) -> bytes:
     [
         ("https://a.example/x", "CONNECT a.example:443 HTTP/1.1", "a.example:443"),
         ("https://[2001:db8::1]/x", "CONNECT [2001:db8::1]:443 HTTP/1.1", "[2001:db8::1]:443"),
+        ("https://xn--bcher-kva.example/", "CONNECT xn--bcher-kva.example:443 HTTP/1.1", "xn--bcher-kva.example:443"),
+        ("http://xn--bcher-kva.example/", "GET http://xn--bcher-kva.example/ HTTP/1.1", "xn--bcher-kva.example"),
         ("http://a.example/x?y=1", "GET http://a.example/x?y=1 HTTP/1.1", "a.example"),
         ("http://a.example:8530/", "GET http://a.example:8530/ HTTP/1.1", "a.example:8530"),
         ("http://[2001:db8::1]/x", "GET http://[2001:db8::1]/x HTTP/1.1", "[2001:db8::1]"),

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Final, NamedTuple, TypeAlias, cast
+from typing import Final, NamedTuple, Self, TypeAlias, cast
 
 import anyio
 import httpx
@@ -53,6 +53,11 @@ class Origin(NamedTuple):
     host: str
     port: int
 
+    @classmethod
+    def of(cls, url: httpx.URL) -> Self:
+        """Whom a URL names; the host as it goes on the wire."""
+        return cls(url.scheme, url.raw_host.decode("ascii"), url.port or DEFAULT_PORTS[url.scheme])
+
     @property
     def authority(self) -> bytes:
         """Host and port as they stand on a request line."""
@@ -79,7 +84,7 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read the head of its answer. Raises what `failure.classify` takes apart."""
         url = request.url
-        origin = Origin(url.scheme, url.host, url.port or DEFAULT_PORTS[url.scheme])
+        origin = Origin.of(url)
         proxy = self._route.proxy
         if proxy is not None and origin.scheme == "http":
             whole = b"http://%b%b" % (url.netloc, url.raw_path)  # RFC 9112, 3.2.2
@@ -193,8 +198,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def _connect_to(self, proxy: Proxy) -> Connection:
         """A connection to the proxy itself, by TLS if its URL says so: until that stands, it is not connected to."""
-        url = httpx.URL(proxy.url)
-        origin = Origin(url.scheme, url.host, url.port or DEFAULT_PORTS[url.scheme])
+        origin = Origin.of(httpx.URL(proxy.url))
         stream = await self._dial(origin)
         if origin.scheme == "https":
             stream = await self._secured(stream, origin, "proxy_tls", Transport._dial)
