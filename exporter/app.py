@@ -20,7 +20,7 @@ from exporter import config
 from exporter.addresses import AddressRanges
 from exporter.anchors import anchors_present
 from exporter.authentication import Account
-from exporter.failure import Signs
+from exporter.failure import Signs, defect
 from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
 from exporter.journal import Journal
@@ -237,16 +237,29 @@ class Exporter:
             self._events.first_failures.labels("believed").inc()
 
     def finished(self, result: Result) -> None:
-        """Pin, count and tell a result, if its check is still in the plan."""
+        """Count, pin and tell a result, if its check is still in the plan. What goes wrong in that is its failure."""
+        try:
+            self._count(result)
+        except Exception as error:  # noqa: BLE001 - a defect is told as the result of one check
+            result = replace(result, failure=defect(error))
+        recorded = self.board.record(result)
+        if recorded is None:
+            return
+        try:
+            self._state.show(recorded.check)
+        except Exception as error:  # noqa: BLE001 - as above
+            recorded = replace(recorded, result=replace(result, failure=defect(error)))
+            self.board.record(recorded.result)
+        self._tell(recorded)
+
+    def _count(self, result: Result) -> None:
         self._events.physical.inc()
         self._timing.count(result)
         if result.attempts > 1:
             self._events.first_failures.labels("refuted" if result.up else "confirmed").inc()
-        recorded = self.board.record(result)
-        if recorded is not None:
-            self._events.count(recorded.check, result)
-            self._state.show(recorded.check)
-            self._tell(recorded)
+        check = self.board.check(result.key)
+        if check is not None:
+            self._events.count(check, result)
 
     def _tell(self, recorded: Recorded) -> None:
         """One line for each change of state or reason; a first result that is well is no news."""

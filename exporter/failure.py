@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Final
 
@@ -220,6 +222,24 @@ def foreign(target: Target, answer: Answer, signs: Signs, way: Way) -> Failure |
         message = f"status {answer.status}, sent on to {host}, which the documents do not name"
         return Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, message)
     return None
+
+
+def defect(error: Exception, phase: Phase = Phase.RESOLVE) -> Failure:
+    """The failure that an exception stands for which no probe, and nothing about it, should have let out. Total."""
+    return Failure(phase, Reason.INTERNAL_ERROR, _told(error))
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, and in which line; of a group, which only says that something did, each of its parts."""
+    if isinstance(error, ExceptionGroup):
+        return ", ".join(map(_told, error.exceptions))
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001 - whose words fail, too
+        words = ""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({PurePath(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}{': ' if words else ''}{words}{where}"
 
 
 def unknown_root(error: BaseException) -> bool:

@@ -1,19 +1,85 @@
-"""How late the event loop is: a sleeper that looks at the clock when it is woken."""
+"""How late the exporter itself is: sleepers that look at the clock when they are woken."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
 
 import anyio
 
 PERIOD: Final = 0.5  # seconds; finer would tell more and cost more
+NOTICED: Final = 0.2  # seconds; less than that no busy machine is ever late
+SHARE: Final = 0.1  # of an attempt's time
 
 
-async def watch(observe: Callable[[float], None]) -> None:
+async def watch(observe: Callable[[float], None]) -> NoReturn:
     """Tell over and over how many seconds late the loop is, by a clock of its own: the loop's may stand still."""
     while True:
         due = time.perf_counter() + PERIOD
         await anyio.sleep(PERIOD)
         observe(max(0.0, time.perf_counter() - due))
+
+
+class Felt:
+    """What an attempt felt of the exporter's own lateness."""
+
+    interrupted = False  # the exporter stood still for a good part of it
+
+
+class Pulse:
+    """Beats while attempts are under way, so that each can tell whether the exporter stood still meanwhile.
+
+    It does so when the machine is suspended, a container is paused, or something holds up the event loop. What was
+    waited for then may have come in time, or may have been lost for want of an answer.
+    """
+
+    def __init__(self) -> None:
+        self._attempts = 0
+        self._wanted = anyio.Event()
+        self._since: tuple[float, ...] = ()
+        self._late = 0.0  # seconds in all beats so far
+
+    async def beat(self) -> NoReturn:
+        """Beat for ever."""
+        while True:
+            if not self._attempts:
+                self._wanted = anyio.Event()
+                await self._wanted.wait()
+            await anyio.sleep(PERIOD)
+            self._late, self._since = self._late_so_far(), _clocks()
+
+    @contextmanager
+    def felt(self) -> Iterator[Felt]:
+        """What the block feels of it; to be looked at when the block has ended."""
+        felt, begun = Felt(), _clocks()
+        if not self._attempts:
+            self._since = begun
+            self._wanted.set()
+        self._attempts += 1
+        late = self._late_so_far()
+        try:
+            yield felt
+        finally:
+            late = self._late_so_far() - late
+            self._attempts -= 1
+            felt.interrupted = late > NOTICED and late > SHARE * _gone(begun)
+
+    def _late_so_far(self) -> float:
+        return self._late + max(0.0, _gone(self._since) - PERIOD)
+
+
+def _gone(since: tuple[float, ...]) -> float:
+    """Seconds that have gone by on the clock that went furthest."""
+    return max(now - then for now, then in zip(_clocks(), since, strict=True))
+
+
+def _clocks() -> tuple[float, ...]:
+    """The loop's own clock, one that goes on while something holds up the loop, and one while the machine is suspended.
+
+    The last is the same as the second everywhere but on Linux.
+    """
+    suspended = (time.clock_gettime(time.CLOCK_BOOTTIME),) if sys.platform == "linux" else ()
+    return (anyio.current_time(), time.perf_counter(), *suspended)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, Protocol, TypeAlias
 
 import anyio
+import structlog
 from anyio.abc import TaskGroup
 
+from exporter.failure import defect
+from exporter.lag import Pulse
 from exporter.model import CheckKey, Result
 from exporter.plan import order
+
+log = structlog.get_logger("exporter")
 
 FIRST_ROUND: Final = 5.0  # seconds over which first probes are spread,
 FIRST_RATE: Final = 100.0  # or as many as take that long with so many of them a second: faster, each waits for others
@@ -26,6 +32,9 @@ EARLY: Final = 0.001  # seconds that uvloop may wake us too soon
 PAUSE: Final = (1.0, 3.0)  # seconds between two attempts: what a lost packet or a restart of a proxy may take
 CONFIRMING: Final = 0.1  # what attempts to confirm failures may add to the probes of an interval
 AT_LEAST: Final = 10.0  # of them, where that would be less
+INTERRUPTIONS: Final = 3  # attempts of one probe that do not count because the exporter stood still during them
+SPARE: Final = 0.01  # of the interval: for what the loop takes to get round to what is due
+RESTART: Final = 1.0  # seconds until a timetable that broke down goes on
 
 
 def offset(key: CheckKey, interval: float) -> float:
@@ -53,8 +62,11 @@ def starts_at(slot: int, place: float, interval: float) -> float:
 
 
 def pause(left: float) -> float:
-    """Seconds until the next attempt; a tenth at most of what is `left` until the next slot. Drawn anew each time."""
-    return min(random.uniform(*PAUSE), left / 10)  # noqa: S311 - it spreads load and guards no secret
+    """Seconds until the next attempt; a tenth at most of what is `left` of the interval. Drawn anew each time.
+
+    Never negative, though nothing may be left: the machine may have stood still.
+    """
+    return min(random.uniform(*PAUSE), max(0.0, left) / 10)  # noqa: S311 - it spreads load and guards no secret
 
 
 class Allowance:
@@ -166,6 +178,15 @@ class Places:
             self._until.pop(longest, None)
 
 
+async def attempted(attempt: Awaitable[Result], key: CheckKey) -> Result:
+    """What comes of an attempt; of one that raises, an internal error: a defect is the result of one check only."""
+    started = time.time()
+    try:
+        return await attempt
+    except Exception as error:  # noqa: BLE001 - as said
+        return Result(key, started, failure=defect(error))
+
+
 async def probe_once(keys: Iterable[CheckKey], concurrency: int, probe: Probe, observer: Observer) -> None:
     """One round of all checks as fast as the limit allows; one that hangs gives its place to the next."""
     places = Places(concurrency)
@@ -173,7 +194,7 @@ async def probe_once(keys: Iterable[CheckKey], concurrency: int, probe: Probe, o
     async def run(key: CheckKey) -> None:
         async with places.turn():
             observer.started(0.0)
-            observer.finished(await probe(key))
+            observer.finished(await attempted(probe(key), key))
 
     async with anyio.create_task_group() as group:
         for key in keys:
@@ -190,6 +211,7 @@ class Appointment:
     down: bool = False
     place: object = None
     task: anyio.TaskHandle[None, Any] | None = None
+    defect: str = ""  # of the probe before
 
     def __lt__(self, other: Appointment) -> bool:
         return self.due < other.due
@@ -202,8 +224,11 @@ class Timetable:
     that is under way has a task: ten thousand that wait would take 30 MB, and the collector 150 ms to look through.
     """
 
-    def __init__(self, group: TaskGroup, pace: Pace, allowance: Allowance, attempt: Attempt, watcher: Watcher) -> None:
+    def __init__(
+        self, group: TaskGroup, pace: Pace, allowance: Allowance, pulse: Pulse, attempt: Attempt, watcher: Watcher
+    ) -> None:
         self.pace = pace
+        self._pulse = pulse
         self._group = group
         self._allowance = allowance
         self._attempt = attempt
@@ -221,8 +246,7 @@ class Timetable:
         first_round = max(FIRST_ROUND, sum(not known[key] for key in new) / FIRST_RATE)
         for key in new:
             self._appointments[key] = self._first(key, math.inf if known[key] else first_round)
-        self._waiting = [appointment for appointment in self._appointments.values() if appointment.task is None]
-        heapify(self._waiting)
+        self._gather()
         self._asleep.cancel()
 
     def end(self) -> None:
@@ -245,37 +269,96 @@ class Timetable:
         return Appointment(min(early, slot), key, in_place=slot <= early)
 
     async def _keep(self) -> None:
-        """Start what is due, one after the other, as there is room."""
+        """Start what is due, for ever. What breaks down in here is told and costs a second: else all probing ended."""
+        told = ""
         while True:
-            with anyio.CancelScope() as self._asleep:
-                await anyio.sleep_until(self._waiting[0].due if self._waiting else math.inf)
-            place = await self._places.take()
-            if self._waiting and self._waiting[0].due <= anyio.current_time() + EARLY:
-                appointment = heappop(self._waiting)
-                appointment.place = place
-                appointment.task = self._group.create_task(self._probe(appointment))
-            else:  # woken for something else, or that has left meanwhile
-                self._places.give_back(place)
+            try:
+                await self._start_next()
+                told = ""
+            except Exception as error:
+                if told != (told := defect(error).message):
+                    log.exception("the timetable broke down", goes_on_in=RESTART)
+                await anyio.sleep(RESTART)
+                self._gather()
 
-    async def _probe(self, appointment: Appointment) -> None:
-        """One probe with all its attempts, and the appointment for the next one."""
-        key, due, interval = appointment.key, appointment.due, self.pace.interval
-        place = offset(key, interval)
-        following = next_slot(due, place, interval)
-        end = starts_at(following, place, interval) if appointment.in_place else due + interval
+    async def _start_next(self) -> None:
+        """Start one check when it is due and there is room."""
+        with anyio.CancelScope() as self._asleep:
+            await anyio.sleep_until(self._waiting[0].due if self._waiting else math.inf)
+        place = await self._places.take()
+        if self._waiting and self._waiting[0].due <= anyio.current_time() + EARLY:
+            appointment = heappop(self._waiting)
+            appointment.place = place
+            appointment.task = self._group.create_task(self._meet(appointment))
+        else:  # woken for something else, or that has left meanwhile
+            self._places.give_back(place)
+
+    def _gather(self) -> None:
+        """Let all wait that are not under way, also those that got lost."""
+        self._waiting = [appointment for appointment in self._appointments.values() if appointment.task is None]
+        for appointment in self._waiting:
+            self._places.give_back(appointment.place)
+        heapify(self._waiting)
+
+    async def _meet(self, appointment: Appointment) -> None:
+        """One probe, and the appointment for the next one, whatever comes of this one."""
+        if self._appointments.get(appointment.key) is not appointment:
+            return  # it has left before this began, which is when a task cannot be cancelled yet
+        following = Appointment(math.inf, appointment.key, in_place=True, down=True)
         try:
-            self._watcher.started(max(0.0, anyio.current_time() - due))
-            result = await self._attempt(key, math.inf)
+            result = await self._probe(appointment)
+            self._tell(appointment, result)
+            following.down = not result.up
+        except Exception as error:  # noqa: BLE001 - a defect is the result of one check only
+            following.defect = self._tell_defect(appointment, error)
         finally:
             self._places.give_back(appointment.place)
-        if not (result.up or appointment.down):  # what is down already needs no confirmation
-            result = await self._confirmed(result, end)
-        self._watcher.finished(result)
-        upcoming = next_slot(max(anyio.current_time(), due), place, interval)
+            if self._appointments.get(appointment.key) is appointment:
+                following.due = self._slot(appointment.key, max(anyio.current_time(), appointment.due))
+                self._meet_again(following)
+
+    async def _probe(self, appointment: Appointment) -> Result:
+        """A probe with all its attempts. What it waited for its turn is not in the time that it has."""
+        begun = anyio.current_time()
+        try:
+            self._watcher.started(max(0.0, begun - appointment.due))
+            result = await self._attempted(appointment.key, math.inf)
+        finally:
+            self._places.give_back(appointment.place)
+        if result.up or appointment.down:  # what is down already needs no confirmation
+            return result
+        return await self._confirmed(result, begun + self.pace.interval)
+
+    async def _attempted(self, key: CheckKey, within: float) -> Result:
+        """One attempt, and whether the exporter itself stood still meanwhile."""
+        with self._pulse.felt() as felt:
+            result = await attempted(self._attempt(key, within), key)
+        return replace(result, interrupted=True) if felt.interrupted and not result.up else result
+
+    def _tell(self, appointment: Appointment, result: Result) -> None:
+        """The result, and which slots it missed."""
         if appointment.in_place:
-            self._watcher.missed(upcoming - following)
-        if self._appointments.get(key) is appointment:
-            self._meet_again(Appointment(starts_at(upcoming, place, interval), key, in_place=True, down=not result.up))
+            interval = self.pace.interval
+            now = max(anyio.current_time(), appointment.due)
+            passed = self._slot(appointment.key, now) - self._slot(appointment.key, appointment.due)
+            self._watcher.missed(round(passed / interval))
+        self._watcher.finished(result)
+
+    def _tell_defect(self, appointment: Appointment, error: Exception) -> str:
+        """Tell a defect as the result of its check; if that fails too, in the log, once. Gives its words."""
+        key, failure = appointment.key, defect(error)
+        try:
+            self._watcher.finished(Result(key, time.time(), failure=failure))
+        except Exception:
+            if failure.message != appointment.defect:
+                log.exception("a result cannot be told", target=key.target.url, path=key.path)
+        return failure.message
+
+    def _slot(self, key: CheckKey, moment: float) -> float:
+        """When the first slot of a check begins that comes after a moment."""
+        interval = self.pace.interval
+        place = offset(key, interval)
+        return starts_at(next_slot(moment, place, interval), place, interval)
 
     def _meet_again(self, appointment: Appointment) -> None:
         self._appointments[appointment.key] = appointment
@@ -286,24 +369,28 @@ class Timetable:
     async def _confirmed(self, failed: Result, end: float) -> Result:
         """What a probe comes to whose first attempt failed: the first success, or the failure of the last attempt.
 
-        Each is made after a pause, and all are over before `end`, so that no slot is missed for them. When so many fail
-        at once that the allowance is spent, they confirm each other.
+        Each is made after a pause, and all are over before `end`, so that no slot is missed for them; what the exporter
+        itself holds up, by standing still or for want of room, is added to that. When so many fail at once that the
+        allowance is spent, they confirm each other. A failure while the exporter stood still counts for nothing.
         """
-        result = failed
-        while not result.up and result.repeatable and result.attempts < self.pace.attempts:
+        result, interruptions = failed, 0
+        while not result.up and result.repeatable:
             now = anyio.current_time()
-            if not self._allowance.take(now):
+            if result.interrupted and interruptions < INTERRUPTIONS:
+                interruptions += 1
+                end = max(end, now + self.pace.interval)
+            elif result.attempts >= self.pace.attempts or end - now <= 2 * SPARE * self.pace.interval:
+                break
+            elif not self._allowance.take(now):
                 self._watcher.believed(result)
                 break
             self._watcher.doubted(result)
-            await anyio.sleep(pause(end - now))
+            rest = pause(end - now)
+            await anyio.sleep(rest)
             async with self._places.turn():
-                left = (
-                    end - anyio.current_time() - self.pace.interval / 100
-                )  # for what the loop takes to get round to it
-                if left <= 0:
-                    break
-                again = await self._attempt(failed.key, left)
+                begun = anyio.current_time()
+                end += begun - (now + rest)
+                again = await self._attempted(failed.key, end - begun - SPARE * self.pace.interval)
             result = again.after(result)
         return result
 
@@ -316,7 +403,9 @@ class Schedule:
         self._attempt = attempt
         self._watcher = watcher
         self._allowance = Allowance()
+        self._pulse = Pulse()
         self._timetable: Timetable | None = None
+        group.start_soon(self._pulse.beat)
 
     def adopt(self, known: Mapping[CheckKey, bool], pace: Pace) -> None:
         """Run exactly these checks; the value tells whether a result is there already. Does not wait."""
@@ -324,5 +413,5 @@ class Schedule:
         if self._timetable is None or self._timetable.pace != pace:
             if self._timetable is not None:
                 self._timetable.end()
-            self._timetable = Timetable(self._group, pace, self._allowance, self._attempt, self._watcher)
+            self._timetable = Timetable(self._group, pace, self._allowance, self._pulse, self._attempt, self._watcher)
         self._timetable.adopt(known)

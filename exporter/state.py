@@ -91,6 +91,10 @@ class Board:
         """The latest result of a check, if there is one."""
         return self._latest.get(key)
 
+    def check(self, key: CheckKey) -> Check | None:
+        """The check of the plan that has this key, if there is one."""
+        return self._checks.get(key)
+
     def find(self, url: str) -> tuple[Check, ...]:
         """The checks of a target, one for each path to it."""
         return tuple(check for check in self._plan.checks if check.key.target.url == url)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import anyio
+import anyio.to_thread
 import pytest
 import trustme
 
@@ -20,7 +23,7 @@ from exporter.model import Auth, Cause, CheckKey, Phase, Probing, Proxy, Reason,
 from exporter.net import SignIn, Trail, clock_in_force, verifying
 from exporter.net.sockets import connect
 from exporter.probes import Network, run_check
-from tests.servers import HOST, Server, answer, connect_proxy, head, serving, silent, status
+from tests.servers import HOST, Server, Talk, answer, connect_proxy, head, serving, silent, status
 
 pytestmark = pytest.mark.anyio
 
@@ -510,3 +513,82 @@ async def test_a_failed_attempt_is_tried_again() -> None:
         result = await probe(server.url(), probing=Probing(timeout=1.0, attempts=3))
     assert result.up
     assert result.attempts == len(visits) == 2
+
+
+# ---------------------------------------------------------------- defects, and the end
+
+
+@pytest.mark.parametrize("where", ["route", "probe", "words", "evidence", "ranges", "phases"])
+async def test_a_defect_anywhere_in_a_probe_is_its_result_with_the_cause(
+    monkeypatch: pytest.MonkeyPatch, context: ssl.SSLContext, where: str
+) -> None:
+    def broken(*_: object, **__: object) -> NoReturn:
+        raise ZeroDivisionError("as in a bug")
+
+    places = {
+        "route": "exporter.probes.Network.route",
+        "probe": "exporter.probes.http.way_of",
+        "words": "exporter.probes.classify",
+        "evidence": "exporter.probes._discreet",
+        "ranges": "exporter.probes.Network.in_range",
+        "phases": "exporter.net.Trail.late",
+    }
+    monkeypatch.setattr(places[where], property(broken) if where == "phases" else broken)
+    with serving(silent if where == "words" else status(200)) as server:
+        result = await probe(server.url(), context, probing=HASTY)
+    assert reason_of(result) is Reason.INTERNAL_ERROR
+    assert result.failure
+    assert result.failure.message.startswith("ZeroDivisionError: as in a bug (test_probes.py:")
+
+
+async def test_a_proxy_that_has_left_the_configuration_is_the_result_of_one_probe(context: ssl.SSLContext) -> None:
+    result = await run_check(CheckKey(Target("https://a.example/"), "corp"), Network(context), ONCE)
+    assert reason_of(result) is Reason.INTERNAL_ERROR
+    assert result.failure
+    assert "KeyError: 'corp'" in result.failure.message
+
+
+def looked_at_twice(server_context: ssl.SSLContext, second: threading.Event) -> Talk:
+    """A handshake on the first connection, silence on all others."""
+    first = threading.Lock()
+
+    def talk(connection: socket.socket) -> None:
+        if first.acquire(blocking=False):
+            server_context.wrap_socket(connection, server_side=True)
+        else:
+            second.set()
+            silent(connection)
+
+    return talk
+
+
+async def test_a_second_look_at_a_certificate_ends_with_the_exporter(authority: trustme.CA) -> None:
+    """The probe has ten minutes: were they waited for, this would not end."""
+    second = threading.Event()
+    with serving(looked_at_twice(certified(authority, HOST), second)) as server:
+        async with anyio.create_task_group() as group:
+            handle = group.create_task(probe(server.url("https"), probing=Probing(timeout=600.0, attempts=1)))
+            await anyio.to_thread.run_sync(second.wait)
+            group.cancel_scope.cancel()
+    assert reason_of(handle.return_value) is Reason.TLS_UNTRUSTED
+
+
+async def test_a_second_look_that_takes_all_time_does_not_change_the_verdict(authority: trustme.CA) -> None:
+    with serving(looked_at_twice(certified(authority, HOST), threading.Event())) as server:
+        result = await probe(server.url("https"), probing=ONCE)
+    assert reason_of(result) is Reason.TLS_UNTRUSTED
+
+
+async def test_a_loop_that_was_held_up_during_a_second_look_does_not_change_the_verdict(authority: trustme.CA) -> None:
+    """The deadline of the look and that of the whole attempt have then both passed at once."""
+    second = threading.Event()
+
+    async def hold_up() -> None:
+        await anyio.to_thread.run_sync(second.wait)
+        time.sleep(2 * ONCE.timeout)  # noqa: ASYNC251 - what is looked for
+
+    with serving(looked_at_twice(certified(authority, HOST), second)) as server:
+        async with anyio.create_task_group() as group:
+            group.start_soon(hold_up)
+            result = await probe(server.url("https"), probing=ONCE)
+    assert reason_of(result) is Reason.TLS_UNTRUSTED

@@ -7,12 +7,17 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from heapq import heappop
 from itertools import pairwise
+from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from exporter.loop import run_on_loop
@@ -22,8 +27,10 @@ from exporter.schedule import (
     CONFIRMING,
     FIRST_RATE,
     FIRST_ROUND,
+    INTERRUPTIONS,
     PATIENCE,
     PAUSE,
+    RESTART,
     Allowance,
     Pace,
     Schedule,
@@ -76,6 +83,7 @@ class World:
 
     takes: Callable[[CheckKey], float] = lambda _: 0.2
     fails: Callable[[CheckKey, float], bool] = lambda _key, _now: False  # whether an attempt that begins now will
+    timeout: float = math.inf
     starts: dict[CheckKey, list[float]] = field(default_factory=lambda: defaultdict(list))
     lags: list[float] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
@@ -91,10 +99,11 @@ class World:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
-            await anyio.sleep(min(self.takes(key), within))
+            with anyio.move_on_after(min(self.timeout, within)) as time_left:
+                await anyio.sleep(self.takes(key))
         finally:
             self.under_way -= 1
-        failed = self.fails(key, begun)
+        failed = self.fails(key, begun) or time_left.cancelled_caught
         return Result(key, begun, {Phase.CONNECT: anyio.current_time() - begun}, failure=FAILURE if failed else None)
 
     def started(self, lag: float) -> None:
@@ -266,9 +275,9 @@ def between(begin: float, end: float) -> Callable[[CheckKey, float], bool]:
     return lambda _, now: begin <= now < end
 
 
-@given(st.floats(0, 1e6))
+@given(st.floats(-1e6, 1e6))
 def test_a_pause_leaves_room_for_what_follows(left: float) -> None:
-    assert 0 <= pause(left) <= min(PAUSE[1], left / 10)
+    assert 0 <= pause(left) <= max(0, min(PAUSE[1], left / 10))
     assert pause(60.0) >= PAUSE[0]
 
 
@@ -381,3 +390,178 @@ def test_whatever_fails_no_slot_is_missed_or_moved_and_the_cost_is_bounded(
     assert len(world.doubts) <= AT_LEAST * (1 + rounds)
     assert sum(map(len, world.starts.values())) <= len(world.lags) + len(world.doubts)
     assert all(result.attempts <= pace.attempts for result in world.results)
+
+
+# ---------------------------------------------------------------- standing still, overload and defects
+
+
+STILL = 300.0  # seconds, some intervals
+
+
+async def live_through(world: World, pace: Pace, known: dict[CheckKey, bool], *moments: float) -> None:
+    """Stand still at these moments for a while each, and live on for as long."""
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, MockClock)
+    async with anyio.create_task_group() as group:
+        Schedule(group, world.attempt, world).adopt(known, pace)
+        for moment in moments:
+            await anyio.sleep_until(moment)
+            clock.jump(STILL)
+        await anyio.sleep(STILL)
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_after_a_stand_still_all_goes_on_though_every_target_fails(attempts: int) -> None:
+    world = World(fails=between(100.0, math.inf))
+    simulate(lambda: live_through(world, Pace(60.0, 4, attempts), dict.fromkeys(KEYS, True), 99.0))
+    assert all(starts[-1] > 99.0 + STILL + 180.0 for starts in world.starts.values())
+    assert {result.up for result in world.results if result.started > 100.0} == {False}
+
+
+def test_slots_of_a_stand_still_are_counted_and_not_made_up_for_and_the_lag_is_what_it_was() -> None:
+    world = World()
+    simulate(lambda: live_through(world, Pace(60.0, 64), {KEYS[0]: True}, offset(KEYS[0], 60.0) + 601.0))
+    assert world.missed_slots == STILL / 60.0 - 1
+    assert len(world.starts[KEYS[0]]) + world.missed_slots == (601.0 + 2 * STILL) // 60.0 + 1
+    assert max(world.lags) == pytest.approx(STILL - 59.0)
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_an_attempt_during_which_the_exporter_stood_still_is_made_again_whatever_the_settings(attempts: int) -> None:
+    """A target that needs three seconds of ten: at each of them the machine stands still for minutes."""
+    key = KEYS[0]
+    for second in (0.001, 0.5, 1.5, 2.9):
+        world, begin = World(takes=lambda _: 3.0, timeout=TIMEOUT), 60.0 + offset(key, 60.0)
+        simulate(lambda: live_through(world, Pace(60.0, 64, attempts), {key: True}, begin + second))  # noqa: B023
+        assert [result.attempts for result in world.results if result.refuted] == [2]
+        assert all(result.up for result in world.results)
+        assert [failed.started for failed in world.doubts] == [begin]
+
+
+def test_a_target_that_is_down_is_told_as_down_also_where_the_exporter_is_late_all_the_time() -> None:
+    world = World(takes=lambda _: 20.0, timeout=TIMEOUT)
+
+    async def play() -> None:
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, MockClock)
+        async with anyio.create_task_group() as group:
+            Schedule(group, world.attempt, world).adopt({KEYS[0]: True}, Pace(60.0, 64))
+            for _ in range(1200):
+                await anyio.sleep(0.5)
+                clock.jump(0.5)
+            group.cancel_scope.cancel()
+
+    simulate(play)
+    first = next(result for result in world.results if not result.up)
+    assert first.attempts == 1 + INTERRUPTIONS
+    assert len(world.results) > 10
+
+
+def test_a_probe_that_waited_for_its_turn_has_as_much_time_as_any_other() -> None:
+    """Three hundred that hang, four at once; one fails once, and needs six seconds of the ten that it has."""
+    hanging = [CheckKey(Target(f"https://hangs{number}.example/")) for number in range(300)]
+    world = World(takes=lambda key: 6.0 if key is KEYS[0] else 20.0, timeout=TIMEOUT)
+    world.fails = lambda key, _: len(world.starts[key]) == 2
+    run_for(world, 900.0, Pace(40.0, 4, 2), dict.fromkeys([*hanging, KEYS[0]], False))
+    mine = [result for result in world.results if result.key == KEYS[0]]
+    assert max(world.lags) > 40.0
+    assert [result.attempts for result in mine][:2] == [1, 2]
+    assert all(result.up for result in mine)
+
+
+@dataclass
+class Broken(World):
+    """A world in which whatever is told or asked of one check raises, in one place."""
+
+    where: str = ""
+
+    def _at(self, where: str, key: CheckKey | None = None) -> None:
+        if self.where == where and (key or min(KEYS[:5], key=self._distance)) is KEYS[0]:
+            raise ZeroDivisionError("as in a bug")
+
+    def _distance(self, key: CheckKey) -> float:
+        return abs(anyio.current_time() % 60.0 - offset(key, 60.0))
+
+    async def attempt(self, key: CheckKey, within: float = math.inf) -> Result:
+        self._at("attempt", key)
+        return await super().attempt(key, within)
+
+    def started(self, lag: float) -> None:
+        self._at("started")
+        super().started(lag)
+
+    def missed(self, slots: int) -> None:
+        self._at("missed")
+        super().missed(slots)
+
+    def finished(self, result: Result) -> None:
+        if result.up or self.where == "any result":
+            self._at("result", result.key)
+            self._at("any result", result.key)
+        super().finished(result)
+
+
+@pytest.mark.parametrize("where", ["attempt", "started", "missed", "result"])
+def test_a_defect_about_one_check_is_its_result_and_it_keeps_its_appointments(where: str) -> None:
+    world = Broken(where=where)
+    run_for(world, 600.0, CAREFUL, dict.fromkeys(KEYS[:5], True))
+    told = {key: [result.failure for result in world.results if result.key == key] for key in KEYS[:5]}
+    assert {key: len(failures) for key, failures in told.items()} == dict.fromkeys(KEYS[:5], 10)
+    assert all(failure is None for key in KEYS[1:5] for failure in told[key])
+    assert all(failure and failure.reason is Reason.INTERNAL_ERROR for failure in told[KEYS[0]])
+    assert all(failure and failure.message.startswith("ZeroDivisionError: as in a bug (") for failure in told[KEYS[0]])
+
+
+def test_a_defect_that_cannot_be_told_as_a_result_is_logged_once() -> None:
+    world = Broken(where="any result")
+    with capture_logs() as logs:
+        run_for(world, 600.0, CAREFUL, dict.fromkeys(KEYS[:5], True))
+    assert Counter(result.key for result in world.results) == dict.fromkeys(KEYS[1:5], 10)
+    assert len(world.starts[KEYS[0]]) == 10
+    assert [(log["event"], log["target"], log["exc_info"]) for log in logs] == [
+        ("a result cannot be told", KEYS[0].target.url, True)
+    ]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_defect_in_one_round_is_the_result_of_one_check(backend: str) -> None:
+    world = Broken(where="attempt")
+    anyio.run(probe_once, KEYS[:5], 8, world.attempt, world, backend=backend)
+    assert {result.key: result.up for result in world.results} == {key: key is not KEYS[0] for key in KEYS[:5]}
+
+
+def test_a_timetable_that_breaks_down_is_told_once_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, calls = World(), iter(range(10**6))
+
+    def heappop_at_times(heap: list[Any]) -> Any:
+        if 10 <= next(calls) < 15:
+            raise ZeroDivisionError("as in a bug")
+        return heappop(heap)
+
+    monkeypatch.setattr("exporter.schedule.heappop", heappop_at_times)
+    with capture_logs() as logs:
+        run_for(world, 600.0, CAREFUL, dict.fromkeys(KEYS[:5], True))
+    assert {len(starts) for starts in world.starts.values()} == {10}
+    assert max(world.lags) == pytest.approx(5 * RESTART)
+    assert [log["event"] for log in logs] == ["the timetable broke down"]
+
+
+def test_a_check_that_leaves_before_its_probe_has_begun_is_not_probed() -> None:
+    """Taken away at the very moment when its probe is due, which on asyncio no cancellation would reach."""
+    stays, leaves = KEYS[:2]
+
+    async def play(world: World) -> None:
+        async with anyio.create_task_group() as group:
+            schedule = Schedule(group, world.attempt, world)
+            schedule.adopt({stays: True, leaves: True}, Pace(0.2, 1))
+            for _ in range(300):  # rounds of the loop: some fall between the begin of a task and its first step
+                schedule.adopt({stays: True, leaves: True}, Pace(0.2, 1))
+                await anyio.lowlevel.checkpoint()
+                schedule.adopt({stays: True}, Pace(0.2, 1))
+                gone = len(world.starts[leaves])
+                await anyio.sleep(0.001)
+                assert len(world.starts[leaves]) == gone
+            group.cancel_scope.cancel()
+
+    run_on_loop(play, World(takes=lambda _: 0.0))

@@ -149,7 +149,8 @@ class Transport(httpx.AsyncBaseTransport):
         seen = TlsFacts()
         left = anyio.current_effective_deadline() - anyio.current_time() - _SPARE
         look = Transport(self._route, Trail())
-        with anyio.move_on_after(left, shield=True), suppress(Exception):
+        # Also where the whole attempt is cancelled meanwhile: its next wait, if there is one, is then its last.
+        with anyio.move_on_after(left), suppress(Exception, anyio.get_cancelled_exc_class()):
             seen = await TlsStream(await reach(look, origin), unverifying(), origin.name, look._trail).handshake()
         await look.aclose()
         return replace(seen, leads_to=seen.leads_to or (Root.PRIVATE if unknown_root(error) else None))

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import anyio
 
 from exporter.addresses import AddressRanges
-from exporter.failure import Signs, classify
+from exporter.failure import Signs, classify, defect
 from exporter.model import Answer, CheckKey, Evidence, Failure, Probing, Proxy, Result, Target
 from exporter.net import Clock, Route, SignIn, Trail, clock_in_force
 from exporter.probes import http
@@ -59,17 +59,30 @@ async def run_check(key: CheckKey, network: Network, probing: Probing) -> Result
 
 
 async def _attempt(key: CheckKey, network: Network, timeout: float) -> Result:  # noqa: ASYNC109 - it is a fact here
-    route = network.route(key)
-    trail = Trail()
-    started = time.time()
+    trail, started = Trail(), time.time()
+    try:
+        route = network.route(key)
+        failure = await _failure(key, network, route, trail, timeout)
+        evidence = _discreet(Evidence(**trail.evidence), route)
+        in_range = network.in_range(key, evidence.addresses)
+        return Result(key, started, trail.laps, replace(evidence, in_range=in_range), failure, late=trail.late)
+    except Exception as error:  # noqa: BLE001 - a defect of ours is the result of this check, and of no other
+        return Result(key, started, failure=defect(error, trail.phase))
+
+
+async def _failure(
+    key: CheckKey,
+    network: Network,
+    route: Route,
+    trail: Trail,
+    timeout: float,  # noqa: ASYNC109 - it is a fact here
+) -> Failure | None:
+    """What came of one attempt; None where the target is usable."""
     try:
         with anyio.fail_after(timeout):
-            failure = await PROBES[key.target.scheme](key.target, route, network.signs, trail)
+            return await PROBES[key.target.scheme](key.target, route, network.signs, trail)
     except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
-        failure = classify(trail.phase, error, http.way_of(key.target, route))
-    evidence = _discreet(Evidence(**trail.evidence), route)
-    in_range = network.in_range(key, evidence.addresses)
-    return Result(key, started, trail.laps, replace(evidence, in_range=in_range), failure, late=trail.late)
+        return classify(trail.phase, error, http.way_of(key.target, route))
 
 
 def _discreet(seen: Evidence, route: Route) -> Evidence:
