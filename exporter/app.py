@@ -19,7 +19,6 @@ from exporter import catalogue as shipped
 from exporter import config
 from exporter.addresses import AddressRanges
 from exporter.anchors import anchors_present
-from exporter.authentication import Account
 from exporter.failure import Signs, defect
 from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
@@ -28,9 +27,9 @@ from exporter.lag import watch
 from exporter.metrics import Conditions, Events, ReloadStatus, State, Timing, registry_for
 from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Site, Snapshot
 from exporter.narrow import UNUSABLE, Narrowing
-from exporter.net import SignIn, clock_in_force, trusted_roots, verifying
+from exporter.net import clock_in_force, sign_ins_of, trusted_roots, verifying
 from exporter.plan import plan
-from exporter.probes import Network, run_check
+from exporter.probes import PATIENCE, Network, run_check
 from exporter.reading.documents import unreadable
 from exporter.requirements import everything, requirements
 from exporter.schedule import Pace, Schedule, probe_once
@@ -105,21 +104,27 @@ def _trust_store() -> Iterator[None]:
 
 
 @_trust_store()
-def network_of(deployment: Deployment) -> Network:
-    """What the probes of a deployment share. Reads the trust store, which takes a moment; raises Unreadable."""
+def network_of(deployment: Deployment, before: Network | None = None) -> Network:
+    """What the probes of a deployment share. Reads the trust store, which takes a moment; raises Unreadable.
+
+    From the network before, it has the sign-ins to proxies: a reload must not try a refused password anew.
+    """
     settings = deployment.settings
     clock = clock_in_force()  # now, lest the first packets come before the kernel stamps them
     if deployment.plan.checks:
         from exporter.certificates import public_roots  # noqa: PLC0415 - see there
 
         public_roots()  # lest the first probes wait for these
+    known = () if before is None else (*before.sign_ins.values(), *before.former)
+    sign_ins = sign_ins_of(settings.proxies, known)
     return Network(
         verifying(settings.tls),
         settings.proxies,
-        {name: SignIn(Account(proxy)) for name, proxy in settings.proxies.items()},
+        sign_ins,
         Signs(load_fingerprints(shipped.shipped() / "vocabulary" / "fingerprints.yaml"), deployment.domains),
         AddressRanges(settings.address_ranges),
         clock,
+        tuple(sign_in for sign_in in dict.fromkeys(known) if sign_in.tells and sign_in not in sign_ins.values()),
     )
 
 
@@ -173,14 +178,15 @@ class Exporter:
         if timeout is not None:
             probing = replace(probing, timeout=min(probing.timeout, timeout / probing.attempts))
         with self._events.in_flight.track_inprogress():
-            return await run_check(key, self._network, probing)
+            return await run_check(key, self._network, probing, PATIENCE if timeout is None else 0.0)
 
     async def _attempt(self, key: CheckKey, within: float) -> Result:
         """One attempt of the schedule, within its time-out or these seconds."""
         probing = self._deployment.settings.probing
+        patience = min(PATIENCE, max(0.0, within - probing.timeout))
         with self._events.in_flight.track_inprogress():
             return await run_check(
-                key, self._network, replace(probing, attempts=1, timeout=min(probing.timeout, within))
+                key, self._network, replace(probing, attempts=1, timeout=min(probing.timeout, within)), patience
             )
 
     async def reload(self) -> None:
@@ -192,7 +198,7 @@ class Exporter:
     async def _reload(self) -> None:
         try:
             deployment = await anyio.to_thread.run_sync(deploy, self._source)
-            network = await anyio.to_thread.run_sync(network_of, deployment)
+            network = await anyio.to_thread.run_sync(network_of, deployment, self._network)
             anchors = await anyio.to_thread.run_sync(anchors_of, network)
         except UNUSABLE as error:
             self._reload_status.tell(successful=False)

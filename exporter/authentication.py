@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote, quote_plus, urlsplit
 
-from exporter.model import Auth, Proxy
+from exporter.model import Auth, Cause, Proxy
 
 if TYPE_CHECKING:
     from spnego import ContextProxy
@@ -30,9 +30,14 @@ Tokens: TypeAlias = Generator[bytes, bytes, None]  # what we say, for what we he
 class SignInFailed(Exception):
     """Signing in to the proxy cannot begin or go on from here; the message says why, and holds no secret."""
 
-    def __init__(self, message: str, *, refused: bool = False) -> None:
+    def __init__(self, message: str, *, refused: bool = False, cause: Cause | None = None) -> None:
         super().__init__(message)
         self.refused = refused  # the account is, whatever the way to sign in
+        self.cause = cause
+
+
+class SignInBroken(Exception):
+    """Signing in was broken off, and nobody knows whether the proxy takes the account."""
 
 
 _NAMES: Final[Mapping[Auth, str]] = MappingProxyType(
@@ -88,11 +93,22 @@ class Account:
 
     def __init__(self, proxy: Proxy) -> None:
         self.auth = proxy.auth
+        self._proxy = proxy
         self._host = urlsplit(proxy.url).hostname or ""
         self._username = proxy.username
         self._password = proxy.password
         self._started: dict[str, ContextProxy] = {}  # by protocol
         self._given_back = _given_back(proxy.username or "", proxy.password or "")
+
+    def belongs_to(self, proxy: Proxy) -> bool:
+        """Whether a proxy asks at the same URL for the same account, by the same way to sign in."""
+        ours = self._proxy
+        return (ours.url, ours.username, ours.password, ours.auth) == (
+            proxy.url,
+            proxy.username,
+            proxy.password,
+            proxy.auth,
+        )
 
     def dialogue(self) -> Dialogue:
         """The dialogue for one connection."""
@@ -140,8 +156,9 @@ def _given_back(username: str, password: str) -> re.Pattern[str]:
     """The forms in which a page or a header may hold a password; text from outside may be read as Latin-1."""
     told = base64.b64encode(f"{username}:{password}".encode()).decode()
     forms = (told, quote(password, safe=""), quote_plus(password), html.escape(password), password)
-    read = (form.encode().decode("latin-1") for form in forms)
-    return re.compile("|".join(map(re.escape, dict.fromkeys((*forms, *read)))), re.IGNORECASE)
+    read = [form.encode().decode("latin-1") for form in forms]
+    quoted = [ascii(form)[1:-1] for form in (*forms, *read)]
+    return re.compile("|".join(map(re.escape, dict.fromkeys((*forms, *read, *quoted)))), re.IGNORECASE)
 
 
 class Dialogue:
@@ -154,6 +171,24 @@ class Dialogue:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._talk: tuple[Auth, Tokens] | None = None
+        self._said = 0
+
+    @property
+    def shown(self) -> bool:
+        """Whether what was said puts the password to the test: NTLM's first message does not yet."""
+        if self._talk is None:
+            return False
+        scheme, _ = self._talk
+        return self._said > 1 or scheme is Auth.BASIC or (scheme is Auth.NEGOTIATE and not _WINDOWS)
+
+    @property
+    def bound(self) -> bool:
+        """Whether the dialogue can only go on, or be over, on the connection where it began."""
+        return self._said > 1
+
+    def awaits(self, challenges: Iterable[str]) -> bool:
+        """Whether these `Proxy-Authenticate` hold the challenge that what was said asked for."""
+        return self._talk is not None and not self.shown and bool(offers(challenges).get(self._talk[0]))
 
     def opening(self) -> str | None:
         """The value of `Proxy-Authorization` to begin with; None: none, for the proxy has to ask. Raises SignInFailed.
@@ -164,10 +199,11 @@ class Dialogue:
             return None
         return self._begin(self._account.auth)
 
-    def answer(self, challenges: Iterable[str]) -> str | None:
+    def answer(self, challenges: Iterable[str], *, connected: bool = True) -> str | None:
         """The value for the next request after a 407 with these `Proxy-Authenticate`; None: its 407 is the last word.
 
-        Raises SignInFailed when the fault is not the proxy's refusal.
+        `connected`: the connection lives on. Raises SignInFailed when the fault is not the proxy's refusal, and
+        SignInBroken where the dialogue would go on, but cannot on another connection.
         """
         offered = offers(challenges)
         if self._talk is None:
@@ -178,7 +214,10 @@ class Dialogue:
                 f"the proxy does not take {_NAMES[scheme]}, but {self._account.conceal(', '.join(offered))}"
             )
         heard = offered.get(scheme)
-        return _say(scheme, lambda: tokens.send(base64.b64decode(heard, validate=True))) if heard else None
+        value = _say(scheme, lambda: tokens.send(base64.b64decode(heard, validate=True))) if heard else None
+        if value is not None and not connected:
+            raise SignInBroken("the proxy closed the connection while signing in")
+        return self._count(value)
 
     def _choose(self, offered: Mapping[str, str]) -> str | None:
         if self._account.auth is Auth.NONE or not offered:
@@ -199,6 +238,10 @@ class Dialogue:
         tokens = self._account.tokens(scheme)
         value = _say(scheme, lambda: next(tokens))
         self._talk = scheme, tokens
+        return self._count(value)
+
+    def _count(self, value: str | None) -> str | None:
+        self._said += value is not None
         return value
 
 

@@ -222,6 +222,21 @@ CAUSES: Final[Mapping[Cause, Words]] = MappingProxyType(
             "that address and port.",
             Who.OPERATOR,
         ),
+        Cause.ACCOUNT_LAPSED: Words(
+            "The proxy refuses the account, which it took before: the directory behind it failed for a moment, or the "
+            "password was changed, has expired, or the account is locked.",
+            "Wait for the next probe. If the account is refused again, look it up in the directory, and write the new "
+            "password into the `password_file` of the proxy under `proxies`.",
+            Who.PROXY,
+        ),
+        Cause.NO_SCHEME_OFFERED: Words(
+            "The proxy wants a login, but does not say which ways to sign in it takes: there is no usable "
+            "`Proxy-Authenticate` in its answer.",
+            "Choose the way to sign in by name: `auth` of the proxy under `proxies`, beside `username` and "
+            "`password_file`, as in auth: basic (or ntlm, negotiate). Where it is chosen already, the proxy does not "
+            "accept the account.",
+            Who.PROXY,
+        ),
     }
 )
 

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Final
 
-from exporter.authentication import SignInFailed
+from exporter.authentication import SignInBroken, SignInFailed, offers
 from exporter.interference import Fingerprint, Kind, leads_astray, recognise
 from exporter.model import Answer, Cause, Failure, Phase, Reason, Target
 
@@ -35,7 +35,9 @@ REFUSED: Final[Mapping[int, str]] = MappingProxyType(
 _BLOCKED: Final = frozenset({451, 511})
 # A proxy's policy says no to CONNECT by these: forbidden, or sent on to a page that says so; 470 is Azure Firewall's.
 # What else it answers (405, 501, 502 ...) tells that it cannot, or is no proxy at all.
-_DENIALS: Final = frozenset({301, 302, 303, 307, 308, 401, 403, 451, 470})
+_DENIALS: Final = frozenset({301, 302, 303, 307, 308, 403, 451, 470})
+# 401 is a web server's word for it, which some proxies take for their own.
+_LOGINS: Final = frozenset({401, 407})
 
 _NOT_FOUND: Final = frozenset(
     {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME), 11001, 11004}  # the last two are Windows'
@@ -111,8 +113,21 @@ class ProxyRefused(Exception):
     """The proxy answered CONNECT with something other than success."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(f"the proxy answered CONNECT with {answer.status}")
+        super().__init__(f"the proxy answered CONNECT with {answer.status}{_no_scheme(answer)}")
         self.answer = answer
+
+
+def _no_scheme(answer: Answer) -> str:
+    """What has to be said of an answer that wants a login, and does not say by what scheme."""
+    return f", {_UNNAMED}" if _cause_of(answer) is Cause.NO_SCHEME_OFFERED else ""
+
+
+_UNNAMED: Final = "and does not say how to sign in: choose the way by name (auth: basic)"
+
+
+def _cause_of(answer: Answer) -> Cause | None:
+    wanted = answer.status in _LOGINS and not offers(answer.values("Proxy-Authenticate"))
+    return Cause.NO_SCHEME_OFFERED if wanted else None
 
 
 class Way(Enum):
@@ -170,6 +185,8 @@ def _cause(error: BaseException) -> Cause | None:
             return Cause.EXPECTS_TLS
         case ProxyRefused() if _is_no_proxy(error.answer):
             return Cause.NOT_A_PROXY
+        case ProxyRefused():
+            return _cause_of(error.answer)
         case ssl.SSLError() if getattr(error, "reason", None) in _ALERTS_FOR_A_CERTIFICATE:
             return Cause.CLIENT_CERTIFICATE
         case _:
@@ -200,9 +217,9 @@ def judge(target: Target, answer: Answer, signs: Signs, way: Way, *, forgeable: 
     else:
         message = f"status {answer.status}, expected {', '.join(map(str, sorted(target.accept)))}"
     if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and way is Way.RELAY:
-        reason = Reason.PROXY_AUTH_REQUIRED
-    else:
-        reason = Reason.HTTP_BLOCKED if answer.status in _BLOCKED else Reason.HTTP_STATUS
+        message += _no_scheme(answer)
+        return Failure(Phase.PROCESSING, Reason.PROXY_AUTH_REQUIRED, message, _cause_of(answer))
+    reason = Reason.HTTP_BLOCKED if answer.status in _BLOCKED else Reason.HTTP_STATUS
     return Failure(Phase.PROCESSING, reason, message)
 
 
@@ -272,7 +289,7 @@ def _unwrapped(error: BaseException) -> list[BaseException]:
 def _telling(error: BaseException) -> bool:
     if isinstance(error, OSError):  # a bare OSError without a number is a wrapper; TimeoutError and ours need none
         return error.errno is not None or type(error) is not OSError
-    return isinstance(error, UnicodeError | ProxyRefused | SignInFailed | NotHttp | NotTls)
+    return isinstance(error, UnicodeError | ProxyRefused | SignInFailed | SignInBroken | NotHttp | NotTls)
 
 
 def _in_any_phase(phase: Phase, cause: BaseException) -> Failure | None:
@@ -280,7 +297,9 @@ def _in_any_phase(phase: Phase, cause: BaseException) -> Failure | None:
     if isinstance(cause, OSError) and cause.errno in _OUR_OWN:
         return Failure(phase, Reason.INTERNAL_ERROR, f"this machine: {cause}")
     if isinstance(cause, SignInFailed):
-        return Failure(phase, Reason.PROXY_AUTH_REQUIRED, _words(cause))
+        return Failure(phase, Reason.PROXY_AUTH_REQUIRED, _words(cause), cause.cause)
+    if isinstance(cause, SignInBroken):
+        return Failure(phase, Reason.PROXY_ERROR, _words(cause))
     return None
 
 
@@ -303,7 +322,7 @@ def _connect_reason(cause: BaseException) -> Reason:
 
 def _proxy_reason(cause: BaseException) -> Reason:
     if isinstance(cause, ProxyRefused):
-        if cause.answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        if cause.answer.status in _LOGINS:
             return Reason.PROXY_AUTH_REQUIRED
         return Reason.PROXY_DENIED if cause.answer.status in _DENIALS else Reason.PROXY_ERROR
     return Reason.PROXY_ERROR if isinstance(cause, OSError | NotHttp) else Reason.INTERNAL_ERROR

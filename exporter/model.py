@@ -430,6 +430,8 @@ class Cause(StrEnum):
     PLAIN_TEXT = "plain_text"  # where TLS was to be spoken
     CLIENT_CERTIFICATE = "client_certificate"  # the server asks for one
     EXPECTS_TLS = "expects_tls"  # a port that is asked in plain text
+    ACCOUNT_LAPSED = "account_lapsed"  # the proxy refuses an account that it took before
+    NO_SCHEME_OFFERED = "no_scheme_offered"  # the proxy wants a login and does not say by what scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,8 +538,10 @@ class Result:
 
     @property
     def repeatable(self) -> bool:
-        """Whether another attempt does no harm: a refused sign-in may lock the account."""
-        return self.failure is None or self.failure.reason is not Reason.PROXY_AUTH_REQUIRED
+        """Whether another attempt does no harm: a refused sign-in may lock the account, unless it was taken before."""
+        if self.failure is None or self.failure.reason is not Reason.PROXY_AUTH_REQUIRED:
+            return True
+        return self.failure.cause is Cause.ACCOUNT_LAPSED
 
     def after(self, failed: Result) -> Result:
         """The same as the next attempt after one that failed."""

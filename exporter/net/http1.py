@@ -39,6 +39,7 @@ class Connection:
         self._body: AsyncGenerator[bytes] | None = None
         self._persistent = True
         self.asked = 0  # requests so far
+        self.heard = False  # whether anything came since the last one
 
     async def ask(self, method: str, target: bytes, headers: Headers) -> Answer:
         """Send a request without a body and read the head of its answer.
@@ -47,7 +48,7 @@ class Connection:
         whole. What it had said before it left is read all the same.
         """
         lines = [b"%b %b HTTP/1.1" % (method.encode("ascii"), target), *(b"%b: %b" % header for header in headers)]
-        self.asked += 1
+        self.asked, self.heard = self.asked + 1, False
         await self._stream.write(b"\r\n".join([*lines, b"", b""]))
         return await self.hear(method)
 
@@ -103,6 +104,7 @@ class Connection:
             seen = len(self._unread)
             try:
                 self._unread += await self._stream.read(_CHUNK)
+                self.heard = True
             except OSError:
                 # It left in the midst of its answer: what it had said by then counts.
                 head = bytes(self._unread)

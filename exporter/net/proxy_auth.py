@@ -3,34 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from functools import partial
 from http import HTTPStatus
-from typing import Self
+from typing import Final, Self
 
-from exporter.authentication import SignInFailed
-from exporter.model import Answer, Auth
-from exporter.net.signin import SignIn
-from exporter.net.sockets import in_daemon_thread
+from exporter.authentication import SignInBroken, SignInFailed
+from exporter.model import Answer, Auth, Phase
+from exporter.net.signin import SignIn, Turn
+from exporter.net.sockets import Outcome, in_daemon_thread
+from exporter.net.trail import Trail
+
+_IDLE: Final = 1.0  # seconds without a request after which a proxy may have closed a new connection
+_HANGING: Final = 2  # questions to a KDC that may hang at a time: each keeps a thread
 
 
 class Talk:
     """What is said to a proxy about who asks, until it lets the request pass or refuses for good.
 
-    What the account says comes from a thread: it may ask a KDC.
+    What the account says comes from a thread: it may ask a KDC, whose time is the phase's. The time until one's turn is
+    neither the phase's nor the attempt's.
     """
 
-    def __init__(self, sign_in: SignIn) -> None:
+    def __init__(self, sign_in: SignIn, trail: Trail, phase: Phase) -> None:
         self._sign_in = sign_in
+        self._trail = trail
+        self._phase = phase
+        self._tunnel = phase is Phase.PROXY
         self._dialogue = sign_in.account.dialogue()
-        self._turn = AsyncExitStack()
-        self._spoke = False
+        self._turn: Turn | None = None
+        self._idled = False  # since the connection was opened
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._turn.aclose()
+        if self._turn is not None:
+            self._sign_in.end(self._turn)
+
+    async def may_begin(self) -> None:
+        """Wait out a short pause of the account, before a connection is opened that would idle meanwhile."""
+        if self._sign_in.guarded:
+            try:
+                with self._trail.limit.standing_still() as patience:
+                    await self._sign_in.pause_over(patience)
+            except SignInFailed:
+                self._trail.enter(self._phase)
+                raise
+
+    def wants_login(self, status: int) -> bool:
+        """Whether a proxy's answer asks who is there. Some say 401 to CONNECT, though that is a web server's word."""
+        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return True
+        return self._tunnel and status == HTTPStatus.UNAUTHORIZED
+
+    def goes_on_after(self, answer: Answer) -> bool:
+        """Whether an answer holds a challenge, to which the reply must travel on the same connection."""
+        return self.wants_login(answer.status) and self._dialogue.awaits(answer.values("Proxy-Authenticate"))
+
+    def may_ask_again(self, error: OSError, *, used: bool) -> bool:
+        """Whether to ask once more on a new connection, as the old one was closed before a byte of an answer.
+
+        `used`: for an earlier request. One that idled before its first request may be closed as well. Raises
+        SignInBroken where the dialogue belongs to the old one.
+        """
+        if self._dialogue.bound:
+            raise SignInBroken("the proxy closed the connection while signing in") from error
+        idled, self._idled = self._idled, False
+        return used or idled
 
     async def opening(self) -> str | None:
         """The credentials to begin with; None where the proxy has to ask first."""
@@ -38,25 +77,48 @@ class Talk:
             return None
         return await self._say(self._dialogue.opening)
 
-    async def heard(self, answer: Answer) -> str | None:
-        """The credentials to go on with; None where there is nothing more to say, or no need."""
-        if answer.status != HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            if self._spoke:
-                self._sign_in.accepted()
+    async def heard(self, answer: Answer, *, connected: bool) -> str | None:
+        """The credentials to go on with; None where there is nothing more to say, or no need.
+
+        `connected`: the connection on which the answer came lives on. Raises SignInFailed and SignInBroken.
+        """
+        if not self.wants_login(answer.status):
+            if self._turn is not None:
+                self._sign_in.let_through(self._turn, answer, tunnel=self._tunnel)
             return None
-        credentials = await self._say(partial(self._dialogue.answer, answer.values("Proxy-Authenticate")))
-        if credentials is None and self._spoke:
-            self._sign_in.refused()
+        if self._sign_in.account.auth is Auth.NONE:
+            return None
+        challenges = answer.values("Proxy-Authenticate")
+        credentials = await self._say(partial(self._dialogue.answer, challenges, connected=connected))
+        if credentials is None and self._turn is not None and self._turn.shown:
+            self._trail.cause = self._sign_in.refused(self._turn)
         return credentials
 
     async def _say(self, words: Callable[[], str | None]) -> str | None:
-        if not self._spoke:
-            await self._turn.enter_async_context(self._sign_in.turn())
+        turn = self._turn = self._turn or await self._wait_for_turn()
+        self._sign_in.say(turn)
         try:
-            credentials = await in_daemon_thread(words)
+            with self._trail.waiting():
+                credentials = await in_daemon_thread(words, self._still_hanging())
         except SignInFailed as failure:
             if failure.refused:
-                self._sign_in.refused()
+                self._trail.cause = self._sign_in.refused(turn)
             raise
-        self._spoke = self._spoke or credentials is not None
+        if credentials is not None:
+            self._sign_in.said(turn, shown=self._dialogue.shown)
         return credentials
+
+    async def _wait_for_turn(self) -> Turn:
+        stood_still = self._trail.limit.stood_still
+        with self._trail.limit.standing_still() as patience:
+            turn = await self._sign_in.begin(patience)
+        self._idled = self._trail.limit.stood_still - stood_still > _IDLE
+        return turn
+
+    def _still_hanging(self) -> list[Outcome]:
+        """What was asked of the account, was given up and still hangs. Raises SignInFailed where it is too much."""
+        hanging = self._sign_in.hanging
+        hanging[:] = [outcome for outcome in hanging if not outcome]
+        if len(hanging) >= _HANGING:
+            raise SignInFailed(f"no answer yet to {_HANGING} earlier questions for credentials: the KDC is silent")
+        return hanging

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from exporter.model import Phase
+from exporter.model import Cause, Phase
 from exporter.net.clock import Arrival, now
+from exporter.net.limit import Limit
 
 
 class Trail:
@@ -17,8 +18,10 @@ class Trail:
     the network, and grows with all else that the exporter has to do.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: Limit | None = None) -> None:
+        self.limit = limit or Limit()
         self.phase = Phase.RESOLVE
+        self.cause: Cause | None = None  # of a failure to come, where the answer alone does not tell
         self.evidence: dict[str, Any] = {}
         self._reached: dict[Phase, None] = {}
         self._waits: dict[tuple[Phase, float], Arrival] = {}

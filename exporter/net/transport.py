@@ -7,7 +7,6 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from http import HTTPStatus
 from typing import Final, NamedTuple, Self, TypeAlias, cast
 
 import anyio
@@ -32,6 +31,7 @@ USER_AGENT: Final = f"configmgr-endpoint-exporter/{__version__}"
 # cannot sign in to one that closes. WinHTTP and curl send it to all proxies.
 _TO_PROXIES: Final = ((b"Proxy-Connection", b"keep-alive"),)
 _DRAINED: Final = 64 * 1024  # bytes of a page that are read for the sake of the connection, at most
+_LONGEST_PAGE: Final = 4 * 1024 * 1024  # the same where no other connection will do
 _PAGE_TIME: Final = 1.0  # seconds that a page may take; its status is known already
 _SPARE: Final = 0.05  # seconds left for the verdict when a page or the second look has used up all others
 
@@ -173,24 +173,33 @@ class Transport(httpx.AsyncBaseTransport):
     ) -> tuple[Connection, Answer]:
         """Ask the proxy; again as long as it wants credentials and the account has more to say.
 
-        On the same connection if it lives, since NTLM signs in a connection, not a request.
+        On the same connection if it lives, since NTLM signs in a connection, not a request. Some proxies close it after
+        their 407 and do not say so: where that may be, they are asked once more on a new one.
         """
         sign_in = self._route.sign_in or SignIn(Account(proxy))
-        connection = await self._connect_to(proxy)
-        self._trail.enter(phase)
-        async with Talk(sign_in) as talk:
-            with self._trail.waiting():
-                credentials = await talk.opening()
+        async with Talk(sign_in, self._trail, phase) as talk:
+            await talk.may_begin()
+            connection = await self._connect_to(proxy)
+            self._trail.enter(phase)
+            credentials = await talk.opening()
             while True:
                 own = [] if credentials is None else [(b"Proxy-Authorization", credentials.encode("latin-1"))]
-                answer = await connection.ask(method, target, [*headers, *own])
+                try:
+                    answer = await connection.ask(method, target, [*headers, *own])
+                except OSError as error:
+                    if connection.heard or not talk.may_ask_again(error, used=connection.asked > 1):
+                        raise
+                    connection = await self._connect_to(proxy)
+                    self._trail.enter(phase)
+                    continue
                 refused = method == "CONNECT" and not httpx.codes.is_success(answer.status)
-                if refused or answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                if talk.goes_on_after(answer):
+                    answer = await _with_whole_page(answer, connection)
+                elif refused or talk.wants_login(answer.status):
                     answer = await _with_page(answer, connection)
                 if refused:
                     self._remember(answer)
-                with self._trail.waiting():
-                    credentials = await talk.heard(answer)
+                credentials = await talk.heard(answer, connected=connection.keeps)
                 if credentials is None:
                     return connection, answer
                 if not connection.keeps:
@@ -224,6 +233,18 @@ class _Body(httpx.AsyncByteStream):
 async def _with_page(answer: Answer, connection: Connection) -> Answer:
     """An answer with the beginning of its page, read to its end if it is short, so that the connection can go on."""
     body = await beginning(connection.body(), _DRAINED, _PAGE_TIME)
+    return replace(answer, body=readable(answer, body))
+
+
+async def _with_whole_page(answer: Answer, connection: Connection) -> Answer:
+    """The same where no other connection will do: up to the end of the page, however long it takes."""
+    read, body = 0, b""
+    with suppress(OSError):
+        async with aclosing(connection.body()) as parts:
+            async for part in parts:
+                read, body = read + len(part), body + part if read < _DRAINED else body
+                if read > _LONGEST_PAGE:
+                    break
     return replace(answer, body=readable(answer, body))
 
 

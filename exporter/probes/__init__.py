@@ -9,12 +9,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-import anyio
-
 from exporter.addresses import AddressRanges
 from exporter.failure import Signs, classify, defect
-from exporter.model import Answer, CheckKey, Evidence, Failure, Probing, Proxy, Result, Target
-from exporter.net import Clock, Route, SignIn, Trail, clock_in_force
+from exporter.model import Answer, CheckKey, Evidence, Failure, Probing, Proxy, Reason, Result, Target
+from exporter.net import Clock, Limit, Route, SignIn, Trail, clock_in_force
 from exporter.probes import http
 
 
@@ -28,6 +26,7 @@ class Network:
     signs: Signs = field(default_factory=Signs)
     ranges: AddressRanges = field(default_factory=AddressRanges)
     clock: Clock = field(default_factory=clock_in_force)
+    former: Sequence[SignIn] = ()  # of proxies that have left, for the case that they come back
 
     def route(self, key: CheckKey) -> Route:
         """The way that a check goes."""
@@ -47,42 +46,51 @@ Probe: TypeAlias = Callable[[Target, Route, Signs, Trail], Awaitable[Failure | N
 PROBES: Final[Mapping[str, Probe]] = MappingProxyType({"http": http.probe, "https": http.probe})
 
 
-async def run_check(key: CheckKey, network: Network, probing: Probing) -> Result:
+PATIENCE: Final = 60.0  # seconds that an attempt may wait for others that sign in to its proxy: none waits as long
+
+
+async def run_check(key: CheckKey, network: Network, probing: Probing, patience: float = PATIENCE) -> Result:
     """Probe until an attempt succeeds or all are used up; the result is the last attempt's.
 
-    Never raises, and outlives no attempt's time-out.
+    Never raises, and outlives no attempt's time-out, to which the seconds are added that an attempt waits for other
+    probes that sign in to its proxy: `patience` at most.
     """
-    result = await _attempt(key, network, probing.timeout)
+    result = await _attempt(key, network, Limit(probing.timeout, patience))
     while not result.up and result.repeatable and result.attempts < probing.attempts:
-        result = (await _attempt(key, network, probing.timeout)).after(result)
+        result = (await _attempt(key, network, Limit(probing.timeout, patience))).after(result)
     return result
 
 
-async def _attempt(key: CheckKey, network: Network, timeout: float) -> Result:  # noqa: ASYNC109 - it is a fact here
-    trail, started = Trail(), time.time()
+async def _attempt(key: CheckKey, network: Network, limit: Limit) -> Result:
+    trail, started = Trail(limit), time.time()
     try:
         route = network.route(key)
-        failure = await _failure(key, network, route, trail, timeout)
+        failure = _less_secret(await _failure(key, network, route, trail), route)
         evidence = _discreet(Evidence(**trail.evidence), route)
         in_range = network.in_range(key, evidence.addresses)
-        return Result(key, started, trail.laps, replace(evidence, in_range=in_range), failure, late=trail.late)
+        begun = started + limit.stood_still
+        return Result(key, begun, trail.laps, replace(evidence, in_range=in_range), failure, late=trail.late)
     except Exception as error:  # noqa: BLE001 - a defect of ours is the result of this check, and of no other
         return Result(key, started, failure=defect(error, trail.phase))
 
 
-async def _failure(
-    key: CheckKey,
-    network: Network,
-    route: Route,
-    trail: Trail,
-    timeout: float,  # noqa: ASYNC109 - it is a fact here
-) -> Failure | None:
+async def _failure(key: CheckKey, network: Network, route: Route, trail: Trail) -> Failure | None:
     """What came of one attempt; None where the target is usable."""
     try:
-        with anyio.fail_after(timeout):
-            return await PROBES[key.target.scheme](key.target, route, network.signs, trail)
+        with trail.limit.in_force():
+            failure = await PROBES[key.target.scheme](key.target, route, network.signs, trail)
     except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
-        return classify(trail.phase, error, http.way_of(key.target, route))
+        failure = classify(trail.phase, error, http.way_of(key.target, route))
+    if failure is not None and failure.reason is Reason.PROXY_AUTH_REQUIRED and trail.cause is not None:
+        return replace(failure, message=f"{failure.message}; it took the account before", cause=trail.cause)
+    return failure
+
+
+def _less_secret(failure: Failure | None, route: Route) -> Failure | None:
+    """A failure whose message, which may quote what was said, lacks the password that a proxy may have given back."""
+    if failure is None or route.sign_in is None:
+        return failure
+    return replace(failure, message=route.sign_in.account.conceal(failure.message))
 
 
 def _discreet(seen: Evidence, route: Route) -> Evidence:

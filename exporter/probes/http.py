@@ -51,7 +51,7 @@ def way_of(target: Target, route: Route) -> Way:
 
 async def _with_page(answer: Answer, response: httpx.Response) -> Answer:
     """The answer with the beginning of its body, if that may be a page that a person could read."""
-    if not worth_reading(answer):
+    if answer.body or not worth_reading(answer):  # a proxy's 407 has been read already
         return answer
     stream = cast(httpx.AsyncByteStream, response.stream)
     return replace(answer, body=readable(answer, await beginning(stream, ENOUGH, _PAGE_TIME)))
