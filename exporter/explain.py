@@ -237,6 +237,22 @@ CAUSES: Final[Mapping[Cause, Words]] = MappingProxyType(
             "accept the account.",
             Who.PROXY,
         ),
+        Cause.SINKHOLE: Words(
+            "The name resolves to an address that its host cannot have, so nothing was connected to: a DNS filter or a "
+            "hosts file hides the name.",
+            "Exempt the name, or the wildcard as documented, in the DNS filter that this machine's resolver asks, and "
+            "take the name out of this machine's hosts file if it stands there. If it is a name of your own, have its "
+            "zone give it the address of the server.",
+            Who.DNS,
+        ),
+        Cause.PRIVATE_ADDRESS: Words(
+            "The name of a public service resolves to a private address, and there the connection fails: a private "
+            "endpoint or a zone of your own answers for the name.",
+            "Ask DNS first: see which zone holds the name, and whether this machine is meant to use it. If it is not, "
+            "let its resolver give the public address. If it is, give this machine a route to the private address and "
+            "open the TCP port of the target there.",
+            Who.DNS,
+        ),
     }
 )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 import ssl
 import traceback
 from collections.abc import Mapping
@@ -15,8 +13,9 @@ from types import MappingProxyType
 from typing import Final
 
 from exporter.authentication import SignInBroken, SignInFailed, offers
+from exporter.connecting import NO_ANSWER, OUR_OWN, unconnected, unresolved, unresolved_proxy, words_of_proxy
 from exporter.interference import Fingerprint, Kind, leads_astray, recognise
-from exporter.model import Answer, Cause, Failure, Phase, Reason, Target
+from exporter.model import Answer, Cause, Evidence, Failure, Phase, Reason, Target
 
 # Statuses that Configuration Manager's own endpoint check (version 2010 and later) counts as failed; any other answer
 # counts as reachable. Source: "About the service connection point", Validate internet access.
@@ -39,24 +38,10 @@ _DENIALS: Final = frozenset({301, 302, 303, 307, 308, 403, 451, 470})
 # 401 is a web server's word for it, which some proxies take for their own.
 _LOGINS: Final = frozenset({401, 407})
 
-_NOT_FOUND: Final = frozenset(
-    {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME), 11001, 11004}  # the last two are Windows'
-)
-_OUR_OWN: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # out of sockets: not the target
-
 # OpenSSL's verification errors (x509_vfy.h), and those of Windows' chain policy, which truststore passes on.
 _EXPIRED: Final = frozenset({9, 10, 0x800B0101})  # not yet valid, expired, CERT_E_EXPIRED
 _MISMATCH: Final = frozenset({62, 64, 0x800B010F})  # host name, IP address, CERT_E_CN_NO_MATCH
 _UNKNOWN_ROOT: Final = frozenset({18, 19, 20, 21, 0x800B0109, 0x800B010A})  # CERT_E_UNTRUSTEDROOT, CERT_E_CHAINING
-
-_CONNECT_REASON: Final[Mapping[int, Reason]] = MappingProxyType(
-    {
-        errno.ETIMEDOUT: Reason.CONNECT_TIMEOUT,
-        errno.ECONNREFUSED: Reason.CONNECT_REFUSED,
-        errno.ECONNRESET: Reason.CONNECT_REFUSED,
-    }
-)
-
 
 # What a server says about the certificate of a client that shows none (RFC 8446, 6.2).
 _ALERTS_FOR_A_CERTIFICATE: Final = frozenset(
@@ -138,16 +123,22 @@ class Way(Enum):
     RELAY = auto()  # a proxy that is asked in plain text for the target's answer
 
 
-def classify(phase: Phase, error: BaseException, way: Way) -> Failure:
-    """The failure that an exception in `phase` stands for. Total: whatever is not known is an internal error."""
+_NOTHING: Final = Evidence()
+
+
+def classify(phase: Phase, error: BaseException, way: Way, seen: Evidence = _NOTHING) -> Failure:
+    """The failure that an exception in `phase` stands for, after what was `seen`.
+
+    Total: whatever is not known is an internal error.
+    """
     cause = specific(error)
-    if known := _in_any_phase(phase, cause) or _of_the_proxy(phase, cause, way):
+    if known := _in_any_phase(phase, cause) or _of_the_proxy(phase, cause, way, seen):
         return known
     match phase:
         case Phase.RESOLVE:
-            reason = _resolve_reason(cause)
+            return unresolved(cause, _words(cause), seen)
         case Phase.CONNECT:
-            reason = _connect_reason(cause)
+            return unconnected(cause, _words(cause), seen)
         case Phase.PROXY:
             reason = _proxy_reason(cause)
         case Phase.TLS:
@@ -157,15 +148,15 @@ def classify(phase: Phase, error: BaseException, way: Way) -> Failure:
     return Failure(phase, reason, _words(cause), _cause(cause))
 
 
-def _of_the_proxy(phase: Phase, cause: BaseException, way: Way) -> Failure | None:
+def _of_the_proxy(phase: Phase, cause: BaseException, way: Way, seen: Evidence) -> Failure | None:
     """What is the proxy's own fault, and not that of the target or of the resolver; None: nothing of the kind."""
     if way is Way.DIRECT:
         return None
     match phase:
-        case Phase.RESOLVE if _resolve_reason(cause) is Reason.DNS_NOT_FOUND:
-            return Failure(phase, Reason.PROXY_UNREACHABLE, f"the proxy's name: {_words(cause)}")
+        case Phase.RESOLVE:
+            return unresolved_proxy(cause, _words(cause))
         case Phase.CONNECT if isinstance(cause, OSError | NotTls):
-            return _no_connection_to_the_proxy(phase, cause)
+            return _no_connection_to_the_proxy(phase, cause, seen)
         case Phase.PROXY | Phase.PROCESSING if _speaks_tls(phase, cause, way):
             message = "the proxy speaks TLS and not plain HTTP: write https:// in its url"
             return Failure(phase, Reason.PROXY_UNREACHABLE, message, Cause.PROXY_SCHEME)
@@ -294,30 +285,13 @@ def _telling(error: BaseException) -> bool:
 
 def _in_any_phase(phase: Phase, cause: BaseException) -> Failure | None:
     """What means the same wherever it happens."""
-    if isinstance(cause, OSError) and cause.errno in _OUR_OWN:
+    if isinstance(cause, OSError) and cause.errno in OUR_OWN:
         return Failure(phase, Reason.INTERNAL_ERROR, f"this machine: {cause}")
     if isinstance(cause, SignInFailed):
         return Failure(phase, Reason.PROXY_AUTH_REQUIRED, _words(cause), cause.cause)
     if isinstance(cause, SignInBroken):
         return Failure(phase, Reason.PROXY_ERROR, _words(cause))
     return None
-
-
-def _resolve_reason(cause: BaseException) -> Reason:
-    if isinstance(cause, socket.gaierror):
-        return Reason.DNS_NOT_FOUND if cause.errno in _NOT_FOUND else Reason.DNS_ERROR
-    if isinstance(cause, TimeoutError):
-        return Reason.DNS_TIMEOUT
-    # a name that cannot be put on the wire (a label over 63 characters) exists nowhere
-    return Reason.DNS_NOT_FOUND if isinstance(cause, UnicodeError) else Reason.INTERNAL_ERROR
-
-
-def _connect_reason(cause: BaseException) -> Reason:
-    if isinstance(cause, TimeoutError):
-        return Reason.CONNECT_TIMEOUT
-    if isinstance(cause, OSError) and cause.errno is not None:
-        return _CONNECT_REASON.get(cause.errno, Reason.CONNECT_UNREACHABLE)
-    return Reason.INTERNAL_ERROR
 
 
 def _proxy_reason(cause: BaseException) -> Reason:
@@ -350,7 +324,7 @@ def _speaks_tls(phase: Phase, error: BaseException, way: Way) -> bool:
     return to_proxy and isinstance(error, NotHttp) and is_tls_record(error.said)
 
 
-def _no_connection_to_the_proxy(phase: Phase, error: OSError | NotTls) -> Failure:
+def _no_connection_to_the_proxy(phase: Phase, error: OSError | NotTls, seen: Evidence) -> Failure:
     """What TCP to the proxy fails of, or TLS to the proxy itself."""
     match error:
         case NotTls():
@@ -362,7 +336,8 @@ def _no_connection_to_the_proxy(phase: Phase, error: OSError | NotTls) -> Failur
         case ssl.SSLError():
             return Failure(phase, Reason.PROXY_UNREACHABLE, f"no TLS to the proxy: {_words(error)}")
         case _:
-            return Failure(phase, Reason.PROXY_UNREACHABLE, f"no connection to the proxy: {_words(error)}")
+            message = f"no connection to the proxy: {words_of_proxy(_words(error), seen)}"
+            return Failure(phase, Reason.PROXY_UNREACHABLE, message)
 
 
 def _is_breakdown(cause: BaseException) -> bool:
@@ -390,7 +365,7 @@ def _words(cause: BaseException) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return str(getattr(cause, "verify_message", None) or cause)
     if isinstance(cause, TimeoutError) and not str(cause):
-        return "no answer within the time-out"
+        return NO_ANSWER
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
     return str(cause) or type(cause).__name__

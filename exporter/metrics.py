@@ -360,6 +360,15 @@ def _rolled_up_families(snapshot: Snapshot) -> Iterator[Metric]:
     for name, up in snapshot.paths.items():
         path.add_metric((name,), up)
     yield path
+    family = GaugeMetricFamily(
+        "configmgr_path_family_up",
+        "1: an address of that family (ipv4, ipv6) opened a connection in the latest probes of the path; 0: none did, "
+        "though some were tried and the other family's opened. Absent for what was not tried.",
+        labels=("path", "family"),
+    )
+    for labels, up in snapshot.families.items():
+        family.add_metric(labels, up)
+    yield family
 
 
 def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:

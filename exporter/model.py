@@ -432,6 +432,8 @@ class Cause(StrEnum):
     EXPECTS_TLS = "expects_tls"  # a port that is asked in plain text
     ACCOUNT_LAPSED = "account_lapsed"  # the proxy refuses an account that it took before
     NO_SCHEME_OFFERED = "no_scheme_offered"  # the proxy wants a login and does not say by what scheme
+    SINKHOLE = "sinkhole"  # the name resolves to what cannot be the service's address
+    PRIVATE_ADDRESS = "private_address"  # a public name resolves to an address of somebody's own network
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,6 +501,40 @@ class Answer:
         return tuple(value for key, value in self.headers if key.lower() == name.lower())
 
 
+class Question(StrEnum):
+    """What is asked of a name server, as its protocol calls it."""
+
+    A = "A"
+    AAAA = "AAAA"
+
+    @property
+    def words(self) -> str:
+        """What is asked, for a person."""
+        return f"the question for {'IPv4' if self is Question.A else 'IPv6'} addresses ({self})"
+
+
+class Contact(StrEnum):
+    """What came of asking an address for a connection, in the order in which it leads to a remedy."""
+
+    OPENED = "opened"
+    REFUSED = "refused"  # somebody there says no
+    FORBIDDEN = "forbidden"  # a rule of this machine or on the way says no
+    SILENT = "silent"
+    UNREACHABLE = "unreachable"  # somebody on the way says so
+    NO_WAY = "no_way"  # this machine has no route there, or no such family of addresses
+    FAILED = "failed"  # on this machine, before anybody was asked
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An address that was asked for a connection, and what came of it."""
+
+    address: str
+    contact: Contact
+    seconds: float  # until that, or for how long it has been silent
+    error: str | None = None  # in the system's words, where there was one
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What a probe saw on its way; each part only where the probe came that far."""
@@ -510,6 +546,9 @@ class Evidence:
     answer: Answer | None = None
     in_range: bool | None = None  # whether all addresses lie in the operator's ranges; None: cannot be told
     proxy_tls: TlsFacts | None = None  # of the connection to the proxy itself
+    tried: tuple[Tried, ...] = ()  # in the order in which they were asked
+    by_dns: bool | None = None  # False: the host is an address, or stands in the hosts file; None: was not resolved
+    unanswered: Question | None = None  # what the resolver did not answer, where it answered the other
 
     @property
     def status(self) -> int | None:
@@ -615,3 +654,4 @@ class Snapshot:
     latest: Mapping[CheckKey, Latest]
     features: tuple[FeatureReadiness, ...]
     paths: Mapping[str, bool]  # `dns`, `direct`, `proxy:NAME` -> up; a path without a result is absent
+    families: Mapping[tuple[str, str], bool] = field(default_factory=dict)  # path, `ipv4` or `ipv6` -> up

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from exporter import rollup
@@ -32,6 +32,7 @@ class _RolledUp:
     version: int
     features: tuple[FeatureReadiness, ...]
     paths: Mapping[str, bool]
+    families: Mapping[tuple[str, str], bool] = field(default_factory=dict)
 
 
 class Board:
@@ -74,7 +75,7 @@ class Board:
             return None
         recorded = Recorded(check, result, self._latest[result.key])
         self._latest[result.key] = _after(recorded, self._room)
-        if recorded.before is None or _fault(recorded.before.result) != _fault(result):
+        if recorded.before is None or rollup.read_of(recorded.before.result) != rollup.read_of(result):
             self._version += 1
         return recorded
 
@@ -121,9 +122,14 @@ class Board:
         rolled_up = self._rolled_up
         if rolled_up.version != version:
             results = {key: found.result for key, found in latest.items()}
-            rolled_up = _RolledUp(version, rollup.features(plan, results), rollup.paths(results.values()))
+            rolled_up = _RolledUp(
+                version,
+                rollup.features(plan, results),
+                rollup.paths(results.values()),
+                rollup.families(results.values()),
+            )
             self._rolled_up = rolled_up
-        return Snapshot(plan, MappingProxyType(latest), rolled_up.features, rolled_up.paths)
+        return Snapshot(plan, MappingProxyType(latest), rolled_up.features, rolled_up.paths, rolled_up.families)
 
 
 def _after(recorded: Recorded, room: Room) -> Latest:
@@ -136,8 +142,3 @@ def _after(recorded: Recorded, room: Room) -> Latest:
 
 def _reason(result: Result) -> str | None:
     return result.failure.reason if result.failure else None
-
-
-def _fault(result: Result) -> tuple[str, str, str | None] | None:
-    """All that a roll-up reads of a result."""
-    return (result.failure.phase, result.failure.reason, result.failure.cause) if result.failure else None

@@ -24,7 +24,7 @@ from exporter.cli.options import BAD_INPUT, NOT_READY
 from exporter.config import MainSection
 from exporter.explain import UNPROBED, WORDS
 from exporter.log import LogFormat, LogLevel, configure
-from exporter.model import Answer, Certificate, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts
+from exporter.model import Answer, Certificate, Contact, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts, Tried
 from exporter.reading.durations import spelled
 from exporter.reading.fields import Section
 from exporter.reading.groups import GroupSection
@@ -150,7 +150,13 @@ def exemplary() -> Exporter:
     running = Exporter(Source(), deployment, network_of(deployment))
     chain = (Certificate("CN=host", "CN=issuer", 0.0, 1.0, "ab"),)
     seen = Evidence(
-        ("192.0.2.1",), "192.0.2.1", (), TlsFacts("TLSv1.3", chain, Root.PUBLIC), Answer(200), in_range=True
+        ("192.0.2.1",),
+        "192.0.2.1",
+        (),
+        TlsFacts("TLSv1.3", chain, Root.PUBLIC),
+        Answer(200),
+        in_range=True,
+        tried=(Tried("192.0.2.1", Contact.OPENED, 0.1),),
     )
     for number, check in enumerate(deployment.plan.checks):
         failure = Failure(Phase.PROCESSING, Reason.HTTP_STATUS, "status 502") if number % 2 else None

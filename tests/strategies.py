@@ -21,6 +21,7 @@ from exporter.model import (
     CheckKey,
     Cloud,
     Consumer,
+    Contact,
     Endpoint,
     Evidence,
     Failure,
@@ -39,6 +40,7 @@ from exporter.model import (
     Status,
     Target,
     TlsFacts,
+    Tried,
     Use,
     VersionRange,
     WhyUnprobed,
@@ -241,6 +243,9 @@ def reasons_of(phase: Phase, proxy: str | None) -> tuple[Reason, ...]:
 moments: Final = st.integers(1_700_000_000, 1_800_000_000).map(float)
 _lap: Final = st.integers(0, 20_000).map(lambda milliseconds: milliseconds / 1000)
 _certificates: Final = st.builds(Certificate, st.just("CN=host"), st.just("CN=issuer"), moments, moments, st.just("ab"))
+_tried: Final = st.builds(
+    Tried, st.sampled_from(["192.0.2.1", "10.0.0.1", "2001:db8::1"]), st.sampled_from(Contact), _lap
+)
 _facts: Final = st.builds(
     TlsFacts,
     st.just("TLSv1.3"),
@@ -261,6 +266,8 @@ def results_of(draw: st.DrawFn, key: CheckKey, *, up: bool | None = None) -> Res
     answered = Phase.PROCESSING in passed
     evidence = Evidence(
         address="192.0.2.1" if Phase.CONNECT in passed else None,
+        tried=tuple(draw(st.lists(_tried, max_size=3))) if Phase.CONNECT in passed else (),
+        by_dns=draw(st.sampled_from([None, True, False])),
         answer=draw(st.none() | st.builds(Answer, st.integers(100, 599))) if answered else None,
         tls=draw(_facts) if Phase.TLS in passed else None,
     )

@@ -30,6 +30,7 @@ from exporter.model import (
     Check,
     CheckKey,
     Consumer,
+    Contact,
     Endpoint,
     EndpointState,
     Evidence,
@@ -46,6 +47,7 @@ from exporter.model import (
     Support,
     Target,
     TlsFacts,
+    Tried,
     Use,
     WhyUnprobed,
 )
@@ -91,6 +93,7 @@ configmgr_exporter_probe_lag_seconds                             histogram
 configmgr_exporter_probes_in_flight                              gauge
 
 configmgr_endpoint_address_in_range                              gauge      feature role cloud pattern target
+configmgr_path_family_up                                         gauge      path family
 configmgr_endpoint_path_info                                     gauge      feature role cloud pattern target path
 configmgr_endpoint_unconfirmed_failure                           gauge      feature role cloud pattern target reason
 configmgr_failure_reason_info                                    gauge      reason summary who
@@ -171,7 +174,9 @@ KEY = CheckKey(Target("https://host.example/"), "corporate")
 CHECK = Check(KEY, (Use(CLIENT, "*.example"), Use(CLIENT, "host.example"), Use(CONSOLE, "host.example")))
 LAPS = dict.fromkeys(Phase, 0.25)
 FACTS = TlsFacts("TLSv1.3", (Certificate("CN=host", "CN=issuer", 1e9, 2e9, "ab"),), Root.PUBLIC)
-UP = Result(KEY, 1.7e9, LAPS, Evidence(("192.0.2.1",), "192.0.2.1", (), FACTS, Answer(404), in_range=True))
+TRIED = (Tried("192.0.2.1", Contact.OPENED, 0.25),)
+SEEN = Evidence(("192.0.2.1",), "192.0.2.1", (), FACTS, Answer(404), in_range=True, tried=TRIED)
+UP = Result(KEY, 1.7e9, LAPS, SEEN)
 NEEDED = tuple(Requirement(use, Endpoint(use.pattern), None, (KEY.target,)) for use in CHECK.uses)
 DOWN = replace(UP, failure=Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, "in words"))
 
@@ -334,6 +339,7 @@ def test_what_is_not_probed_says_why_and_paths_are_shown(drawn: Drawn) -> None:
     assert values(found, "configmgr_path_up", ("path",)) == {
         (path,): up for path, up in world.board.snapshot().paths.items()
     }
+    assert values(found, "configmgr_path_family_up", ("path", "family")) == world.board.snapshot().families
 
 
 def test_nothing_is_shown_of_a_target_before_its_first_probe() -> None:

@@ -19,9 +19,22 @@ import trustme
 
 from exporter.authentication import Account
 from exporter.failure import REFUSED
-from exporter.model import Auth, Cause, CheckKey, Phase, Probing, Proxy, Reason, Result, Target, TlsSettings, Trust
+from exporter.model import (
+    Auth,
+    Cause,
+    CheckKey,
+    Contact,
+    Phase,
+    Probing,
+    Proxy,
+    Reason,
+    Result,
+    Target,
+    TlsSettings,
+    Trust,
+)
 from exporter.net import SignIn, Trail, clock_in_force, verifying
-from exporter.net.sockets import connect
+from exporter.net.sockets import connect, interleaved
 from exporter.probes import Network, run_check
 from tests.servers import HOST, Server, Talk, answer, connect_proxy, head, serving, silent, status
 
@@ -170,6 +183,40 @@ async def test_a_dead_address_does_not_hide_a_living_one() -> None:
         stream = await connect([(*kind, dead), (*kind, (server.host, server.port))], Trail(), clock_in_force())
         with stream.socket as connection:
             assert connection.getpeername()[1] == server.port
+
+
+async def test_an_address_of_the_other_family_is_asked_second_however_many_of_the_first_are_dead() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as closed:
+        dead = closed.getsockname()
+    trail = Trail()
+    with serving(status(200)) as server:
+        addresses = [(socket.AF_INET6, socket.SOCK_STREAM, 0, "", dead)] * 40
+        addresses.append((socket.AF_INET, socket.SOCK_STREAM, 0, "", (server.host, server.port)))
+        stream = await connect(addresses, trail, clock_in_force())
+        await stream.aclose()
+    assert [(tried.address, tried.contact) for tried in trail.evidence["tried"]] == [
+        ("::1", Contact.REFUSED),
+        (HOST, Contact.OPENED),
+    ]
+
+
+async def test_the_order_of_the_system_is_kept_within_each_family_and_begins() -> None:
+    six, four = (
+        [(socket.AF_INET6, 0, 0, str(n), None) for n in range(3)],
+        [(socket.AF_INET, 0, 0, str(n), None) for n in range(2)],
+    )
+    assert interleaved([*six, *four]) == [six[0], four[0], six[1], four[1], six[2]]
+    assert interleaved([*four, *six]) == [four[0], six[0], four[1], six[1], six[2]]
+    assert interleaved(six) == six
+
+
+async def test_what_each_address_came_to_is_kept_when_all_fail() -> None:
+    with socket.create_server((HOST, 0)) as closed:
+        port = closed.getsockname()[1]
+    result = await probe(f"http://{HOST}:{port}/")
+    (tried,) = result.evidence.tried
+    assert (tried.address, tried.contact, tried.error) == (HOST, Contact.REFUSED, "Connection refused")
+    assert tried.seconds >= 0
 
 
 # ---------------------------------------------------------------- phases

@@ -14,6 +14,7 @@ from exporter.model import (
     Check,
     CheckKey,
     Consumer,
+    Contact,
     Endpoint,
     EndpointState,
     Evidence,
@@ -28,11 +29,12 @@ from exporter.model import (
     Support,
     Target,
     TlsFacts,
+    Tried,
     Trust,
     Use,
     WhyUnprobed,
 )
-from exporter.rollup import failures_to_come, features, paths
+from exporter.rollup import failures_to_come, families, features, paths, read_of
 from tests.strategies import plans_with_results, results_of
 
 UP, DOWN, UNPROBED, PENDING = EndpointState.UP, EndpointState.DOWN, EndpointState.UNPROBED, EndpointState.PENDING
@@ -44,16 +46,25 @@ def key(host: str, proxy: str | None = None, scheme: str = "https") -> CheckKey:
     return CheckKey(Target(f"{scheme}://{host}/"), proxy)
 
 
-def result(check: CheckKey, reason: Reason | None = None, cause: Cause | None = None) -> Result:
-    """A result that is up, or that failed for a reason in the phase it belongs to."""
+def result(
+    check: CheckKey,
+    reason: Reason | None = None,
+    cause: Cause | None = None,
+    *,
+    address: str = "192.0.2.1",
+    by_dns: bool = True,
+) -> Result:
+    """A result that is up, or that failed for a reason in the phase it belongs to, with a name that was asked for."""
     if reason is None:
-        return Result(check, 0.0, dict.fromkeys((Phase.RESOLVE, Phase.CONNECT, Phase.PROCESSING), 0.1))
+        seen = Evidence((address,), address, by_dns=by_dns)
+        return Result(check, 0.0, dict.fromkeys((Phase.RESOLVE, Phase.CONNECT, Phase.PROCESSING), 0.1), seen)
     phase = {"dns": Phase.RESOLVE, "connect": Phase.CONNECT, "proxy": Phase.CONNECT, "tls": Phase.TLS}.get(
         reason.split("_")[0], Phase.PROCESSING
     )
     passed = [found for found in Phase if found <= phase] if phase is Phase.RESOLVE else list(Phase)
-    phases = dict.fromkeys(passed[: passed.index(phase) + 1], 0.1)
-    return Result(check, 0.0, phases, failure=Failure(phase, reason, "", cause))
+    came = passed[: passed.index(phase) + 1]
+    seen = Evidence((address,) if len(came) > 1 else (), address if len(came) > 2 else None, by_dns=by_dns)
+    return Result(check, 0.0, dict.fromkeys(came, 0.1), seen, Failure(phase, reason, "", cause))
 
 
 # ---------------------------------------------------------------- one endpoint
@@ -242,6 +253,106 @@ def test_a_path_is_down_when_all_that_used_it_points_at_it(results: list[Result]
 def test_one_dead_host_asked_by_two_schemes_takes_no_path_down(reason: Reason) -> None:
     dead = [result(key("a.example", scheme=scheme), reason) for scheme in ("http", "https")]
     assert False not in paths(dead).values()
+
+
+INTRANET = CheckKey(Target("http://sup.corp.example:8530/", own=True))
+OTHER_INTRANET = CheckKey(Target("http://mp.corp.example/", own=True))
+SILENT, TIMEOUT = Reason.DNS_TIMEOUT, Reason.CONNECT_TIMEOUT
+
+
+def dead(reason: Reason, hosts: int = 3) -> list[Result]:
+    return [result(key(f"h{number}.example"), reason) for number in range(hosts)]
+
+
+@pytest.mark.parametrize(
+    ("results", "path", "expected"),
+    [
+        # a proxy that is given as an address asked for no name
+        ([*dead(SILENT), result(VIA_A, by_dns=False)], "dns", False),
+        # nor does the name of a proxy, which a zone of one's own holds, tell of those that the resolver asks others for
+        ([*dead(SILENT), result(VIA_A)], "dns", False),
+        ([*dead(SILENT), result(INTRANET, address="10.0.0.1")], "dns", False),
+        ([*dead(Reason.DNS_ERROR), result(B, by_dns=False)], "dns", False),  # stands in the hosts file
+        ([*dead(SILENT), result(B)], "dns", True),
+        ([result(VIA_A, by_dns=False)], "dns", None),
+        ([result(VIA_A, SILENT), result(VIA_B, SILENT)], "dns", False),
+        ([result(INTRANET, SILENT), result(OTHER_INTRANET, SILENT)], "dns", False),
+        ([result(INTRANET, SILENT), result(OTHER_INTRANET)], "dns", True),
+        ([result(A, SILENT), result(INTRANET)], "dns", True),  # one name is no outage
+        ([result(A, SILENT), result(INTRANET, SILENT)], "dns", False),
+        ([result(A), result(INTRANET, SILENT), result(OTHER_INTRANET, SILENT)], "dns", True),
+        # the intranet is there, and the internet is not
+        ([*dead(TIMEOUT), result(INTRANET, address="10.0.0.1")], "direct", False),
+        ([*dead(TIMEOUT), result(INTRANET, address="192.0.2.1")], "direct", False),
+        ([*dead(TIMEOUT), result(B, address="10.0.0.1")], "direct", False),  # a private endpoint of a public service
+        ([*dead(TIMEOUT), result(key("10.0.0.1"), by_dns=False)], "direct", False),
+        ([*dead(TIMEOUT), result(key("127.0.0.1"), by_dns=False)], "direct", False),
+        ([*dead(TIMEOUT), result(key("192.0.2.1"), by_dns=False)], "direct", True),
+        ([*dead(TIMEOUT), result(B, address="192.0.2.1")], "direct", True),
+        ([*dead(TIMEOUT), result(B, Reason.DNS_ERROR)], "direct", False),  # hidden by a filter: nobody was asked
+        # without others, one's own are all there is to judge by
+        ([result(INTRANET, TIMEOUT), result(OTHER_INTRANET, TIMEOUT)], "direct", False),
+        ([result(INTRANET, TIMEOUT), result(OTHER_INTRANET)], "direct", True),
+        ([result(INTRANET)], "direct", True),
+        # and they do not speak against the internet
+        ([result(A), result(B), result(INTRANET, TIMEOUT), result(OTHER_INTRANET, TIMEOUT)], "direct", True),
+    ],
+)
+def test_nobody_vouches_for_what_he_did_not_use(results: list[Result], path: str, expected: bool | None) -> None:
+    assert paths(results).get(path) is expected
+
+
+# ---------------------------------------------------------------- families of addresses
+
+
+def reached(check: CheckKey, *tried: tuple[str, Contact]) -> Result:
+    return replace(
+        result(check), evidence=Evidence(tried=tuple(Tried(address, contact, 0.1) for address, contact in tried))
+    )
+
+
+SIX, FOUR = "2001:db8::1", "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ([], {}),
+        ([reached(A, (SIX, Contact.OPENED))], {("direct", "ipv6"): True}),
+        (
+            [reached(A, (SIX, Contact.SILENT), (FOUR, Contact.OPENED))],
+            {("direct", "ipv4"): True, ("direct", "ipv6"): False},
+        ),
+        (
+            [reached(A, (SIX, Contact.SILENT), (FOUR, Contact.OPENED)), reached(B, (SIX, Contact.OPENED))],
+            {("direct", "ipv4"): True, ("direct", "ipv6"): True},
+        ),
+        ([reached(A, (SIX, Contact.SILENT), (FOUR, Contact.REFUSED))], {}),
+        (
+            [reached(A, (SIX, Contact.NO_WAY)), reached(VIA_A, (FOUR, Contact.OPENED))],
+            {("proxy:corporate", "ipv4"): True},
+        ),
+        ([reached(A, ("::ffff:192.0.2.1", Contact.OPENED))], {("direct", "ipv4"): True}),
+    ],
+)
+def test_a_family_is_dead_where_it_was_tried_and_only_the_other_opened(
+    results: list[Result], expected: dict[tuple[str, str], bool]
+) -> None:
+    assert families(results) == expected
+
+
+@given(plans_with_results(), st.data())
+def test_what_is_read_of_results_is_all_that_the_verdicts_follow_from(drawn: Drawn, data: st.DataObject) -> None:
+    _, results = drawn
+    assume(results)
+    changed = data.draw(st.sampled_from(list(results)))
+    other = {**results, changed: data.draw(results_of(changed))}
+    if read_of(results[changed]) == read_of(other[changed]):
+        assert paths(results.values()) == paths(other.values())
+        assert families(results.values()) == families(other.values())
+
+
+# ---------------------------------------------------------------- one cause
 
 
 def test_a_dead_proxy_is_one_cause_beside_a_healthy_network() -> None:

@@ -112,6 +112,7 @@ def test_a_snapshot_shows_the_plan_and_what_follows_from_the_results(drawn: Draw
     assert {key: latest.result for key, latest in snapshot.latest.items()} == results
     assert snapshot.features == rollup.features(work, results)
     assert snapshot.paths == rollup.paths(results.values())
+    assert snapshot.families == rollup.families(results.values())
 
 
 @given(plans_with_results())

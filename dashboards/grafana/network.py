@@ -144,12 +144,15 @@ def _path_history() -> Panel:
         Question(
             4,
             "When was a path down?",
-            "The state of each shared path over time.",
+            "The state of each shared path over time, and of IPv4 and IPv6 on it where they were tried.",
             "No path was watched in this time.",
             (12, 8),
             [runbook("ConfigMgrPathDown", "What to do when a path is down")],
         ),
-        {"{{path}} at {{instance}}": of_exporter("configmgr_path_up", *chosen("path"))},
+        {
+            "{{path}} at {{instance}}": of_exporter("configmgr_path_up", *chosen("path")),
+            "{{family}} by {{path}} at {{instance}}": of_exporter("configmgr_path_family_up", *chosen("path")),
+        },
         UP,
     )
 

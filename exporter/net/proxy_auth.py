@@ -10,7 +10,7 @@ from typing import Final, Self
 from exporter.authentication import SignInBroken, SignInFailed
 from exporter.model import Answer, Auth, Phase
 from exporter.net.signin import SignIn, Turn
-from exporter.net.sockets import Outcome, in_daemon_thread
+from exporter.net.threads import Job, in_daemon_thread
 from exporter.net.trail import Trail
 
 _IDLE: Final = 1.0  # seconds without a request after which a proxy may have closed a new connection
@@ -115,10 +115,10 @@ class Talk:
         self._idled = self._trail.limit.stood_still - stood_still > _IDLE
         return turn
 
-    def _still_hanging(self) -> list[Outcome]:
+    def _still_hanging(self) -> list[Job[str | None]]:
         """What was asked of the account, was given up and still hangs. Raises SignInFailed where it is too much."""
         hanging = self._sign_in.hanging
-        hanging[:] = [outcome for outcome in hanging if not outcome]
+        hanging[:] = [job for job in hanging if not job.ended]
         if len(hanging) >= _HANGING:
             raise SignInFailed(f"no answer yet to {_HANGING} earlier questions for credentials: the KDC is silent")
         return hanging

@@ -16,7 +16,7 @@ import anyio
 
 from exporter.authentication import Account, SignInBroken, SignInFailed
 from exporter.model import Answer, Cause, Proxy
-from exporter.net.sockets import Outcome
+from exporter.net.threads import Job
 
 # Seconds after a refusal in which the account is not tried again. Directories lock after some five failures in a
 # quarter of an hour or more; a hundred targets behind one proxy would get there at once.
@@ -46,7 +46,9 @@ class SignIn:
     """The account of one proxy, and what came of its sign-ins. A reload that does not change the account keeps it."""
 
     account: Account
-    hanging: list[Outcome] = field(default_factory=list)  # what was asked of the account in vain: its KDC is silent
+    hanging: list[Job[str | None]] = field(
+        default_factory=list
+    )  # what was asked of the account in vain: its KDC is silent
     _taken: bool = False
     _proven: bool = False  # it is not only taken for want of an answer
     _refused: float = -math.inf

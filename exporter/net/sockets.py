@@ -1,147 +1,40 @@
-"""Names to addresses, addresses to connections. The only module that opens sockets to targets."""
+"""Addresses to connections. The only module that opens sockets to targets."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from itertools import chain, zip_longest
+from typing import Final, cast
 
 import anyio
-import anyio.lowlevel
 
+from exporter.connecting import contact_of, telling_most
 from exporter.failure import PeerClosed
+from exporter.model import Contact, Tried
 from exporter.net.clock import Arrival, Clock, LoopClock, now
 from exporter.net.descriptors import leave_reserve
+from exporter.net.resolver import AddressInfo
 from exporter.net.trail import Trail
 
-T = TypeVar("T")
-AddressInfo: TypeAlias = tuple[int, int, int, str, Any]  # as socket.getaddrinfo gives it
-Outcome: TypeAlias = list[Callable[[], Any]]  # of a function in a thread; empty until it ends, then gives its value
-
 HEAD_START: Final = 0.25  # seconds that an address has before the next is tried beside it (RFC 8305, section 5)
-SILENCE: Final = 4.5  # seconds: "try again" means a failing server if it comes sooner, else one that never answered
-HANGING: Final = 2  # look-ups of one name that may hang at a time
-_given_up: Final[dict[str, list[Outcome]]] = {}
-_LINGERING: Final = 10.0  # seconds that a thread waits for the next look-up
-_idle: Final[list[SimpleQueue[Callable[[], None]]]] = []  # what waiting threads wait for
 # A connection that was opened and cut before we looked; one that is refused has another number. What was said before it
 # was cut can still be read.
 _CUT: Final = frozenset({errno.ECONNRESET, errno.EPIPE})
 _UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
 
 
-@dataclass(frozen=True, slots=True)
-class _LookUp:
-    """What a resolver said, and between which moments it was thinking."""
-
-    addresses: list[AddressInfo]
-    begun: float
-    ended: float
-
-
-async def resolve(host: str, port: int, trail: Trail) -> list[AddressInfo]:
-    """Addresses of a name as the system resolves it (hosts file, search list and policy count).
-
-    Raises socket.gaierror, UnicodeError for a name that cannot be put on the wire, or TimeoutError where the system's
-    resolver lost its patience before we did.
-    """
-    asked = now()
-    try:
-        leave_reserve()
-        found = await in_daemon_thread(lambda: _look_up(host, port), _still_hanging(host))
-    except BaseException as error:
-        trail.waited(asked, Arrival(now()))
-        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN and now() - asked > SILENCE:
-            raise TimeoutError("the resolver did not answer") from error
-        raise
-    trail.waited(found.begun, Arrival(found.ended))
-    return found.addresses
-
-
-def _look_up(host: str, port: int) -> _LookUp:
-    begun = now()
-    addresses = list[AddressInfo](socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    return _LookUp(addresses, begun, now())
-
-
-def _still_hanging(host: str) -> list[Outcome]:
-    """The look-ups of a name that were given up and still hang. Raises TimeoutError where they are too many already.
-
-    A resolver that hangs for minutes would otherwise get a thread for each probe.
-    """
-    hanging = _given_up.setdefault(host, [])
-    hanging[:] = [outcome for outcome in hanging if not outcome]
-    if len(hanging) >= HANGING:
-        raise TimeoutError(f"the resolver has not answered {HANGING} earlier questions for this name")
-    return hanging
-
-
-async def in_daemon_thread(function: Callable[[], T], given_up: list[Outcome] | None = None) -> T:
-    """Run a blocking function and stop waiting for it when cancelled; its outcome to come is then added to `given_up`.
-
-    In a daemon thread that does nothing else meanwhile: a resolver that hangs holds up neither other lookups nor the
-    end of the process. A thread that is done waits for more, since to start one costs more than what most of them do.
-    """
-    token, done, outcome = anyio.lowlevel.current_token(), anyio.Event(), Outcome()
-    jobs = _waiting_thread()
-
-    def work() -> None:
-        try:
-            value = function()
-            outcome.append(lambda: value)
-        except Exception as error:  # noqa: BLE001 - carried over to the waiting task, whatever it is
-            outcome.append(lambda error=error: _raise(error))  # type: ignore[misc]
-        _idle.append(jobs)
-        with suppress(anyio.RunFinishedError):  # meanwhile: nobody waits any more
-            # Not by `anyio.from_thread`, which waits until that is done.
-            token.backend_class.run_sync_soon(done.set, (), token.native_token)
-
-    jobs.put(work)
-    try:
-        await done.wait()
-    finally:
-        if given_up is not None and not outcome:
-            given_up.append(outcome)
-    return cast(T, outcome[0]())
-
-
-def _waiting_thread() -> SimpleQueue[Callable[[], None]]:
-    """Where to put what an idle thread shall do; a new thread's, if none is."""
-    with suppress(IndexError):
-        return _idle.pop()
-    jobs = SimpleQueue[Callable[[], None]]()
-    threading.Thread(target=_work, args=(jobs,), name="resolver", daemon=True).start()
-    return jobs
-
-
-def _work(jobs: SimpleQueue[Callable[[], None]]) -> None:
-    """Do what comes, until nothing has come for a while."""
-    while True:
-        try:
-            jobs.get(timeout=_LINGERING)()
-        except Empty:
-            with suppress(ValueError):  # somebody has just taken us from the idle, to give us something
-                _idle.remove(jobs)
-                return
-
-
-def _raise(error: Exception) -> Any:  # noqa: ANN401 - it never returns, but stands where a value would
-    raise error
-
-
 async def connect(addresses: Sequence[AddressInfo], trail: Trail, clock: Clock) -> SocketStream:
     """A connection to the first address that answers.
 
-    The next address is tried when the one before has failed or has had its head start, so that one dead address of
-    many does not make a host look dead. Raises the first address' OSError when all fail.
+    The next address is tried when the one before has failed or has had its head start, and is one of the other family
+    as long as there are any (RFC 8305, section 4), so that neither a dead address nor a dead family makes a host look
+    dead. What each address came to is kept. Raises the OSError that tells most when all fail.
     """
-    first, *others = attempts = [_Attempt(info, clock) for info in addresses]
+    first, *others = attempts = [_Attempt(info, clock) for info in interleaved(addresses)]
     winner: _Attempt | None = None
     try:
         with anyio.move_on_after(HEAD_START):  # alone: most need no race, whose tasks cost as much as all else here
@@ -150,16 +43,25 @@ async def connect(addresses: Sequence[AddressInfo], trail: Trail, clock: Clock) 
             await _race(first, others)
         winner = next((attempt for attempt in attempts if attempt.opened), None)
         if winner is None:
-            raise cast(OSError, first.error)  # noqa: TRY301 - one way out, which notes the time
+            raise telling_most(filter(None, (attempt.error for attempt in attempts)))  # noqa: TRY301 - one way out, which notes the time
         trail.waited(first.asked, cast(Arrival, winner.opened))
         return SocketStream(cast(LoopClock, winner.clock), trail)
     except BaseException:
         trail.waited(first.asked, Arrival(now()))
         raise
     finally:
+        trail.evidence["tried"] = tuple(attempt.tried() for attempt in attempts if attempt.begun)
         for attempt in attempts:
             if attempt is not winner:
                 attempt.close()
+
+
+def interleaved(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
+    """The addresses by turns of one family and of the other, beginning as the system does and keeping its order."""
+    families: dict[int, list[AddressInfo]] = {}
+    for info in addresses:
+        families.setdefault(info[0], []).append(info)
+    return [info for info in chain.from_iterable(zip_longest(*families.values())) if info is not None]
 
 
 async def _race(first: _Attempt, others: Sequence[_Attempt]) -> None:
@@ -189,6 +91,8 @@ class _Attempt:
         self._kind = kind
         self._socket: socket.socket | None = None
         self._status = 0  # errno's
+        self._ended = 0.0
+        self.begun = False
         self.asked = now()
         self.clock: LoopClock | None = None
         self.opened: Arrival | None = None
@@ -206,11 +110,23 @@ class _Attempt:
             if self._status:
                 raise OSError(self._status, os.strerror(self._status))  # noqa: TRY301 - kept, as any other
             self.opened = clock.connected()
+            self._ended = self.opened.at
         except OSError as error:
             self.error = error
+            self._ended = now()
+
+    def tried(self) -> Tried:
+        """What has come of it so far."""
+        seconds = max(0.0, (self._ended or now()) - self.asked)
+        address = str(self._info[4][0])
+        if self.error is not None:
+            return Tried(address, contact_of(self.error), seconds, self.error.strerror or str(self.error))
+        return Tried(address, Contact.OPENED if self.opened else Contact.SILENT, seconds)
 
     def _begin(self) -> LoopClock:
         family, kind, protocol, _, address = self._info
+        self.begun = True
+        self.asked = now()
         self._socket = connection = socket.socket(family, kind, protocol)
         leave_reserve(connection.fileno())
         connection.setblocking(False)

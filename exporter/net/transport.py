@@ -13,6 +13,7 @@ import anyio
 import httpx
 
 from exporter import __version__
+from exporter.addresses import Whose
 from exporter.authentication import Account
 from exporter.bodies import readable
 from exporter.failure import NotHttp, NotTls, ProxyRefused, unknown_root
@@ -20,8 +21,9 @@ from exporter.model import DEFAULT_PORTS, Answer, Phase, Proxy, Root, TlsFacts
 from exporter.net.clock import Clock, clock_in_force
 from exporter.net.http1 import Connection, Headers
 from exporter.net.proxy_auth import Talk
+from exporter.net.resolver import resolve
 from exporter.net.signin import SignIn
-from exporter.net.sockets import connect, resolve
+from exporter.net.sockets import connect
 from exporter.net.streams import Resumed, Stream
 from exporter.net.tls import TlsStream, unverifying
 from exporter.net.trail import Trail
@@ -44,6 +46,14 @@ class Route:
     proxy: Proxy | None = None
     sign_in: SignIn | None = None  # to the proxy; it outlives the route, keeps tickets and remembers a refusal
     clock: Clock = field(default_factory=clock_in_force)
+    own: bool = False  # the target is one of the operator's own
+
+    @property
+    def whose(self) -> Whose:
+        """Whose host is at the other end of the first connection."""
+        if self.proxy is not None:
+            return Whose.PROXY
+        return Whose.OWN if self.own else Whose.PUBLIC
 
 
 class Origin(NamedTuple):
@@ -157,7 +167,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def _dial(self, origin: Origin) -> Stream:
         self._trail.enter(Phase.RESOLVE)
-        addresses = await resolve(origin.host, origin.port, self._trail)
+        addresses = await resolve(origin.host, origin.port, self._trail, self._route.whose)
         self._trail.evidence["addresses"] = tuple(dict.fromkeys(str(info[4][0]) for info in addresses))
         self._trail.enter(Phase.CONNECT)
         stream = await connect(addresses, self._trail, self._route.clock)

@@ -15,6 +15,7 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "version": __version__,
         "paths": dict(snapshot.paths),
+        "families": [{"path": path, "family": family, "up": up} for (path, family), up in snapshot.families.items()],
         "features": [
             {
                 **_consumer(feature.endpoints[0].use),
@@ -67,6 +68,9 @@ def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
         "last_success": latest.last_success,
         "attempts": result.attempts,
         "address": result.evidence.address,
+        "addresses": list(result.evidence.addresses),
+        "tried": [asdict(tried) for tried in result.evidence.tried],
+        "unanswered": result.evidence.unanswered,
         "status": result.evidence.status,
         "tls": tls
         and {

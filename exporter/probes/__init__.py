@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from exporter.addresses import AddressRanges
-from exporter.failure import Signs, classify, defect
+from exporter.connecting import at_private_address
+from exporter.failure import Signs, Way, classify, defect
 from exporter.model import Answer, CheckKey, Evidence, Failure, Probing, Proxy, Reason, Result, Target
 from exporter.net import Clock, Limit, Route, SignIn, Trail, clock_in_force
 from exporter.probes import http
@@ -31,7 +32,7 @@ class Network:
     def route(self, key: CheckKey) -> Route:
         """The way that a check goes."""
         if key.proxy is None:
-            return Route(self.context, clock=self.clock)
+            return Route(self.context, clock=self.clock, own=key.target.own)
         return Route(self.context, self.proxies[key.proxy], self.sign_ins.get(key.proxy), self.clock)
 
     def in_range(self, key: CheckKey, addresses: Sequence[str]) -> bool | None:
@@ -80,7 +81,7 @@ async def _failure(key: CheckKey, network: Network, route: Route, trail: Trail) 
         with trail.limit.in_force():
             failure = await PROBES[key.target.scheme](key.target, route, network.signs, trail)
     except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
-        failure = classify(trail.phase, error, http.way_of(key.target, route))
+        failure = _named(error, key, route, trail)
     if failure is not None and failure.reason is Reason.PROXY_AUTH_REQUIRED and trail.cause is not None:
         return replace(failure, message=f"{failure.message}; it took the account before", cause=trail.cause)
     return failure
@@ -91,6 +92,13 @@ def _less_secret(failure: Failure | None, route: Route) -> Failure | None:
     if failure is None or route.sign_in is None:
         return failure
     return replace(failure, message=route.sign_in.account.conceal(failure.message))
+
+
+def _named(error: Exception, key: CheckKey, route: Route, trail: Trail) -> Failure:
+    """The failure that ended an attempt, by all that was seen."""
+    seen, way = Evidence(**trail.evidence), http.way_of(key.target, route)
+    failure = classify(trail.phase, error, way, seen)
+    return at_private_address(failure, key.target, seen) if way is Way.DIRECT else failure
 
 
 def _discreet(seen: Evidence, route: Route) -> Evidence:

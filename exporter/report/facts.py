@@ -9,10 +9,12 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
+from exporter.addresses import is_private
 from exporter.explain import Who, words_of
 from exporter.model import (
     Certificate,
     Check,
+    Contact,
     Endpoint,
     Failure,
     Phase,
@@ -22,7 +24,9 @@ from exporter.model import (
     Status,
     Support,
     TlsFacts,
+    Tried,
 )
+from exporter.patterns import address_of
 from exporter.report.findings import places, plural
 from exporter.report.quoted import harmless
 
@@ -84,11 +88,44 @@ def connection(result: Result) -> Iterator[Fact]:
         yield "path", f"through the proxy {key.proxy}, which resolves the name of the target itself"
     if evidence.addresses:
         yield "name resolved to" if key.proxy is None else "proxy's name resolved to", ", ".join(evidence.addresses)
+    if key.proxy is None:
+        yield from _private(result)
+    if evidence.unanswered:
+        yield "resolver", f"no answer to {evidence.unanswered.words}"
+    yield from _tried(result)
     if evidence.address:
         yield "connected to", evidence.address
     if Phase.PROXY in result.phases:
         opened = result.failure is None or result.failure.phase is not Phase.PROXY
         yield "tunnel", "opened" if opened else "not opened"
+
+
+def _private(result: Result) -> Iterator[Fact]:
+    """That a name led to an address of somebody's own network."""
+    target, found = result.key.target, [text for text in result.evidence.addresses if is_private(text)]
+    if not found or address_of(target.host) is not None:
+        return
+    kind = f"{', '.join(found)}: private, so no address of the internet"
+    if target.own:
+        yield "address", f"{kind}; right for a server of your own, else ask DNS first"
+    else:
+        yield "address", f"{kind}; a private endpoint or a zone of your own answers for the name: ask DNS first"
+
+
+def _tried(result: Result) -> Iterator[Fact]:
+    """What each address came to, where there is more to say than that the first one opened."""
+    tried = result.evidence.tried
+    if all(one.contact is Contact.OPENED for one in tried):
+        return
+    for number, one in enumerate(tried):
+        yield "" if number else "tried", f"{one.address}: {_contact(one)}"
+
+
+def _contact(one: Tried) -> str:
+    took = f"{one.seconds * 1000:.1f} ms"
+    if one.contact is Contact.SILENT and one.error is None:
+        return f"no answer within {took}"
+    return f"opened after {took}" if one.error is None else f"{one.error} after {took}"
 
 
 def handshake(tls: TlsFacts, probe: Probe) -> Iterator[Fact]:

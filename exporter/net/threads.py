@@ -1,0 +1,93 @@
+"""Blocking functions in daemon threads: nobody's end waits for them, and whoever waits may stop doing so."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+
+import anyio
+import anyio.lowlevel
+
+T = TypeVar("T")
+_Task: TypeAlias = Callable[[], None]
+
+_LINGERING: Final = 10.0  # seconds that a thread waits for the next function
+_idle: Final[list[SimpleQueue[_Task]]] = []  # what waiting threads wait for
+
+
+class Job(Generic[T]):
+    """A blocking function under way in a daemon thread that does nothing else meanwhile.
+
+    A resolver that hangs holds up neither other look-ups nor the end of the process. A thread that is done waits for
+    more, since to start one costs more than what most of them do.
+    """
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._outcome: Callable[[], T] | None = None
+        self._done = anyio.Event()
+        token = anyio.lowlevel.current_token()
+        tasks = _waiting_thread()
+
+        def work() -> None:
+            try:
+                value = function()
+                self._outcome = lambda: value
+            except Exception as error:  # noqa: BLE001 - carried over to the waiting task, whatever it is
+                self._outcome = lambda error=error: _raise(error)
+            _idle.append(tasks)
+            with suppress(anyio.RunFinishedError):  # meanwhile: nobody waits any more
+                # Not by `anyio.from_thread`, which waits until that is done.
+                token.backend_class.run_sync_soon(self._done.set, (), token.native_token)
+
+        tasks.put(work)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to something."""
+        return self._outcome is not None
+
+    async def wait(self) -> None:
+        """Until it has ended; cancelled, the function goes on and nobody minds."""
+        await self._done.wait()
+
+    def value(self) -> T:
+        """What the function that has ended gave; raises what it raised."""
+        return cast(Callable[[], T], self._outcome)()
+
+
+async def in_daemon_thread(function: Callable[[], T], given_up: list[Job[T]] | None = None) -> T:
+    """Run a blocking function and stop waiting for it when cancelled; it is then added to `given_up`."""
+    job = Job(function)
+    try:
+        await job.wait()
+    finally:
+        if given_up is not None and not job.ended:
+            given_up.append(job)
+    return job.value()
+
+
+def _waiting_thread() -> SimpleQueue[_Task]:
+    """Where to put what an idle thread shall do; a new thread's, if none is."""
+    with suppress(IndexError):
+        return _idle.pop()
+    tasks = SimpleQueue[_Task]()
+    threading.Thread(target=_work, args=(tasks,), name="resolver", daemon=True).start()
+    return tasks
+
+
+def _work(tasks: SimpleQueue[_Task]) -> None:
+    """Do what comes, until nothing has come for a while."""
+    while True:
+        try:
+            tasks.get(timeout=_LINGERING)()
+        except Empty:
+            with suppress(ValueError):  # somebody has just taken us from the idle, to give us something
+                _idle.remove(tasks)
+                return
+
+
+def _raise(error: Exception) -> Any:  # noqa: ANN401 - it never returns, but stands where a value would
+    raise error
