@@ -11,13 +11,33 @@ from typing import Annotated, Final, cast
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from exporter.model import Catalogue, Cloud, Group, Parameter, Representative, Role, Support, Wildcard
+from exporter.model import Catalogue, Cloud, Forwarder, Group, Parameter, Representative, Role, Support, Wildcard
 from exporter.patterns import has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
 from exporter.reading.documents import Document, read_all, settle
-from exporter.reading.fields import ParameterName, Section, Slug, Text, distinct, expected, found, is_host, unknown
-from exporter.reading.groups import Located, Names, Scheme, Sources, SupportWord, blame_contradictions, read_groups
+from exporter.reading.fields import (
+    NOT_EMPTY,
+    ParameterName,
+    Section,
+    Slug,
+    Text,
+    distinct,
+    expected,
+    found,
+    is_host,
+    unknown,
+)
+from exporter.reading.groups import (
+    LeadsTo,
+    Located,
+    Names,
+    Scheme,
+    Sources,
+    SupportWord,
+    blame_contradictions,
+    read_groups,
+)
 
-VOCABULARY: Final = ("clouds", "roles", "parameters", "wildcards", "sources")
+VOCABULARY: Final = ("clouds", "roles", "parameters", "wildcards", "sources", "forwarders")
 
 
 def load(directory: Path | None = None) -> Catalogue:
@@ -28,7 +48,7 @@ def load(directory: Path | None = None) -> Catalogue:
     directory = directory or shipped()
     vocabulary, unread = read_all(directory / "vocabulary" / f"{name}.yaml" for name in VOCABULARY)
     settle(vocabulary, unread)
-    clouds, roles, parameters, wildcards, sources = vocabulary
+    clouds, roles, parameters, wildcards, sources, forwarders = vocabulary
     names = Names(_keys(roles), _keys(clouds), _keys(sources), _keys(parameters))
     known_parameters = _parameters(parameters, names)
     names = replace(names, values={p.name: p.values for p in known_parameters.values() if p.values})
@@ -43,6 +63,7 @@ def load(directory: Path | None = None) -> Catalogue:
         parameters=known_parameters,
         wildcards=_wildcards(wildcards, names),
         sources=sources.validate(dict[str, Text]) or {},
+        forwarders=_forwarders(forwarders, names),
     )
     settle((*vocabulary, *features), unread)
     return catalogue
@@ -138,6 +159,7 @@ def _hosts_or_why(none_found: str | None, info: ValidationInfo) -> str | None:
     return none_found
 
 
+ForwarderHost = Annotated[str, AfterValidator(_host)]
 WildcardHost = Annotated[str, AfterValidator(_wildcard_host)]
 
 
@@ -205,6 +227,18 @@ class WildcardSection(Section):
         )
 
 
+class ForwarderSection(Section):
+    """Where the redirects of a host lead to."""
+
+    leads_to: Annotated[LeadsTo, NOT_EMPTY] = Field(description="Hosts, and *.domains, that no endpoint names.")
+    source: Annotated[Sources, NOT_EMPTY] = Field(description="The documents that say so.")
+    note: Text | None = Field(default=None, description="For the reader.")
+
+    def forwarder(self) -> Forwarder:
+        """The same as a value of the vocabulary."""
+        return Forwarder(tuple(self.leads_to), tuple(self.source), self.note)
+
+
 def _clouds(document: Document) -> dict[str, Cloud]:
     sections = document.validate(dict[Slug, CloudSection]) or {}
     return {slug: Cloud(slug, section.title) for slug, section in sections.items()}
@@ -243,3 +277,8 @@ def _wildcards(document: Document, names: Names) -> dict[str, Wildcard]:
                 message = f"{representative.host} does not lie under {pattern}; list it under `stand_ins`"
                 document.blame((pattern, "representatives", i, "host"), message)
     return {pattern: section.wildcard() for pattern, section in sections.items()}
+
+
+def _forwarders(document: Document, names: Names) -> dict[str, Forwarder]:
+    sections = document.validate(dict[ForwarderHost, ForwarderSection], context=names) or {}
+    return {host: section.forwarder() for host, section in sections.items()}

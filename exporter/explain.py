@@ -216,6 +216,20 @@ CAUSES: Final[Mapping[Cause, Words]] = MappingProxyType(
             "connection is as good as an exporter without a certificate can see.",
             Who.NOBODY,
         ),
+        Cause.LOGIN_PAGE: Words(
+            "A proxy or a filter wants somebody to log in on a page of its own, which no service can do.",
+            "Let the role's server through without that login: exempt its address, or this name, from authentication "
+            "at the product that the message names. A cloud proxy knows a server by its address or by a tunnel from "
+            "your site. `username` and `password_file` of the proxy do not help here.",
+            Who.PROXY,
+        ),
+        Cause.OWN_REDIRECT: Words(
+            "Your own endpoint sends on to a host of another domain, which the configuration does not name.",
+            "If it should, as to a sign-in, name that host under `leads_to` of the endpoint, in your group. If it "
+            "should not, somebody answers in its place: exempt this name from the web filter, and the role's server "
+            "from the portal's sign-in.",
+            Who.OPERATOR,
+        ),
         Cause.EXPECTS_TLS: Words(
             "What answers on this port speaks TLS, and was asked in plain HTTP.",
             "Ask it by https: correct the scheme or the port if you configured them. Else find out what listens on "

@@ -63,6 +63,16 @@ _PAGE: Final[Mapping[Kind, Reason]] = MappingProxyType(
 )
 
 
+_REFUSAL: Final[Mapping[Kind, Reason]] = MappingProxyType(  # of CONNECT
+    {
+        Kind.BLOCK: Reason.PROXY_DENIED,
+        Kind.ERROR: Reason.PROXY_ERROR,
+        Kind.AUTHENTICATION: Reason.PROXY_AUTH_REQUIRED,
+        Kind.PORTAL: Reason.PROXY_DENIED,
+    }
+)
+
+
 class PeerClosed(ConnectionError):
     """The other side closed the connection before it had answered."""
 
@@ -123,10 +133,21 @@ class Way(Enum):
     RELAY = auto()  # a proxy that is asked in plain text for the target's answer
 
 
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What is known of answers that are not the target's own."""
+
+    fingerprints: tuple[Fingerprint, ...] = ()
+    domains: frozenset[str] = frozenset()  # where documented hosts may lead to
+
+
 _NOTHING: Final = Evidence()
+_NO_SIGNS: Final = Signs()
 
 
-def classify(phase: Phase, error: BaseException, way: Way, seen: Evidence = _NOTHING) -> Failure:
+def classify(
+    phase: Phase, error: BaseException, way: Way, seen: Evidence = _NOTHING, signs: Signs = _NO_SIGNS
+) -> Failure:
     """The failure that an exception in `phase` stands for, after what was `seen`.
 
     Total: whatever is not known is an internal error.
@@ -139,6 +160,8 @@ def classify(phase: Phase, error: BaseException, way: Way, seen: Evidence = _NOT
             return unresolved(cause, _words(cause), seen)
         case Phase.CONNECT:
             return unconnected(cause, _words(cause), seen)
+        case Phase.PROXY if isinstance(cause, ProxyRefused) and (page := recognise(cause.answer, signs.fingerprints)):
+            return _refused_with(page, cause)
         case Phase.PROXY:
             reason = _proxy_reason(cause)
         case Phase.TLS:
@@ -184,14 +207,6 @@ def _cause(error: BaseException) -> Cause | None:
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class Signs:
-    """What is known of answers that are not the target's own."""
-
-    fingerprints: tuple[Fingerprint, ...] = ()
-    domains: frozenset[str] = frozenset()  # where documented hosts may lead to
-
-
 def judge(target: Target, answer: Answer, signs: Signs, way: Way, *, forgeable: bool) -> Failure | None:
     """What an answer means: None where the target is usable.
 
@@ -224,12 +239,37 @@ def foreign(target: Target, answer: Answer, signs: Signs, way: Way) -> Failure |
         own = answer.status >= HTTPStatus.BAD_REQUEST or answer.values("X-Squid-Error")
         asked = way is Way.RELAY and own
         reason = Reason.PROXY_DENIED if page.kind is Kind.BLOCK and asked else _PAGE[page.kind]
-        return Failure(Phase.PROCESSING, reason, f"status {answer.status}, answered by {page.product}: {page.meaning}")
-    host = leads_astray(target.url, answer, signs.domains)
-    if host is not None:
-        message = f"status {answer.status}, sent on to {host}, which the documents do not name"
-        return Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, message)
-    return None
+        message = f"status {answer.status}, answered by {page.product}: {page.meaning}"
+        return Failure(Phase.PROCESSING, reason, message, _login(page, answer))
+    return _astray(target, answer, signs)
+
+
+def _astray(target: Target, answer: Answer, signs: Signs) -> Failure | None:
+    """Whether an answer leads to where none for this target should."""
+    if target.own and target.scheme == "https":
+        return None  # the operator trusts whoever signed for this host, and nobody else named it
+    host = leads_astray(target.url, answer, signs.domains, target.leads_to, intranet=target.own)
+    if host is None:
+        return None
+    sent_on = f"status {answer.status}, sent on to {host}, which"
+    if target.own:
+        message = f"{sent_on} the configuration does not name under leads_to"
+        return Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, message, Cause.OWN_REDIRECT)
+    return Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, f"{sent_on} the documents do not name")
+
+
+def _refused_with(page: Fingerprint, refusal: ProxyRefused) -> Failure:
+    """What a proxy means by the page that it answers CONNECT with."""
+    wanted = refusal.answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+    reason = Reason.PROXY_AUTH_REQUIRED if wanted else _REFUSAL[page.kind]
+    message = f"{refusal}, {page.product}: {page.meaning}"
+    return Failure(Phase.PROXY, reason, message, _login(page, refusal.answer))
+
+
+def _login(page: Fingerprint, answer: Answer) -> Cause | None:
+    """That a page is one to log in at, and not the question for credentials that a client can answer."""
+    asks = answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+    return Cause.LOGIN_PAGE if page.kind is Kind.AUTHENTICATION and not asks else None
 
 
 def defect(error: Exception, phase: Phase = Phase.RESOLVE) -> Failure:

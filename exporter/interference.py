@@ -50,22 +50,26 @@ def recognise(answer: Answer, fingerprints: Iterable[Fingerprint]) -> Fingerprin
     return next((mark for mark in fingerprints if _bears(mark, shown)), None)
 
 
-def leads_astray(url: str, answer: Answer, domains: frozenset[str]) -> str | None:
+def leads_astray(
+    url: str, answer: Answer, domains: frozenset[str], named: Iterable[str] = (), *, intranet: bool = False
+) -> str | None:
     """The host that a redirect, or a page that refreshes itself, leads to, if no answer for `url` should lead there.
 
     It may lead within the domain of `url` and into `domains`, which are such as `domains_of` gives, but to no private
-    address other than the one in `url`. A malformed reference leads nowhere.
+    address other than the one in `url`, unless that is of an intranet; and to the hosts and *.domains that are `named`.
+    A malformed reference leads nowhere.
     """
     shown = _shown(answer)
     own, host = _host(url), _host(url, shown.base, shown.leads_to)
-    if not host or host == own:
+    if not host or host == own or any(_covers(entry, host) for entry in named):
         return None
     address = address_of(host)
     if address is None:
         home = _home(host)
         at_home = home == _home(own) or home in domains or home.partition(".")[2] in domains
+        at_home = at_home or (intranet and _is_short_for(own, host))
     else:
-        at_home = address.is_global and host in domains
+        at_home = (address.is_global or intranet) and host in domains
     return None if at_home else host
 
 
@@ -187,6 +191,17 @@ def _host(url: str, *references: str) -> str:
         return ""
     address = address_of(host)
     return _ascii(host) if address is None else str(address)
+
+
+def _covers(entry: str, host: str) -> bool:
+    """Whether a host is the one that is named, or lies below it; for `*.domain`, below the domain only."""
+    domain = entry.removeprefix("*.")
+    return host == entry or (address_of(domain) is None and host.endswith(f".{domain}"))
+
+
+def _is_short_for(one: str, other: str) -> bool:
+    """Whether one of two names is the other's first label: a short name, which a search list makes whole."""
+    return one.partition(".")[0] == other.partition(".")[0] and ("." not in one or "." not in other)
 
 
 def _slashed(reference: str) -> str:

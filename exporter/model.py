@@ -87,6 +87,7 @@ class Endpoint:
     authenticated_proxy: Support | None = None  # None: what holds for the role
     trust: Trust = Trust.PUBLIC
     extra_ports: tuple[ExtraPorts, ...] = ()
+    leads_to: tuple[str, ...] = ()  # hosts and *.domains that its redirects may lead to, beside those that are known
     docs: str | None = None  # None: the group's
     source: tuple[str, ...] = ()  # keys of the catalogue's sources
     note: str | None = None
@@ -140,6 +141,15 @@ class Wildcard:
 
 
 @dataclass(frozen=True, slots=True)
+class Forwarder:
+    """A host whose redirects lead to others that no endpoint names."""
+
+    leads_to: tuple[str, ...]
+    source: tuple[str, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """A site system role, or another place that speaks to the internet."""
 
@@ -178,6 +188,7 @@ class Catalogue:
     parameters: Mapping[str, Parameter]
     wildcards: Mapping[str, Wildcard]  # by host pattern, lower case
     sources: Mapping[str, str]  # key -> citation
+    forwarders: Mapping[str, Forwarder] = field(default_factory=dict)  # by host, lower case
 
 
 # ---------------------------------------------------------------- what the operator says
@@ -277,6 +288,11 @@ class Target:
     method: str = "GET"
     accept: frozenset[int] | None = None
     own: bool = field(default=False, compare=False)  # only the operator names its host, as one of the intranet
+    leads_to: frozenset[str] = field(default=frozenset(), compare=False)  # hosts, and *.domains, beside those known
+
+    def also(self, other: Target) -> Target:
+        """What two lines say of one target: public where either is, and led wherever either may lead."""
+        return replace(self, own=self.own and other.own, leads_to=self.leads_to | other.leads_to)
 
     @cached_property
     def scheme(self) -> str:
@@ -429,6 +445,8 @@ class Cause(StrEnum):
     NOT_A_PROXY = "not_a_proxy"  # most likely a web server
     PLAIN_TEXT = "plain_text"  # where TLS was to be spoken
     CLIENT_CERTIFICATE = "client_certificate"  # the server asks for one
+    LOGIN_PAGE = "login_page"  # a proxy's or a filter's, in place of the answer
+    OWN_REDIRECT = "own_redirect"  # an endpoint of the operator's own leads to a domain that nothing names
     EXPECTS_TLS = "expects_tls"  # a port that is asked in plain text
     ACCOUNT_LAPSED = "account_lapsed"  # the proxy refuses an account that it took before
     NO_SCHEME_OFFERED = "no_scheme_offered"  # the proxy wants a login and does not say by what scheme

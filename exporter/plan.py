@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from exporter.model import Check, CheckKey, Plan, Proxy, Requirement, Target, Use
@@ -16,12 +15,13 @@ def plan(requirements: Iterable[Requirement], proxies: Mapping[str, Proxy], via:
     Laws: no key twice; the same whatever the order of the requirements; every requirement ends in checks or unprobed.
     """
     needed = tuple(sorted(requirements, key=lambda requirement: requirement.use))
-    public = {target for requirement in needed for target in requirement.targets if not target.own}
+    merged: dict[Target, Target] = {}
+    for target in (target for requirement in needed for target in requirement.targets):
+        merged[target] = merged[target].also(target) if target in merged else target
     uses: dict[CheckKey, set[Use]] = {}
     for requirement in needed:
         for target in requirement.targets:
-            asked = replace(target, own=False) if target in public else target
-            key = CheckKey(asked, _proxy_for(target, proxies, via.get(requirement.use.consumer.role)))
+            key = CheckKey(merged[target], _proxy_for(target, proxies, via.get(requirement.use.consumer.role)))
             uses.setdefault(key, set()).add(requirement.use)
     checks = (Check(key, tuple(sorted(users))) for key, users in uses.items())
     return Plan(tuple(sorted(checks, key=lambda check: order(check.key))), needed)

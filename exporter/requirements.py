@@ -88,7 +88,8 @@ def _merged(first: Requirement, second: Requirement) -> Requirement:
 
     Where both name a URL, the line that stands later says how it is asked.
     """
-    targets = {target.url: target for target in (*first.targets, *second.targets)}
+    targets = {target.url: target for target in first.targets}
+    targets |= {target.url: target.also(targets.get(target.url, target)) for target in second.targets}
     if not targets:
         return second
     return replace(second, targets=tuple(targets.values()), why_unprobed=None, detail=None)
@@ -111,8 +112,17 @@ def _targets(
     if not urls:
         missing = sorted({name for _, _, names in filled for name in names})
         return (), WhyUnprobed.MISSING_PARAMETER, _how_to_give(catalogue, missing, values)
-    targets = tuple(Target(url, endpoint.method, endpoint.accept, theirs) for url, theirs in urls.items())
+    targets = tuple(
+        Target(url, endpoint.method, endpoint.accept, theirs, _leads_to(catalogue, endpoint, url))
+        for url, theirs in urls.items()
+    )
     return targets, None, None
+
+
+def _leads_to(catalogue: Catalogue, endpoint: Endpoint, url: str) -> frozenset[str]:
+    """Where a target's redirects may lead beside what is documented itself."""
+    forwarder = catalogue.forwarders.get(urlsplit(url).hostname or "")
+    return frozenset((*endpoint.leads_to, *(forwarder.leads_to if forwarder else ())))
 
 
 _GIVEN: Final = re.compile(r"(?:[a-z]+://)?\{\w+\}(?::\d+)?(?:/.*)?")

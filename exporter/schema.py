@@ -15,7 +15,15 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from exporter.catalogue import CloudSection, ParameterSection, RoleSection, WildcardHost, WildcardSection
+from exporter.catalogue import (
+    CloudSection,
+    ForwarderHost,
+    ForwarderSection,
+    ParameterSection,
+    RoleSection,
+    WildcardHost,
+    WildcardSection,
+)
 from exporter.config import MainSection
 from exporter.fingerprints import FileSection
 from exporter.model import Catalogue, Parameter
@@ -32,6 +40,7 @@ class Kind(StrEnum):
     ROLES = "roles"
     PARAMETERS = "parameters"
     WILDCARDS = "wildcards"
+    FORWARDERS = "forwarders"
     SOURCES = "sources"
     FINGERPRINTS = "fingerprints"
 
@@ -55,6 +64,7 @@ _MODELS: Final[Mapping[Kind, Any]] = MappingProxyType(
         Kind.ROLES: dict[Slug, RoleSection],
         Kind.PARAMETERS: dict[ParameterName, ParameterSection],
         Kind.WILDCARDS: dict[WildcardHost, WildcardSection],
+        Kind.FORWARDERS: dict[ForwarderHost, ForwarderSection],
         Kind.SOURCES: dict[str, Text],
         Kind.FINGERPRINTS: FileSection,
     }

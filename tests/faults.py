@@ -365,6 +365,9 @@ def _pages() -> Iterator[Fault]:
         yield from _both(f"block page: {path.stem}", blocked, _page(path), http=plain)
     for path in _files("captive"):
         yield from _both(f"captive portal: {path.stem}", blocked, _page(path))
+    for path in _files("login"):
+        # A cloud proxy or a filter on the way wants a login: that is not a policy's denial.
+        yield from _both(f"login page: {path.stem}", _everywhere(Reason.PROXY_AUTH_REQUIRED), _page(path))
     for path in _files("error"):
         # Nobody blocks anything: a proxy, configured or on the way, could not do its work.
         yield from _both(f"error page: {path.stem}", _everywhere(Reason.PROXY_ERROR), _page(path))

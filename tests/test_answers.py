@@ -9,19 +9,23 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
 from trio.testing import MockClock
 
 from exporter.catalogue import load, shipped
-from exporter.failure import Signs
+from exporter.explain import words_of
+from exporter.failure import Signs, Way, judge
 from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
 from exporter.loop import run_on_loop
-from exporter.model import CheckKey, Probing, Proxy, Reason, Result, Target
+from exporter.model import Answer, Cause, CheckKey, Failure, Probing, Proxy, Reason, Result, Site, Target
 from exporter.net import beginning
 from exporter.probes import Network, run_check
+from exporter.requirements import everything, requirements
 from tests.servers import Talk, head, serving
 
 FINGERPRINTS = load_fingerprints(shipped() / "vocabulary" / "fingerprints.yaml")
@@ -384,3 +388,182 @@ ERROR = '<?xml version="1.0" encoding="utf-8"?><Error><Code>AuthenticationFailed
 def test_an_honest_answer_is_up_however_odd(head_of_answer: str, body: bytes | str) -> None:
     result = result_of(saying(head_of_answer, body))
     assert result.failure is None
+
+
+# ---------------------------------------------------------------- who refused CONNECT, and why
+
+SQUID = "Server: squid/6.9\nX-Squid-Error:"
+HTML = "Content-Type: text/html"
+
+
+@pytest.mark.parametrize(
+    ("head_of_answer", "body", "reason", "meaning"),
+    [
+        (
+            f"503 Service Unavailable\n{SQUID} ERR_DNS_FAIL 0",
+            "",
+            Reason.PROXY_ERROR,
+            "Squid: could not resolve the name",
+        ),
+        (f"503 No\n{SQUID} ERR_CONNECT_FAIL 111", "", Reason.PROXY_ERROR, "Squid: could not connect to the server"),
+        (f"403 No\n{SQUID} ERR_ACCESS_DENIED 0", "", Reason.PROXY_DENIED, "Squid: denies the request"),
+        (f"404 No\n{SQUID} 404:ERR_NOT_AT_WORK 0", "", Reason.PROXY_DENIED, "a page of the administrator's own"),
+        (f"302 Found\n{SQUID} 403 Access Denied\nLocation: http://it.corp.example/", "", Reason.PROXY_DENIED, "Squid"),
+        (f"503 No\n{HTML}", "<big>Network Error (dns_unresolved_hostname)</big>", Reason.PROXY_ERROR, "Blue Coat"),
+        (f"403 No\n{HTML}", "<big>Access Denied (policy_denied)</big>", Reason.PROXY_DENIED, "Blue Coat"),
+        (f"503 No\n{HTML}", "<html><big>Access Denied (policy_denied)</big>", Reason.PROXY_DENIED, "Blue Coat"),
+        ("403 No\nServer: Zscaler/6.2", "", Reason.PROXY_DENIED, "Zscaler: denies the request by its policy"),
+        (
+            "403 No",
+            "<title>McAfee Web Gateway - Notification - Blocked by URL filtering</title>",
+            Reason.PROXY_DENIED,
+            "Skyhigh Secure Web Gateway (McAfee)",
+        ),
+        (
+            "302 Found\nLocation: http://10.1.2.3:15871/cgi-bin/blockpage.cgi?ws=1",
+            "",
+            Reason.PROXY_DENIED,
+            "Forcepoint",
+        ),
+        ("302 Found\nLocation: http://10.1.2.3:6080/php/urlblock.php?args=1", "", Reason.PROXY_DENIED, "Palo Alto"),
+        ("500 No\nServer: tinyproxy/1.11.1", "", Reason.PROXY_ERROR, "tinyproxy: could not handle the request"),
+        ("307 No\nLocation: https://gateway.zscloud.net/auT?origurl=x", "", Reason.PROXY_AUTH_REQUIRED, "Zscaler"),
+        ("302 No\nLocation: https://fw:6082/php/uid.php?vsys=1", "", Reason.PROXY_AUTH_REQUIRED, "Palo Alto"),
+        (f"407 No\n{SQUID} ERR_CACHE_ACCESS_DENIED 0", "", Reason.PROXY_AUTH_REQUIRED, "Squid: wants a login"),
+        (f"407 No\n{SQUID} ERR_ACCESS_DENIED 0", "", Reason.PROXY_AUTH_REQUIRED, "Squid"),
+        ("503 No", "", Reason.PROXY_ERROR, ""),
+        ("403 No", "<html>It is not allowed</html>", Reason.PROXY_DENIED, ""),
+    ],
+)
+def test_a_mark_tells_why_a_proxy_refuses_connect(head_of_answer: str, body: str, reason: Reason, meaning: str) -> None:
+    result = result_of(saying(f"HTTP/1.1 {head_of_answer}\nContent-Length: {len(body)}", body), TARGET, through=True)
+    assert result.failure
+    assert result.failure.reason is reason
+    assert result.failure.message.startswith(f"the proxy answered CONNECT with {head_of_answer[:3]}")
+    assert meaning in result.failure.message
+
+
+# ---------------------------------------------------------------- a login of a proxy is no denial
+
+LOGINS = sorted((Path(__file__).parent / "data" / "truth" / "login").glob("*.http"))
+
+
+@pytest.mark.parametrize("url", ["", PLAIN, TARGET], ids=["direct", "relay", "connect"])
+@pytest.mark.parametrize("file", LOGINS, ids=lambda file: file.stem)
+def test_a_login_of_a_proxy_wants_a_login(file: Path, url: str) -> None:
+    head_of_answer, _, body = file.read_text(encoding="ascii").partition("\n\n")
+    head_of_answer = head_of_answer.replace(" 200 ", " 403 ") if url == TARGET else head_of_answer  # 200 opens a tunnel
+    result = result_of(saying(head_of_answer, body), url, through=bool(url))
+    assert result.failure
+    assert (result.failure.reason, result.failure.cause) == (Reason.PROXY_AUTH_REQUIRED, Cause.LOGIN_PAGE)
+
+
+def test_a_question_for_credentials_is_no_login_page() -> None:
+    result = result_of(saying(f"HTTP/1.1 407 No\n{SQUID} ERR_CACHE_ACCESS_DENIED 0"), PLAIN, through=True)
+    assert result.failure
+    assert (result.failure.reason, result.failure.cause) == (Reason.PROXY_AUTH_REQUIRED, None)
+
+
+# ---------------------------------------------------------------- where an own endpoint, or a forwarder, may lead
+
+NAMED = frozenset({"login.partner.example", "*.sso.example", "10.1.2.3", "2001:db8::1"})
+
+
+def led_to(location: str, target: Target, domains: frozenset[str] = DOCUMENTED) -> Failure | None:
+    answer = Answer(302, (("Location", location),))
+    return judge(target, answer, Signs(FINGERPRINTS, domains), Way.DIRECT, forgeable=True)
+
+
+OWN = Target("http://portal.corp.example/", own=True)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "/signin",
+        "https://portal.corp.example/signin",
+        "https://login.corp.example/",
+        "https://login.microsoftonline.com/common/saml2?SAMLRequest=x",
+        "http://portal/",
+        "https://login.partner.example/sso",
+        "https://eu.login.partner.example/sso",
+        "https://LOGIN.partner.EXAMPLE./sso",
+        "https://a.b.sso.example/",
+        "http://10.1.2.3/",
+        "http://[2001:DB8:0::1]:8443/",
+        "https://wiki.named.example/",
+        "http://10.9.9.9/",
+    ],
+)
+def test_an_own_endpoint_may_lead_where_the_configuration_says(location: str) -> None:
+    domains = DOCUMENTED | domains_of(["*.named.example", "http://10.9.9.9/"])
+    assert led_to(location, replace(OWN, leads_to=NAMED), domains) is None
+
+
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("https://login.other.example/", "login.other.example"),
+        ("https://partner.example/", "partner.example"),
+        ("https://notlogin.partner.example/", "notlogin.partner.example"),
+        ("https://sso.example/", "sso.example"),
+        ("http://10.1.2.4/", "10.1.2.4"),
+        ("http://1.10.1.2.3/", "1.10.1.2.3"),
+        ("http://other/", "other"),
+    ],
+)
+def test_an_own_endpoint_that_leads_elsewhere_is_told_of_the_key(location: str, host: str) -> None:
+    failure = led_to(location, replace(OWN, leads_to=NAMED))
+    assert failure
+    assert (failure.reason, failure.cause) == (Reason.HTTP_BLOCKED, Cause.OWN_REDIRECT)
+    assert f"sent on to {host}, which" in failure.message
+    assert "leads_to" in words_of(failure).remedy
+
+
+def test_a_known_page_is_no_redirect_of_an_own_endpoint() -> None:
+    failure = led_to("https://block.opendns.com/?url=1", replace(OWN, leads_to=frozenset({"opendns.com"})))
+    assert failure
+    assert (failure.reason, failure.cause) == (Reason.HTTP_BLOCKED, None)
+
+
+def test_an_own_endpoint_is_believed_behind_a_certificate_that_is_trusted() -> None:
+    own = replace(OWN, url="https://portal.corp.example/")
+    assert led_to("https://login.other.example/", own) is None
+    assert led_to("https://login.other.example/", replace(own, own=False))
+    assert led_to("https://block.opendns.com/?url=1", own)
+
+
+def test_a_public_endpoint_is_not_told_of_a_key() -> None:
+    failure = led_to("https://login.other.example/", Target("http://download.microsoft.com/"))
+    assert failure
+    assert (failure.reason, failure.cause) == (Reason.HTTP_BLOCKED, None)
+
+
+TARGETS = {
+    target.url: target
+    for requirement in requirements(load(), load().groups, everything(load(), Site()))
+    for target in requirement.targets
+}
+
+
+@pytest.mark.parametrize("url", ["https://aka.ms/", "https://aka.ms/cmedgeapi", "https://go.microsoft.com/"])
+@pytest.mark.parametrize(
+    ("location", "leads_astray"),
+    [
+        ("https://redirectiontool.trafficmanager.net/am/redirection/home", False),
+        ("https://www.bing.com/?ref=aka&shorturl=x", False),
+        ("https://learn.microsoft.com/", False),
+        ("https://download.microsoft.com/a.cab", False),
+        ("https://configmgrbits.azureedge.net/gateway", False),
+        ("https://go.microsoft.com/fwlink/?LinkID=1", False),
+        ("https://other.trafficmanager.net/", True),
+        ("https://trafficmanager.net/", True),
+        ("https://portal.hotel.example/", True),
+    ],
+)
+def test_a_forwarder_leads_where_microsofts_do(url: str, location: str, leads_astray: bool) -> None:
+    assert bool(led_to(location, TARGETS[url])) is leads_astray
+
+
+def test_only_a_forwarder_leads_where_forwarders_do() -> None:
+    assert led_to("https://redirectiontool.trafficmanager.net/", TARGETS["http://download.microsoft.com/"])

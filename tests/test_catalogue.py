@@ -6,8 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from exporter.catalogue import load, shipped
-from exporter.model import Cloud, ExtraPorts, Parameter, Representative, Role, Status, Support, VersionRange, Wildcard
+from exporter.catalogue import VOCABULARY, load, shipped
+from exporter.model import (
+    Cloud,
+    ExtraPorts,
+    Forwarder,
+    Parameter,
+    Representative,
+    Role,
+    Status,
+    Support,
+    VersionRange,
+    Wildcard,
+)
 from exporter.reading.documents import DocumentError
 
 DATA = Path(__file__).parent / "data"
@@ -32,6 +43,9 @@ def test_every_part_of_the_vocabulary_arrives() -> None:
             ("manage.microsoft.com",),
         ),
         "*.akamaiedge.net": Wildcard(none_found="No document names a host"),
+    }
+    assert catalogue.forwarders == {
+        "aka.ms": Forwarder(("redirects.example", "*.links.example"), ("SEED",), "the second of three")
     }
     assert catalogue.sources == {"SEED": "The article", "PORTS": "Another article"}
 
@@ -84,7 +98,7 @@ def test_a_catalogue_has_all_its_vocabulary(small: Path) -> None:
     with pytest.raises(DocumentError) as caught:
         load(small)
     assert [mistake.file for mistake in caught.value.mistakes] == [
-        f"catalogue/vocabulary/{name}.yaml" for name in ("clouds", "roles", "parameters", "wildcards", "sources")
+        f"catalogue/vocabulary/{name}.yaml" for name in VOCABULARY
     ]
 
 

@@ -184,6 +184,7 @@ def test_every_key_of_a_group_arrives() -> None:
         versions=VersionRange("1902", "2403"),
         condition="only in the office",
         only_for={"intune_region": ("europe",)},
+        leads_to=("login.partner.example", "*.sso.example", "10.1.2.3", "2001:db8::1", "portal"),
         tls_inspection=Support.UNSUPPORTED,
         authenticated_proxy=Support.CONDITIONAL,
         trust=Trust.CUSTOMER,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import catalogue as shipped
-from exporter.model import Check, Consumer, Plan, Proxy, Requirement, Site, Use
+from exporter.model import Check, Consumer, Endpoint, Plan, Proxy, Requirement, Site, Target, Use
 from exporter.plan import bypasses, order, plan
 from exporter.requirements import everything, requirements
 from tests.strategies import proxy_maps, requirement_lists, vias
@@ -168,3 +168,19 @@ def test_a_role_that_is_not_named_goes_direct(role: str, proxy: str | None) -> N
     checks = plan(wanted, proxies, {"client": "corporate"}).checks
     assert {check.key.target.host: check.key.proxy for check in checks} == {"aka.ms": proxy, "go.microsoft.com": None}
     assert {check.uses[0].consumer for check in checks} == {Consumer("url-forwarding", role, "azure-public")}
+
+
+def test_a_target_leads_wherever_any_line_that_names_it_may_lead() -> None:
+    lines = [
+        Requirement(
+            Use(Consumer("own", role, "azure-public"), "a"),
+            Endpoint("a"),
+            None,
+            (Target("http://a.example/", own=True, leads_to=frozenset(named)),),
+        )
+        for role, named in (("client", ["b.example"]), ("console", ["c.example"]))
+    ]
+    for listed in (lines, lines[::-1]):
+        (check,) = plan(listed, {}, {}).checks
+        assert check.key.target.leads_to == {"b.example", "c.example"}
+        assert check.key.target.own

@@ -13,6 +13,7 @@ from exporter.model import (
     Catalogue,
     Consumer,
     Endpoint,
+    Forwarder,
     Group,
     Parameter,
     Representative,
@@ -292,6 +293,17 @@ def test_the_line_that_stands_later_says_how_a_url_is_asked() -> None:
     own = Group("f", endpoints=(Endpoint("host.example", method="HEAD"),))
     (requirement,) = requirements(EMPTY, [listed, own], Site())
     assert requirement.targets == (Target("https://host.example/", "HEAD"),)
+
+
+def test_a_target_leads_where_its_lines_and_its_forwarder_say() -> None:
+    catalogue = replace(EMPTY, forwarders={"host.example": Forwarder(("second.example",))})
+    listed = Group("f", endpoints=(Endpoint("host.example"), Endpoint("other.example")))
+    own = Group("f", endpoints=(Endpoint("host.example", leads_to=("*.sso.example",)),), own=True)
+    for both in ([listed, own], [own, listed]):
+        host, other = requirements(catalogue, both, Site())
+        assert [target.leads_to for target in host.targets] == [{"second.example", "*.sso.example"}]
+        assert [target.own for target in host.targets] == [False]
+        assert [target.leads_to for target in other.targets] == [frozenset()]
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,8 @@ class Seen:
         """Whether curl may have seen this where the exporter reported that."""
         if self.exit not in CURL_EXITS.get(outcome, ()):
             return False
-        if outcome is Reason.PROXY_AUTH_REQUIRED:
-            return _ASKS_FOR_PASSWORD in {self.status, self.connect}
+        if outcome is Reason.PROXY_AUTH_REQUIRED:  # a page to log in at is a page to curl
+            return self.status != 0 or self.connect == _ASKS_FOR_PASSWORD
         answered = self.status != 0
         return (answered or outcome not in _WITH_HEAD) and (not answered or outcome not in _WITHOUT_HEAD)
 

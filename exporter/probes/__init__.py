@@ -81,7 +81,7 @@ async def _failure(key: CheckKey, network: Network, route: Route, trail: Trail) 
         with trail.limit.in_force():
             failure = await PROBES[key.target.scheme](key.target, route, network.signs, trail)
     except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
-        failure = _named(error, key, route, trail)
+        failure = _named(error, key, route, trail, network.signs)
     if failure is not None and failure.reason is Reason.PROXY_AUTH_REQUIRED and trail.cause is not None:
         return replace(failure, message=f"{failure.message}; it took the account before", cause=trail.cause)
     return failure
@@ -94,10 +94,10 @@ def _less_secret(failure: Failure | None, route: Route) -> Failure | None:
     return replace(failure, message=route.sign_in.account.conceal(failure.message))
 
 
-def _named(error: Exception, key: CheckKey, route: Route, trail: Trail) -> Failure:
+def _named(error: Exception, key: CheckKey, route: Route, trail: Trail, signs: Signs) -> Failure:
     """The failure that ended an attempt, by all that was seen."""
     seen, way = Evidence(**trail.evidence), http.way_of(key.target, route)
-    failure = classify(trail.phase, error, way, seen)
+    failure = classify(trail.phase, error, way, seen, signs)
     return at_private_address(failure, key.target, seen) if way is Way.DIRECT else failure
 
 

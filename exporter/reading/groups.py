@@ -20,7 +20,7 @@ from exporter.model import (
     Trust,
     VersionRange,
 )
-from exporter.patterns import fill, has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
+from exporter.patterns import address_of, fill, has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
 from exporter.reading.documents import Document
 from exporter.reading.fields import (
     NOT_EMPTY,
@@ -39,6 +39,7 @@ from exporter.reading.fields import (
     distinct,
     expected,
     found,
+    is_host,
     member_of,
     named_in_context,
     one_of,
@@ -205,6 +206,18 @@ def _not_before_first(last: str, info: ValidationInfo) -> str:
     return last
 
 
+def _destination(text: str) -> str:
+    """A host, or `*.` before a domain, in lower case. Raises ValueError for any other."""
+    host = text.removeprefix("*.").lower()
+    if "://" in text or "/" in text:
+        raise ValueError(f"{found(text)} is no host name; name the host alone, without scheme, port and path")
+    if not is_host(host):
+        raise ValueError(expected("a host name, an address, or *. before a domain", text))
+    if text.startswith("*.") and ("." not in host.removesuffix(".") or address_of(host)):
+        raise ValueError(f"{found(text)} stands for too much; name a domain of one party, as in *.sso.example")
+    return text.lower().removesuffix(".")
+
+
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -219,6 +232,8 @@ Sources = Annotated[list[Source], BeforeValidator(_as_list, json_schema_input_ty
 StatusWord = Annotated[Status, member_of("status", Status)]
 SupportWord = Annotated[Support, member_of("value", Support)]
 TrustWord = Annotated[Trust, member_of("trust", Trust)]
+Destination = Annotated[str, Rule(_destination, {"pattern": r"^[^\s/]+$"})]
+LeadsTo = Annotated[list[Destination], distinct()]
 Port = Annotated[int, within(PORTS.start, PORTS.stop - 1)]
 Scheme = Annotated[str, one_of("scheme", _SCHEMES)]
 
@@ -288,6 +303,11 @@ class EndpointSection(Section):
     extra_ports: list[ExtraPortsSection] = Field(
         default=[], description="Ports that a firewall needs open beside those that are probed."
     )
+    leads_to: LeadsTo = Field(
+        default=[],
+        description="Hosts that it may redirect to, each with all below it, and domains as *.example: beside its own "
+        "domain and those of all endpoints.",
+    )
     docs: Link | None = Field(default=None, description="Where a person reads about it.")
     source: Sources = Field(default=[], description="The documents that it was read in.")
     note: Text | None = Field(default=None, description="For the reader.")
@@ -313,6 +333,7 @@ class EndpointSection(Section):
             authenticated_proxy=self.authenticated_proxy,
             trust=self.trust,
             extra_ports=tuple(ExtraPorts(p.ports, p.protocol, p.when, p.source) for p in self.extra_ports),
+            leads_to=tuple(self.leads_to),
             docs=self.docs,
             source=tuple(self.source),
             note=self.note,
