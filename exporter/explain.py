@@ -266,6 +266,81 @@ CAUSES: Final[Mapping[Cause, Words]] = MappingProxyType(
             "let its resolver give the public address. If it is, give this machine a route to the private address and "
             "open the TCP port of the target there.",
             Who.DNS,
+        Cause.STRICTER_CLIENT: Words(
+            "The exporter's own TLS client is the stricter one: it refuses what this server offers, and Windows may "
+            "take it.",
+            "Try from Windows: what is old may still work there. Then have whoever runs the server, or the device that "
+            "inspects, renew it: it lacks the suites, the key length or the signatures of today. The exporter takes "
+            "what OpenSSL offers by default at its security level 2: keys of 2048 bits, no 3DES, nothing signed with "
+            "SHA-1.",
+            Who.FIREWALL,
+        ),
+        Cause.OLD_TLS: Words(
+            "What answers speaks TLS 1.1 or older only: the exporter asks for TLS 1.2, as Configuration Manager's "
+            "services do, though older Windows may still take it.",
+            "Look for an old inspecting device or proxy on the way, and have it speak TLS 1.2. If the server is your "
+            "own, switch TLS 1.2 on there.",
+            Who.FIREWALL,
+        ),
+        Cause.MISSING_INTERMEDIATE: Words(
+            "The chain that was sent stops short: the certificate of an issuer is missing, and this machine does not "
+            "know that issuer, so whether TLS is inspected cannot be told.",
+            "Have the server send its intermediate certificates, that is all but the root: Windows fetches a missing "
+            "one from the address that the certificate names (AIA), OpenSSL does not, and neither do other clients. If "
+            "the issuer that is named is itself a root, of your own or of an inspecting device, add it to this "
+            "machine's trust or give it as `tls.ca_file`; or exempt this name from inspection.",
+            Who.PKI,
+        ),
+        Cause.MISSING_ROOT: Words(
+            "The chain leads to a root that is public or Microsoft's own, and that this machine does not trust: its "
+            "list of roots lacks it.",
+            "Update the list of roots of this machine (the package ca-certificates on Linux), or give the missing root "
+            "as `tls.ca_file`: Linux lacks some that Windows ships, Microsoft's product roots among them.",
+            Who.PKI,
+        ),
+        Cause.OUTDATED_ROOTS: Words(
+            "This machine's list of roots is out of date: all that the server sent is valid, and what has expired is a "
+            "root in this machine's own trust.",
+            "Update the list of roots of this machine (the package ca-certificates on Linux), or let Windows fetch "
+            "roots. If the expired root came from `tls.ca_file`, put the new one there.",
+            Who.OPERATOR,
+        ),
+        Cause.NOT_YET_VALID: Words(
+            "A certificate in the chain is not valid yet: a clock is wrong, or it was put into use too early.",
+            "Compare the clock of this machine with that of the device that makes the certificate (an inspecting "
+            "device makes them as it goes), time zones included. By how much they differ is how long it is not valid.",
+            Who.PKI,
+        ),
+        Cause.WEAK_CERTIFICATE: Words(
+            "The certificate itself, or one above it, is not fit for this: its key is too short, or it is signed with "
+            "a hash that is broken, which Windows may take, as it is less strict.",
+            "Issue a new certificate with an RSA key of at least 2048 bits, or an elliptic one, signed with SHA-256.",
+            Who.PKI,
+        ),
+        Cause.WRONG_PURPOSE: Words(
+            "The certificate itself is not fit for this: it was made for another purpose than a server.",
+            "Issue a new certificate with the purpose of server authentication (extended key usage 1.3.6.1.5.5.7.3.1) "
+            "and the key usage of digital signatures: look at the certificate template.",
+            Who.PKI,
+        ),
+        Cause.NAME_CONSTRAINTS: Words(
+            "The certificate itself is not fit for this: an authority above it may issue for certain names only (name "
+            "constraints), and this name is not one of them.",
+            "Issue a new certificate by an authority that may issue for this name, or one for a name within the "
+            "constraints.",
+            Who.PKI,
+        ),
+        Cause.REVOKED: Words(
+            "The certificate, or one above it, was revoked by its issuer.",
+            "Issue a new certificate and install it. If the service is a public one, find out who presents a revoked "
+            "certificate in its place.",
+            Who.PKI,
+        ),
+        Cause.UNFIT_CERTIFICATE: Words(
+            "The certificate itself, or one above it, is not fit for this: it breaks a rule that the message names.",
+            "Issue a new certificate that keeps the rule. A signature that does not fit speaks of an authority that "
+            "was made anew under its old name: have this machine trust the new one.",
+            Who.PKI,
         ),
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import traceback
 from collections.abc import Mapping
@@ -15,7 +16,8 @@ from typing import Final
 from exporter.authentication import SignInBroken, SignInFailed, offers
 from exporter.connecting import NO_ANSWER, OUR_OWN, unconnected, unresolved, unresolved_proxy, words_of_proxy
 from exporter.interference import Fingerprint, Kind, leads_astray, recognise
-from exporter.model import Answer, Cause, Evidence, Failure, Phase, Reason, Target
+from exporter.model import Answer, Cause, Evidence, Failure, Phase, Reason, Target, TlsFacts
+from exporter.unverified import ends_in_unknown_root, failure_of, without_source
 
 # Statuses that Configuration Manager's own endpoint check (version 2010 and later) counts as failed; any other answer
 # counts as reachable. Source: "About the service connection point", Validate internet access.
@@ -38,10 +40,9 @@ _DENIALS: Final = frozenset({301, 302, 303, 307, 308, 403, 451, 470})
 # 401 is a web server's word for it, which some proxies take for their own.
 _LOGINS: Final = frozenset({401, 407})
 
-# OpenSSL's verification errors (x509_vfy.h), and those of Windows' chain policy, which truststore passes on.
-_EXPIRED: Final = frozenset({9, 10, 0x800B0101})  # not yet valid, expired, CERT_E_EXPIRED
-_MISMATCH: Final = frozenset({62, 64, 0x800B010F})  # host name, IP address, CERT_E_CN_NO_MATCH
-_UNKNOWN_ROOT: Final = frozenset({18, 19, 20, 21, 0x800B0109, 0x800B010A})  # CERT_E_UNTRUSTEDROOT, CERT_E_CHAINING
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECORD_LAYER_FAILURE"})
+_OLD_TLS: Final = frozenset({"SSLv3", "TLSv1", "TLSv1.1"})
+_ALERT: Final = re.compile(r"(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?(.+)")  # OpenSSL's names for what the other side said
 
 # What a server says about the certificate of a client that shows none (RFC 8446, 6.2).
 _ALERTS_FOR_A_CERTIFICATE: Final = frozenset(
@@ -125,6 +126,21 @@ def _cause_of(answer: Answer) -> Cause | None:
     return Cause.NO_SCHEME_OFFERED if wanted else None
 
 
+class TooStrict(ssl.SSLError):
+    """The handshake failed, but would not have if this client took what it refuses."""
+
+    def __init__(self, error: ssl.SSLError, version: str, cipher: str) -> None:
+        words = f"{_words(error)}; a client that refuses nothing agrees on {version} with {cipher}"
+        super().__init__(ssl.SSL_ERROR_SSL, words)
+        self.version = version
+
+
+def may_be_too_strict(error: ssl.SSLError) -> bool:
+    """Whether a handshake may have failed because of what this client does not offer or refuses."""
+    gone = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+    return not gone and getattr(error, "reason", None) not in _NO_TLS
+
+
 class Way(Enum):
     """Who is at the other end of the connection."""
 
@@ -165,7 +181,7 @@ def classify(
         case Phase.PROXY:
             reason = _proxy_reason(cause)
         case Phase.TLS:
-            reason = _tls_reason(cause)
+            return _tls_failure(cause, seen.tls)
         case Phase.PROCESSING:
             reason = _http_reason(cause)
     return Failure(phase, reason, _words(cause), _cause(cause))
@@ -201,6 +217,8 @@ def _cause(error: BaseException) -> Cause | None:
             return Cause.NOT_A_PROXY
         case ProxyRefused():
             return _cause_of(error.answer)
+        case TooStrict():
+            return Cause.OLD_TLS if error.version in _OLD_TLS else Cause.STRICTER_CLIENT
         case ssl.SSLError() if getattr(error, "reason", None) in _ALERTS_FOR_A_CERTIFICATE:
             return Cause.CLIENT_CERTIFICATE
         case _:
@@ -293,7 +311,7 @@ def _told(error: Exception) -> str:
 def unknown_root(error: BaseException) -> bool:
     """Whether a verification failed because the chain ends in a root that is not trusted."""
     cause = specific(error)
-    return isinstance(cause, ssl.SSLCertVerificationError) and _verify_code(cause) in _UNKNOWN_ROOT
+    return isinstance(cause, ssl.SSLCertVerificationError) and ends_in_unknown_root(_verify_code(cause))
 
 
 def specific(error: BaseException) -> BaseException:
@@ -342,15 +360,14 @@ def _proxy_reason(cause: BaseException) -> Reason:
     return Reason.PROXY_ERROR if isinstance(cause, OSError | NotHttp) else Reason.INTERNAL_ERROR
 
 
-def _tls_reason(cause: BaseException) -> Reason:
+def _tls_failure(cause: BaseException, tls: TlsFacts | None) -> Failure:
     if isinstance(cause, ssl.SSLCertVerificationError):
-        code = _verify_code(cause)
-        if code in _EXPIRED:
-            return Reason.TLS_EXPIRED
-        return Reason.TLS_HOSTNAME_MISMATCH if code in _MISMATCH else Reason.TLS_UNTRUSTED
+        return failure_of(_verify_code(cause), _words(cause), tls)
     if isinstance(cause, TimeoutError):
-        return Reason.TLS_TIMEOUT
-    return Reason.TLS_HANDSHAKE if isinstance(cause, OSError | NotTls) else Reason.INTERNAL_ERROR
+        reason = Reason.TLS_TIMEOUT
+    else:
+        reason = Reason.TLS_HANDSHAKE if isinstance(cause, OSError | NotTls) else Reason.INTERNAL_ERROR
+    return Failure(Phase.TLS, reason, _words(cause), _cause(cause))
 
 
 def _is_no_proxy(answer: Answer) -> bool:
@@ -374,7 +391,7 @@ def _no_connection_to_the_proxy(phase: Phase, error: OSError | NotTls, seen: Evi
             message = f"the proxy's own certificate: {_words(error)}"
             return Failure(phase, Reason.PROXY_UNREACHABLE, message, Cause.PROXY_CERTIFICATE)
         case ssl.SSLError():
-            return Failure(phase, Reason.PROXY_UNREACHABLE, f"no TLS to the proxy: {_words(error)}")
+            return Failure(phase, Reason.PROXY_UNREACHABLE, f"no TLS to the proxy: {_words(error)}", _cause(error))
         case _:
             message = f"no connection to the proxy: {words_of_proxy(_words(error), seen)}"
             return Failure(phase, Reason.PROXY_UNREACHABLE, message)
@@ -403,7 +420,11 @@ def _verify_code(error: ssl.SSLCertVerificationError) -> int:
 def _words(cause: BaseException) -> str:
     """An exception in words, without the class names and the doubled texts that `str` gives."""
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return str(getattr(cause, "verify_message", None) or cause)
+        return without_source(str(getattr(cause, "verify_message", None) or cause))
+    if isinstance(cause, ssl.SSLError):
+        alert = _ALERT.fullmatch(getattr(cause, "reason", None) or "")
+        said = alert.group(1).lower().replace("_", " ") if alert else ""
+        return f"the other side refuses: {said}" if said else without_source(cause.strerror or str(cause))
     if isinstance(cause, TimeoutError) and not str(cause):
         return NO_ANSWER
     if isinstance(cause, OSError) and cause.strerror:

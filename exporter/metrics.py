@@ -277,8 +277,13 @@ _OF_TARGET: Final = (
     ),
     _Gauge(
         "configmgr_endpoint_tls_certificate_expiry_timestamp_seconds",
-        "Earliest not-after in the chain that the server sent, Unix time.",
+        "Earliest not-after on the path that verified, Unix time; where none did, of all certificates that were seen.",
         lambda latest, _: _one(tls.not_after if (tls := latest.result.evidence.tls) else None),
+    ),
+    _Gauge(
+        "configmgr_endpoint_tls_presented_certificate_expiry_timestamp_seconds",
+        "Earliest not-after of what the server sent, Unix time, whether or not the path needs it.",
+        lambda latest, _: _one(tls.presented_not_after if (tls := latest.result.evidence.tls) else None),
     ),
     _Gauge(
         "configmgr_endpoint_address_in_range",
@@ -313,7 +318,8 @@ _OF_TARGET: Final = (
     ),
     _Gauge(
         "configmgr_endpoint_tls_intercepted",
-        "1: the chain ends in a CA that neither is public nor belongs to the service; 0: it does not.",
+        "1: the chain ends in a CA that neither is public nor belongs to the service; 0: it does not. Absent where "
+        "that cannot be told: the certificate is the customer's own, or the chain stops at an unknown issuer.",
         lambda latest, requirement: _one(_intercepted(latest, requirement)),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -452,6 +452,17 @@ class Cause(StrEnum):
     NO_SCHEME_OFFERED = "no_scheme_offered"  # the proxy wants a login and does not say by what scheme
     SINKHOLE = "sinkhole"  # the name resolves to what cannot be the service's address
     PRIVATE_ADDRESS = "private_address"  # a public name resolves to an address of somebody's own network
+    STRICTER_CLIENT = "stricter_client"  # the exporter refuses TLS that Windows may take
+    OLD_TLS = "old_tls"  # nothing newer than TLS 1.1 is offered
+    MISSING_INTERMEDIATE = "missing_intermediate"  # an issuer that was neither sent nor is known here
+    MISSING_ROOT = "missing_root"  # the root is a public one, or Microsoft's, which this machine lacks
+    OUTDATED_ROOTS = "outdated_roots"  # what has expired is a root in this machine's trust
+    NOT_YET_VALID = "not_yet_valid"
+    WEAK_CERTIFICATE = "weak_certificate"  # its key is too short, or its signature's hash too old
+    WRONG_PURPOSE = "wrong_purpose"  # made for something other than a server
+    NAME_CONSTRAINTS = "name_constraints"  # its authority may not issue for this name
+    REVOKED = "revoked"
+    UNFIT_CERTIFICATE = "unfit_certificate"  # it breaks another rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,13 +485,21 @@ class Root(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One certificate of a chain. Times are Unix seconds."""
+    """One certificate of a chain. Times are Unix seconds. What cannot be read is None."""
 
-    subject: str
-    issuer: str
-    not_before: float
-    not_after: float
+    subject: str | None
+    issuer: str | None
+    not_before: float | None
+    not_after: float | None
     sha256: str
+    size: int = 0  # bytes
+    weak: str | None = None  # what makes it weak, such as a short key
+    ca_issuers: str | None = None  # the URL where it says that its issuer's certificate can be fetched (AIA)
+
+    @property
+    def readable(self) -> bool:
+        """Whether anything of it can be read."""
+        return self.not_after is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,21 +508,39 @@ class TlsFacts:
 
     protocol: str | None = None
     chain: tuple[Certificate, ...] = ()  # as the server sent it, its own first
-    leads_to: Root | None = None  # None: no chain was seen
+    leads_to: Root | None = None  # None: no chain was seen, or it stops at an issuer that nobody knows
+    path: tuple[Certificate, ...] = ()  # from the server's own towards a root, as the verification took it
+    verified: bool = False  # whether that path verified
+    missing: str | None = None  # the issuer at which the path stops: neither sent, nor known here
 
     @property
     def not_after(self) -> float | None:
-        """The earliest end in the chain, Unix time."""
-        return min((certificate.not_after for certificate in self.chain), default=None)
+        """The earliest end on the path that verified; where none did, of all that was seen. Unix time."""
+        return _earliest(self.path if self.verified and self.path else (*self.chain, *self.path))
+
+    @property
+    def presented_not_after(self) -> float | None:
+        """The earliest end of what the server sent, whether the path needs it or not. Unix time."""
+        return _earliest(self.chain)
+
+    def was_sent(self, certificate: Certificate) -> bool:
+        """Whether the server sent it; what it did not send comes from this machine's trust."""
+        return any(certificate.sha256 == sent.sha256 for sent in self.chain)
 
     def intercepted(self, trust: Trust) -> bool | None:
         """Whether somebody other than the service issued the certificate, where `trust` must have issued it.
 
-        None where that cannot be told: no chain was seen, or the certificate is the customer's own.
+        None where that cannot be told: no chain was seen, it stops at an issuer that nobody knows, or the certificate
+        is the customer's own.
         """
         if self.leads_to is None or trust is Trust.CUSTOMER:
             return None
         return self.leads_to is Root.PRIVATE
+
+
+def _earliest(certificates: Iterable[Certificate]) -> float | None:
+    ends = (certificate.not_after for certificate in certificates if certificate.not_after is not None)
+    return min(ends, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,11 +149,38 @@ def test_a_chain_to_an_unknown_root_is_intercepted() -> None:
     inspection = trustme.CA()
     leaf = x509.load_pem_x509_certificate(inspection.issue_cert("go.microsoft.com").cert_chain_pems[0].bytes())
     root = x509.load_pem_x509_certificate(inspection.cert_pem.bytes())
-    for chain in (der(leaf), der(leaf, root)):
-        found = facts(chain, "TLSv1.3")
-        assert found.leads_to is Root.PRIVATE
-        assert found.chain[0].issuer == root.subject.rfc4514_string()
-        assert found.protocol == "TLSv1.3"
+    found = facts(der(leaf, root), "TLSv1.3")
+    assert found.leads_to is Root.PRIVATE
+    assert found.missing is None
+    assert found.chain[0].issuer == root.subject.rfc4514_string()
+    assert found.protocol == "TLSv1.3"
+
+
+def test_a_chain_that_stops_at_an_issuer_that_nobody_knows_tells_nothing_of_interception() -> None:
+    for chain in (CHAIN[:1], CHAIN[:2], CHAIN, (CHAIN[0], CHAIN[2], PRIVATE)):
+        found = facts(der(*chain), "TLSv1.3")
+        assert found.leads_to is None
+    assert facts(der(*CHAIN), "TLSv1.3").missing == "CN=root"
+    assert facts(der(CHAIN[0], CHAIN[2]), "TLSv1.3").missing == "CN=issuing"
+
+
+def test_where_the_system_tells_no_path_the_one_that_lasts_longest_is_taken() -> None:
+    early = datetime(2021, 5, 5, tzinfo=UTC)
+    cross = OTHER.signs(ROOT, early)
+    sent = (*CHAIN[:2], ROOT.signs(MIDDLE, early), CHAIN[2], cross)
+    found = facts(der(*sent), "TLSv1.3", verified=True, known=der(PRIVATE, PUBLIC))
+    assert [one.subject for one in found.path] == ["CN=server.example", "CN=issuing", "CN=middle", "CN=root"]
+    assert found.not_after == ENDS.timestamp()
+    assert found.presented_not_after == early.timestamp()
+    assert found.leads_to is Root.PRIVATE
+    assert not found.was_sent(found.path[-1])
+
+
+@pytest.mark.parametrize("number", [40, 100])
+def test_many_that_issued_each_other_do_not_take_for_ever(number: int) -> None:
+    knot = [authority(f"knot {i}") for i in range(3)]
+    tangled = [one.signs(other) for _ in range(number // 9 + 1) for one in knot for other in knot]
+    assert facts(der(knot[0].signs(SERVER), *tangled[:number]), None).chain
 
 
 @pytest.mark.parametrize("soonest", range(3))
@@ -165,12 +192,22 @@ def test_the_earliest_end_of_the_chain_counts(soonest: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "chain",
-    [(), (b"",), (b"no DER",), (der(LEAF)[0][:-1],), (der(LEAF)[0] + b"x",), (*der(LEAF), b"no DER")],
-    ids=["none", "empty", "nonsense", "cut short", "too long", "a bad one above"],
+    "bad",
+    [b"", b"no DER", der(LEAF)[0][:-1], der(LEAF)[0] + b"x"],
+    ids=["empty", "nonsense", "cut short", "too long"],
 )
-def test_of_a_chain_that_cannot_be_read_only_the_protocol_is_known(chain: tuple[bytes, ...]) -> None:
-    assert facts(chain, "TLSv1.2") == TlsFacts("TLSv1.2")
+def test_a_certificate_that_cannot_be_read_is_shown_by_its_size_and_hides_no_other(bad: bytes) -> None:
+    for chain in ((bad,), (bad, *der(*CHAIN)), (*der(*CHAIN), bad)):
+        found = facts(chain, "TLSv1.2")
+        assert [one.size for one in found.chain] == list(map(len, chain))
+        assert [one.readable for one in found.chain] == [one != bad for one in chain]
+        assert found.chain[chain.index(bad)].subject is None
+        assert found.leads_to is None
+        assert (found.not_after is None) == (len(chain) == 1)
+
+
+def test_of_no_chain_only_the_protocol_is_known() -> None:
+    assert facts((), "TLSv1.2") == TlsFacts("TLSv1.2")
 
 
 def with_odd_key(certificate: x509.Certificate) -> bytes:
@@ -182,7 +219,7 @@ def with_odd_key(certificate: x509.Certificate) -> bytes:
 
 
 def test_a_key_that_cannot_be_read_is_no_issuer() -> None:
-    assert facts((*der(LEAF), with_odd_key(ISSUING.signs(ISSUING))), "TLSv1.3").leads_to is Root.PRIVATE
+    assert facts((*der(LEAF), with_odd_key(ISSUING.signs(ISSUING))), "TLSv1.3").missing == "CN=issuing"
 
 
 def test_a_root_is_itself_even_if_its_key_cannot_be_read() -> None:
@@ -270,9 +307,23 @@ def named(subject: str, issuer: str) -> x509.Certificate:
         ("Microsoft ECC Update Secure Server CA 2.1", Root.MICROSOFT_PRODUCT),
         ("Microsoft Azure RSA TLS Issuing CA 03", Root.PUBLIC),
         ("DigiCert Global G2 TLS RSA SHA256 2020 CA1", Root.PUBLIC),
-        ("Corp Inspection CA", Root.PRIVATE),
-        ("Not Microsoft Update Secure Server CA 2.1", Root.PRIVATE),
+        ("Corp Inspection CA", None),
+        ("Not Microsoft Update Secure Server CA 2.1", None),
     ],
 )
-def test_an_issuer_that_a_server_forgot_to_send_is_known_by_its_name(issuer: str, root: Root) -> None:
+def test_an_issuer_that_a_server_forgot_to_send_is_known_by_its_name(issuer: str, root: Root | None) -> None:
     assert facts(der(named("host.example", issuer)), "TLSv1.2").leads_to is root
+
+
+@pytest.mark.parametrize(
+    ("name", "root"),
+    [
+        ("Microsoft Root Certificate Authority 2011", Root.MICROSOFT_PRODUCT),
+        ("DigiCert Inspection CA", Root.PRIVATE),
+    ],
+)
+def test_a_root_that_is_at_hand_is_public_by_its_key_and_not_by_its_name(name: str, root: Root) -> None:
+    above = authority(name)
+    chain = der(above.signs(SERVER), above.signs(above))
+    assert facts(chain, None).leads_to is root
+    assert facts(chain[:1], None, chain, verified=True).leads_to is root

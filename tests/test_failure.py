@@ -282,10 +282,10 @@ VERIFY_CODES = [
     (0x800B010F, Reason.TLS_HOSTNAME_MISMATCH, False),
     (18, Reason.TLS_UNTRUSTED, True),
     (19, Reason.TLS_UNTRUSTED, True),
-    (20, Reason.TLS_UNTRUSTED, True),
-    (21, Reason.TLS_UNTRUSTED, True),
+    (20, Reason.TLS_UNTRUSTED, False),
+    (21, Reason.TLS_UNTRUSTED, False),
     (0x800B0109, Reason.TLS_UNTRUSTED, True),
-    (0x800B010A, Reason.TLS_UNTRUSTED, True),
+    (0x800B010A, Reason.TLS_UNTRUSTED, False),
     (23, Reason.TLS_UNTRUSTED, False),  # revoked
     (0x800B010C, Reason.TLS_UNTRUSTED, False),  # revoked
 ]

@@ -74,6 +74,7 @@ configmgr_endpoint_http_status_code                              gauge      feat
 configmgr_endpoint_last_probe_timestamp_seconds                  gauge      feature role cloud pattern target
 configmgr_endpoint_last_success_timestamp_seconds                gauge      feature role cloud pattern target
 configmgr_endpoint_tls_certificate_expiry_timestamp_seconds      gauge      feature role cloud pattern target
+configmgr_endpoint_tls_presented_certificate_expiry_timestamp_seconds gauge      feature role cloud pattern target
 configmgr_endpoint_tls_intercepted                               gauge      feature role cloud pattern target
 configmgr_endpoint_tls_inspection_unsupported                    gauge      feature role cloud pattern
 configmgr_trust_anchor_present                                   gauge      anchor

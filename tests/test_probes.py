@@ -36,6 +36,7 @@ from exporter.model import (
 from exporter.net import SignIn, Trail, clock_in_force, verifying
 from exporter.net.sockets import connect, interleaved
 from exporter.probes import Network, run_check
+from tests.issuing import issue, presenting
 from tests.servers import HOST, Server, Talk, answer, connect_proxy, head, serving, silent, status
 
 pytestmark = pytest.mark.anyio
@@ -321,7 +322,8 @@ async def test_a_certificate_is_verified(
 
 
 async def test_a_chain_to_an_unknown_root_is_untrusted_and_intercepted(context: ssl.SSLContext) -> None:
-    with serving(status(200), tls=certified(trustme.CA(), "localhost")) as server:
+    unknown = issue("Unknown Root", ca=True)
+    with serving(status(200), tls=presenting(issue("localhost", unknown), unknown)) as server:
         result = await probe(server.url("https", host="localhost"), context)
     assert reason_of(result) == Reason.TLS_UNTRUSTED
     assert result.evidence.tls
@@ -334,7 +336,7 @@ async def test_a_verified_chain_tells_its_facts(authority: trustme.CA, context: 
         tls = (await probe(server.url("https", host="localhost"), context)).evidence.tls
     assert tls
     assert tls.not_after == pytest.approx(time.time() + 30 * 86400, abs=300)
-    assert "trustme" in tls.chain[0].issuer
+    assert "trustme" in str(tls.chain[0].issuer)
     assert tls.intercepted(Trust.PUBLIC)  # trusted here, and public nowhere
     assert tls.protocol == "TLSv1.3"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ssl
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -20,6 +21,14 @@ from exporter.net.trail import Trail
 T = TypeVar("T")
 _CHUNK: Final = 64 * 1024
 _DER: Final = 2  # _ssl.ENCODING_DER
+_SYSTEM_VERIFIES: Final = sys.platform in {"win32", "darwin"}  # by itself, after OpenSSL's handshake
+_ROOTS_FOR: Final = 600.0  # seconds that a list of Windows' roots is good for; Windows fetches more as it needs them
+
+# Python's own list lacks key exchange by RSA and CBC with SHA-1, which Windows Server up to 2022 offers. Level 2 is
+# that of Python and Debian: no RSA or DH key below 2048 bits, no signature by SHA-1.
+_CIPHERS: Final = "DEFAULT:@SECLEVEL=2"
+_ALL_CIPHERS: Final = "DEFAULT:@SECLEVEL=0"
+_OP_LEGACY_SERVER_CONNECT: Final = 0x4  # servers without RFC 5746; `ssl` has the name from Python 3.12 on
 
 
 def verifying(settings: TlsSettings) -> ssl.SSLContext:
@@ -27,15 +36,25 @@ def verifying(settings: TlsSettings) -> ssl.SSLContext:
 
     Raises OSError where that cannot be read now: out of descriptors, OpenSSL by itself would go on and trust nobody.
     """
-    context: ssl.SSLContext
-    if sys.platform in {"win32", "darwin"}:
-        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    else:
-        # On Linux truststore only points OpenSSL at the system's bundle, but does so for every connection, which reads
-        # the bundle again: 24 ms, twenty times the probe. The standard library reads the same bundle once.
-        context = _by_hash()
+    # On Linux truststore only points OpenSSL at the system's bundle, but does so for every connection, which reads the
+    # bundle again: 24 ms, twenty times the probe. The standard library reads the same bundle once.
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if _SYSTEM_VERIFIES else _by_hash()
     if settings.ca_file is not None:
         context.load_verify_locations(settings.ca_file)
+    return _as_windows_takes(context, _CIPHERS, ssl.TLSVersion.TLSv1_2)
+
+
+def _as_windows_takes(context: ssl.SSLContext, ciphers: str, oldest: ssl.TLSVersion) -> ssl.SSLContext:
+    """The same for every version of Python and every openssl.cnf, and no stricter than Windows' own client, Schannel.
+
+    What that costs in safety is little: the exporter looks whether a connection opens, and sends no secret over it.
+    """
+    # Python 3.13 sets both by default. Strict rules of RFC 5280 refuse authorities of inspecting devices that all
+    # clients take; an authority below a root may be trusted by itself, as curl and 3.13 have it.
+    context.verify_flags = (context.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN) & ~ssl.VERIFY_X509_STRICT
+    context.minimum_version, context.maximum_version = oldest, ssl.TLSVersion.MAXIMUM_SUPPORTED
+    context.set_ciphers(ciphers)
+    context.options |= _OP_LEGACY_SERVER_CONNECT
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -74,12 +93,11 @@ def _in_directory(capath: str | None) -> Iterator[bytes]:
 
 @cache
 def unverifying() -> ssl.SSLContext:
-    """A context that takes any certificate: to look at what does not verify, never to judge by."""
+    """A context that takes any certificate and any TLS: to look at what is refused, never to judge by."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+    return _as_windows_takes(context, _ALL_CIPHERS, ssl.TLSVersion.MINIMUM_SUPPORTED)
 
 
 class TlsStream:
@@ -90,6 +108,7 @@ class TlsStream:
         self._trail = trail
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._verifies = context.verify_mode is not ssl.CERT_NONE
         self._first = b""  # what was read first, as a whole
 
     async def handshake(self) -> TlsFacts:
@@ -103,9 +122,41 @@ class TlsStream:
             if self._first and not is_tls_record(self._first):
                 raise NotTls(self._first) from error
             raise
+        return self.facts(verified=self._verifies)
+
+    def facts(self, *, path: tuple[bytes, ...] = (), verified: bool = False) -> TlsFacts:
+        """What was seen so far, also of a handshake that failed. `path`: if another verification took it."""
         from exporter.certificates import facts  # noqa: PLC0415 - see there
 
-        return facts(tuple(_chain(self._tls)), self._tls.version())
+        path = path or (self.path if self._verifies else ())
+        known = () if path else self._known()
+        return facts(_sent(self._tls), self._version(), path, verified=verified, known=known)
+
+    def _version(self) -> str | None:
+        """The version of TLS; also of a handshake that the certificate ended, which OpenSSL does not tell.
+
+        A client that verifies takes two versions, and the suite is known before the certificate in the newer one only.
+        """
+        if (version := self._tls.version()) or not (self._verifies and _sent(self._tls)):
+            return version
+        return "TLSv1.3" if self._tls.cipher() else "TLSv1.2"
+
+    @property
+    def path(self) -> tuple[bytes, ...]:
+        """The path (DER) that the verification took, as far as it came; empty where the system does not tell it."""
+        return () if _SYSTEM_VERIFIES else _ders(self._tls, "get_verified_chain")
+
+    @property
+    def agreed(self) -> tuple[str, str] | None:
+        """The version of TLS and the cipher suite, by OpenSSL's name; None before the handshake is done."""
+        cipher = self._tls.cipher()
+        return (self._tls.version() or "", cipher[0]) if cipher else None
+
+    def _known(self) -> tuple[bytes, ...]:
+        """The roots that a path may end in, where the system does not tell which it took."""
+        if not (_SYSTEM_VERIFIES and self._verifies):
+            return ()
+        return (*self._tls.context.get_ca_certs(binary_form=True), *_roots_of_windows())
 
     @property
     def pending(self) -> int:
@@ -154,10 +205,25 @@ class TlsStream:
             await self._below.write(self._outgoing.read())
 
 
-def _chain(tls: ssl.SSLObject) -> list[bytes]:
+def _sent(tls: ssl.SSLObject) -> tuple[bytes, ...]:
     """The certificates that the server sent, in DER, its own first."""
-    if sys.version_info >= (3, 13):
-        return tls.get_unverified_chain()
-    # Public from 3.13 on; the same method stands on the object beneath since 3.10, and truststore reads it there too.
-    beneath = cast(Any, tls)._sslobj  # noqa: SLF001
-    return [certificate.public_bytes(_DER) for certificate in beneath.get_unverified_chain() or ()]
+    return _ders(tls, "get_unverified_chain")
+
+
+def _ders(tls: ssl.SSLObject, method: str) -> tuple[bytes, ...]:
+    """A chain as one of two methods gives it, in DER."""
+    # Public from 3.13 on; the same methods stand on the object beneath since 3.10, and truststore reads them there too.
+    # The object beneath tells the path of a verification that failed as well, on all versions.
+    chain = getattr(cast(Any, tls)._sslobj, method)() or ()  # noqa: SLF001
+    return tuple(certificate.public_bytes(_DER) for certificate in chain)
+
+
+def _roots_of_windows() -> tuple[bytes, ...]:
+    return _roots_of_windows_at(int(time.monotonic() // _ROOTS_FOR))
+
+
+@lru_cache(maxsize=1)
+def _roots_of_windows_at(_moment: int) -> tuple[bytes, ...]:
+    if sys.platform == "win32":
+        return tuple(der for der, encoding, _ in ssl.enum_certificates("ROOT") if encoding == "x509_asn")
+    return ()

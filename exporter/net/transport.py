@@ -16,7 +16,7 @@ from exporter import __version__
 from exporter.addresses import Whose
 from exporter.authentication import Account
 from exporter.bodies import readable
-from exporter.failure import NotHttp, NotTls, ProxyRefused, unknown_root
+from exporter.failure import NotHttp, NotTls, ProxyRefused, TooStrict, may_be_too_strict, unknown_root
 from exporter.model import DEFAULT_PORTS, Answer, Phase, Proxy, Root, TlsFacts
 from exporter.net.clock import Clock, clock_in_force
 from exporter.net.http1 import Connection, Headers
@@ -147,23 +147,43 @@ class Transport(httpx.AsyncBaseTransport):
             self._trail.evidence[seen_as] = await secure.handshake()
         except ssl.SSLCertVerificationError as error:
             self._trail.stop()
-            self._trail.evidence[seen_as] = await self._second_look(reach, origin, error)
+            self._trail.evidence[seen_as] = await self._second_look(secure, reach, origin, error)
+            raise
+        except ssl.SSLError as error:
+            self._trail.stop()
+            again = await self._look_again(reach, origin) if may_be_too_strict(error) else None
+            if again is not None and again.agreed is not None:
+                raise TooStrict(error, *again.agreed) from error
             raise
         return secure
 
-    async def _second_look(self, reach: Reach, origin: Origin, error: ssl.SSLCertVerificationError) -> TlsFacts:
-        """The facts of a chain that did not verify: OpenSSL keeps them to itself, so the server is asked once more.
+    async def _second_look(
+        self, refused: TlsStream, reach: Reach, origin: Origin, error: ssl.SSLCertVerificationError
+    ) -> TlsFacts:
+        """The facts of a chain that did not verify; OpenSSL before 3 keeps them to itself: the server is asked again.
 
-        Within the time that is left, and whatever comes of it, the verdict stands.
+        Whatever comes of it, the verdict stands.
         """
-        seen = TlsFacts()
+        seen = refused.facts()
+        if not seen.chain and (again := await self._look_again(reach, origin)):
+            seen = again.facts(path=refused.path)
+        return replace(seen, leads_to=seen.leads_to or (Root.PRIVATE if unknown_root(error) else None))
+
+    async def _look_again(self, reach: Reach, origin: Origin) -> TlsStream | None:
+        """A handshake on another connection by a client that refuses nothing; None where that fails as well.
+
+        Within the time that is left.
+        """
+        found = None
         left = anyio.current_effective_deadline() - anyio.current_time() - _SPARE
         look = Transport(self._route, Trail())
         # Also where the whole attempt is cancelled meanwhile: its next wait, if there is one, is then its last.
         with anyio.move_on_after(left), suppress(Exception, anyio.get_cancelled_exc_class()):
-            seen = await TlsStream(await reach(look, origin), unverifying(), origin.name, look._trail).handshake()
+            stream = TlsStream(await reach(look, origin), unverifying(), origin.name, look._trail)
+            await stream.handshake()
+            found = stream
         await look.aclose()
-        return replace(seen, leads_to=seen.leads_to or (Root.PRIVATE if unknown_root(error) else None))
+        return found
 
     async def _dial(self, origin: Origin) -> Stream:
         self._trail.enter(Phase.RESOLVE)

@@ -76,8 +76,12 @@ def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
         and {
             "protocol": tls.protocol,
             "leads_to": tls.leads_to,
+            "verified": tls.verified,
+            "missing_issuer": tls.missing,
             "not_after": tls.not_after,
+            "presented_not_after": tls.presented_not_after,
             "chain": [asdict(certificate) for certificate in tls.chain],
+            "path": [asdict(certificate) for certificate in tls.path],
         },
         "phases": dict(result.phases),
         "late": sorted(result.late),

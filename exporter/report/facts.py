@@ -32,6 +32,8 @@ from exporter.report.quoted import harmless
 
 Fact = tuple[str, str]  # what it is, and what it says
 
+_MINUTE: Final = 60
+_HOUR: Final = 3600
 _DAY: Final = 86400
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,7 +41,7 @@ _ROOTS: Final = {
     Root.PUBLIC: "a public root",
     Root.MICROSOFT_PRODUCT: "a Microsoft product root, which Windows ships and Linux trust stores lack",
     Root.PRIVATE: "a private root: an organisation's own, or an inspecting device's",
-    None: "not known",
+    None: "no root that is known",
 }
 _INSPECTED: Final = {
     True: "possible: the certificate is not the service's own",
@@ -136,11 +138,34 @@ def handshake(tls: TlsFacts, probe: Probe) -> Iterator[Fact]:
     yield "verifies", f"no: {harmless(refused.message)}" if refused else "yes"
     yield "leads to", _ROOTS[tls.leads_to]
     yield "inspection", "; ".join((_INSPECTED[probe.inspected], *_unsupported(probe)))
+    if tls.missing is not None:
+        yield "stops at", f"{tls.missing or 'an issuer without a name'}, which was not sent and is not known here"
+    on_the_path = {certificate.sha256 for certificate in tls.path}
+    way = "on the path that verified" if tls.verified else "on the path that was tried"
     for number, certificate in enumerate(tls.chain, 1):
-        yield f"{number}", certificate.subject
+        yield f"{number}", certificate.subject if certificate.subject is not None else "a name that cannot be read"
+        if tls.path:
+            yield "used", way if certificate.sha256 in on_the_path else "no: presented, and on no path that is needed"
+        yield from _certificate(certificate, probe.result.finished)
+    for certificate in tls.path:
+        if not tls.was_sent(certificate):
+            yield "trusted", certificate.subject or "a root without a name"
+            yield "used", f"{way}; it was not sent, and comes from this machine's trust"
+            yield from _certificate(certificate, probe.result.finished)
+
+
+def _certificate(certificate: Certificate, now: float) -> Iterator[Fact]:
+    if not certificate.readable:
+        yield "unreadable", f"{plural(certificate.size, 'byte')} that no certificate should hold"
+    if certificate.issuer is not None:
         yield "issued by", certificate.issuer
-        yield "valid", _validity(certificate, probe.result.finished)
-        yield "SHA-256", certificate.sha256
+    if certificate.ca_issuers is not None:
+        yield "issuer at", certificate.ca_issuers
+    if certificate.weak is not None:
+        yield "weak", certificate.weak
+    if certificate.not_before is not None and certificate.not_after is not None:
+        yield "valid", _validity(certificate.not_before, certificate.not_after, now)
+    yield "SHA-256", certificate.sha256
 
 
 def _unsupported(probe: Probe) -> Iterator[str]:
@@ -148,20 +173,26 @@ def _unsupported(probe: Probe) -> Iterator[str]:
         yield f"the documents do not support it for {_patterns(probe.uninspectable)}"
 
 
-def _validity(certificate: Certificate, now: float) -> str:
+def _validity(begins: float, ends: float, now: float) -> str:
     """From when to when, and how that stands to `now`."""
-    first, last = moment(certificate.not_before), moment(certificate.not_after)
-    if now < certificate.not_before:
-        standing = f"not valid for another {_days(certificate.not_before - now)}"
-    elif now > certificate.not_after:
-        standing = f"EXPIRED {_days(now - certificate.not_after)} ago"
+    first, last = moment(begins), moment(ends)
+    if now < begins:
+        standing = f"not valid for another {span(begins - now)}"
+    elif now > ends:
+        standing = f"EXPIRED {span(now - ends)} ago"
     else:
-        standing = f"{_days(certificate.not_after - now)} left"
+        standing = f"{span(ends - now)} left"
     return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, {standing}"
 
 
-def _days(seconds: float) -> str:
-    return plural(int(seconds // _DAY), "day")
+def span(seconds: float) -> str:
+    """Whole days; below one, hours or minutes, to the nearest: they tell a wrong clock from a forgotten renewal."""
+    minutes, hours = round(seconds / _MINUTE), round(seconds / _HOUR)
+    if seconds >= _DAY:
+        return plural(int(seconds // _DAY), "day")
+    if minutes >= _HOUR // _MINUTE:
+        return plural(hours, "hour")
+    return plural(minutes, "minute") if minutes else "less than a minute"
 
 
 def moment(seconds: float) -> datetime:
