@@ -266,6 +266,7 @@ CAUSES: Final[Mapping[Cause, Words]] = MappingProxyType(
             "let its resolver give the public address. If it is, give this machine a route to the private address and "
             "open the TCP port of the target there.",
             Who.DNS,
+        ),
         Cause.STRICTER_CLIENT: Words(
             "The exporter's own TLS client is the stricter one: it refuses what this server offers, and Windows may "
             "take it.",

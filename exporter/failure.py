@@ -213,10 +213,8 @@ def _cause(error: BaseException) -> Cause | None:
             return Cause.PLAIN_TEXT
         case NotHttp() if is_tls_record(error.said):
             return Cause.EXPECTS_TLS
-        case ProxyRefused() if _is_no_proxy(error.answer):
-            return Cause.NOT_A_PROXY
         case ProxyRefused():
-            return _cause_of(error.answer)
+            return Cause.NOT_A_PROXY if _is_no_proxy(error.answer) else _cause_of(error.answer)
         case TooStrict():
             return Cause.OLD_TLS if error.version in _OLD_TLS else Cause.STRICTER_CLIENT
         case ssl.SSLError() if getattr(error, "reason", None) in _ALERTS_FOR_A_CERTIFICATE:
