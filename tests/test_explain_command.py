@@ -27,6 +27,7 @@ from exporter.explain import WORDS
 from exporter.exposition import Exposition
 from exporter.model import (
     Answer,
+    Cause,
     Certificate,
     CheckKey,
     Consumer,
@@ -181,6 +182,18 @@ RESULTS: Final = {
         BEGUN,
         {Phase.RESOLVE: 0.01, Phase.CONNECT: 0.01, Phase.TLS: 0.02, Phase.PROCESSING: 0.2},
         Evidence(ADDRESSES[:1], ADDRESSES[0], (), TlsFacts("TLSv1.2", (FORGED,), Root.PRIVATE), Answer(403)),
+    ),
+    "proxy-certificate": Result(
+        key_of("https://go.microsoft.com/", "corporate"),
+        BEGUN,
+        {Phase.RESOLVE: 0.001, Phase.CONNECT: 0.004},
+        Evidence(("192.0.2.9",), "192.0.2.9", proxy_tls=TlsFacts(None, (FORGED,), Root.PRIVATE)),
+        Failure(
+            Phase.CONNECT,
+            Reason.PROXY_UNREACHABLE,
+            "the proxy's own certificate: Hostname mismatch, certificate is not valid for 'proxy.corp.example'.",
+            Cause.PROXY_CERTIFICATE,
+        ),
     ),
     "connect-timeout": Result(
         key_of("https://go.microsoft.com/"),

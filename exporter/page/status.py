@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from exporter import __version__
-from exporter.model import Check, CheckKey, EndpointState, Latest, Requirement, Snapshot, Use
+from exporter.model import Check, CheckKey, EndpointState, Latest, Requirement, Snapshot, TlsFacts, Use
 from exporter.rollup import failures_to_come
 
 
@@ -58,10 +58,11 @@ def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
     }
     if latest is None:
         return facts
-    result, tls = latest.result, latest.result.evidence.tls
+    result = latest.result
     return facts | {
         "state": EndpointState.UP if result.up else EndpointState.DOWN,
         "reason": result.failure.reason if result.failure else None,
+        "cause": result.failure.cause if result.failure else None,
         "message": result.failure.message if result.failure else None,
         "since": latest.since,
         "last_probe": result.finished,
@@ -72,20 +73,26 @@ def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
         "tried": [asdict(tried) for tried in result.evidence.tried],
         "unanswered": result.evidence.unanswered,
         "status": result.evidence.status,
-        "tls": tls
-        and {
-            "protocol": tls.protocol,
-            "leads_to": tls.leads_to,
-            "verified": tls.verified,
-            "missing_issuer": tls.missing,
-            "not_after": tls.not_after,
-            "presented_not_after": tls.presented_not_after,
-            "chain": [asdict(certificate) for certificate in tls.chain],
-            "path": [asdict(certificate) for certificate in tls.path],
-        },
+        "proxy_tls": _tls(result.evidence.proxy_tls),
+        "tls": _tls(result.evidence.tls),
         "phases": dict(result.phases),
         "late": sorted(result.late),
         "history": [asdict(spell) for spell in latest.history],
+    }
+
+
+def _tls(tls: TlsFacts | None) -> dict[str, Any] | None:
+    if tls is None:
+        return None
+    return {
+        "protocol": tls.protocol,
+        "leads_to": tls.leads_to,
+        "verified": tls.verified,
+        "missing_issuer": tls.missing,
+        "not_after": tls.not_after,
+        "presented_not_after": tls.presented_not_after,
+        "chain": [asdict(certificate) for certificate in tls.chain],
+        "path": [asdict(certificate) for certificate in tls.path],
     }
 
 

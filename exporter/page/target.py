@@ -12,7 +12,18 @@ from exporter.confirm import CONFIRM, EXAMPLE_PROXY, THROUGH_PROXY, WALK, Comman
 from exporter.explain import Words, words_of
 from exporter.model import Check, EndpointState, Latest, Plan, Snapshot
 from exporter.page.bars import Bar, bar
-from exporter.report.facts import Fact, Probe, asking, connection, documented, documents, handshake, to_come, traces
+from exporter.report.facts import (
+    Fact,
+    Probe,
+    asking,
+    connection,
+    documented,
+    documents,
+    handshake,
+    handshake_with_proxy,
+    to_come,
+    traces,
+)
 from exporter.report.quoted import quoted
 
 
@@ -72,6 +83,8 @@ def route(check: Check, snapshot: Snapshot) -> Route:
 def _seen(probe: Probe) -> tuple[tuple[str, tuple[Fact, ...]], ...]:
     evidence = probe.result.evidence
     blocks = [("Connection", tuple(connection(probe.result)))]
+    if evidence.proxy_tls:
+        blocks.append(("Certificate of the proxy", tuple(handshake_with_proxy(evidence.proxy_tls, probe.result))))
     blocks += [
         (f"Answer {number} of the proxy to CONNECT", tuple(quoted(answer)))
         for number, answer in enumerate(evidence.dialogue, 1)

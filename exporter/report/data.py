@@ -98,6 +98,7 @@ def _target(key: CheckKey, latest: Latest | None) -> dict[str, Any]:
         "path": key.path,
         "up": result.up if result else None,
         "reason": failure.reason if failure else None,
+        "cause": failure.cause if failure else None,
         "message": failure.message if failure else None,
         "status": result.evidence.status if result else None,
         "phases": dict(result.phases) if result else {},

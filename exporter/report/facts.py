@@ -12,6 +12,7 @@ from typing import Final
 from exporter.addresses import is_private
 from exporter.explain import Who, words_of
 from exporter.model import (
+    Cause,
     Certificate,
     Check,
     Contact,
@@ -138,6 +139,20 @@ def handshake(tls: TlsFacts, probe: Probe) -> Iterator[Fact]:
     yield "verifies", f"no: {harmless(refused.message)}" if refused else "yes"
     yield "leads to", _ROOTS[tls.leads_to]
     yield "inspection", "; ".join((_INSPECTED[probe.inspected], *_unsupported(probe)))
+    yield from _chain(tls, probe.result.finished)
+
+
+def handshake_with_proxy(tls: TlsFacts, result: Result) -> Iterator[Fact]:
+    """Whether the proxy's own certificate verifies, and its chain."""
+    failure = result.failure
+    refused = failure if failure and failure.cause is Cause.PROXY_CERTIFICATE else None
+    yield "protocol", tls.protocol or "not known"
+    yield "verifies", f"no: {harmless(refused.message)}" if refused else "yes"
+    yield from _chain(tls, result.finished)
+
+
+def _chain(tls: TlsFacts, now: float) -> Iterator[Fact]:
+    """Each certificate that was presented or used, the server's own first."""
     if tls.missing is not None:
         yield "stops at", f"{tls.missing or 'an issuer without a name'}, which was not sent and is not known here"
     on_the_path = {certificate.sha256 for certificate in tls.path}
@@ -146,12 +161,12 @@ def handshake(tls: TlsFacts, probe: Probe) -> Iterator[Fact]:
         yield f"{number}", certificate.subject if certificate.subject is not None else "a name that cannot be read"
         if tls.path:
             yield "used", way if certificate.sha256 in on_the_path else "no: presented, and on no path that is needed"
-        yield from _certificate(certificate, probe.result.finished)
+        yield from _certificate(certificate, now)
     for certificate in tls.path:
         if not tls.was_sent(certificate):
             yield "trusted", certificate.subject or "a root without a name"
             yield "used", f"{way}; it was not sent, and comes from this machine's trust"
-            yield from _certificate(certificate, probe.result.finished)
+            yield from _certificate(certificate, now)
 
 
 def _certificate(certificate: Certificate, now: float) -> Iterator[Fact]:

@@ -21,6 +21,7 @@ from exporter.report.facts import (
     documented,
     documents,
     handshake,
+    handshake_with_proxy,
     moment,
     to_come,
     traces,
@@ -63,6 +64,8 @@ def _print_probe(probe: Probe, sheet: _Sheet) -> None:
     _print_verdict(probe.result, sheet)
     sheet.facts("Phases", _phases(probe.result), justify=("left", "right", "left"))
     sheet.facts("Connection", connection(probe.result))
+    if evidence.proxy_tls:
+        sheet.facts("Certificate of the proxy", handshake_with_proxy(evidence.proxy_tls, probe.result))
     for number, answer in enumerate(evidence.dialogue, 1):
         sheet.facts(f"Answer {number} of the proxy to CONNECT", quoted(answer))
     if evidence.tls:
