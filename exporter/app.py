@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 
@@ -31,6 +30,7 @@ from exporter.net import clock_in_force, sign_ins_of, trusted_roots, verifying
 from exporter.plan import plan
 from exporter.probes import PATIENCE, Network, run_check
 from exporter.reading.documents import unreadable
+from exporter.reloading import NotReloaded, Reader, Reloads
 from exporter.requirements import everything, requirements
 from exporter.schedule import Pace, Schedule, probe_once
 from exporter.shard import Shard, share
@@ -151,8 +151,9 @@ class Exporter:
         self._source = source
         self._deployment = deployment
         self._network = network
-        self._one_reload = anyio.Lock()
         self._reloading = reloading
+        self._reader = Reader()
+        self._reloads: Reloads | None = None
         self._schedule: Schedule | None = None
         self._journal = Journal()
         self.board = Board(deployment.plan)
@@ -167,18 +168,29 @@ class Exporter:
         self._reload_status.tell(successful=True)
 
     def start(self, group: TaskGroup) -> None:
-        """Begin to probe, in tasks of `group`."""
+        """Begin to probe and to reload, in tasks of `group`."""
+        self._reloads = Reloads(group, self._reload)
         self._schedule = Schedule(group, self._attempt, self)
         self._reschedule()
         group.start_soon(watch, self._timing.loop_lag.observe)
 
-    async def probe(self, key: CheckKey, timeout: float | None = None) -> Result:  # noqa: ASYNC109 - an attempt's
-        """Probe now by the settings in force, each attempt within `timeout` if it is given. Records nothing."""
-        probing = self._deployment.settings.probing
-        if timeout is not None:
-            probing = replace(probing, timeout=min(probing.timeout, timeout / probing.attempts))
-        with self._events.in_flight.track_inprogress():
-            return await run_check(key, self._network, probing, PATIENCE if timeout is None else 0.0)
+    async def probe(self, keys: Iterable[CheckKey], within: float | None = None) -> dict[CheckKey, Result]:
+        """Probe these checks of the plan now and at once, all attempts within some seconds if given. Records nothing.
+
+        By the settings in force when it is called, also where a reload comes meanwhile.
+        """
+        probing, network, results = self._deployment.settings.probing, self._network, dict[CheckKey, Result]()
+        if within is not None:
+            probing = replace(probing, timeout=min(probing.timeout, within / probing.attempts))
+
+        async def one(key: CheckKey) -> None:
+            with self._events.in_flight.track_inprogress():
+                results[key] = await run_check(key, network, probing, PATIENCE if within is None else 0.0)
+
+        async with anyio.create_task_group() as group:
+            for key in keys:
+                group.start_soon(one, key)
+        return results
 
     async def _attempt(self, key: CheckKey, within: float) -> Result:
         """One attempt of the schedule, within its time-out or these seconds."""
@@ -190,24 +202,46 @@ class Exporter:
             )
 
     async def reload(self) -> None:
-        """Read the files again and swap the whole plan. Raises one of UNUSABLE, and then the old plan runs on."""
-        async with self._one_reload:
-            with self._reloading():
-                await self._reload()
+        """Read the files again and swap the whole plan, or share in a reload that waits to begin.
+
+        Raises one of UNUSABLE or NotReloaded, and then the old plan runs on.
+        """
+        if self._reloads is None:  # nobody else reloads before the start
+            await self._reload()
+        else:
+            await self._reloads.ask().wait()
+
+    def ask_for_reload(self) -> None:
+        """Reload as `reload` does, without waiting: what comes of it is in log and metrics."""
+        if self._reloads is not None:
+            self._reloads.ask()
+
+    def end(self) -> None:
+        """Keep nobody waiting for a reload any more."""
+        if self._reloads is not None:
+            self._reloads.end()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a reload that nobody waits for any more is still reading."""
+        return self._reader.hangs
 
     async def _reload(self) -> None:
-        try:
-            deployment = await anyio.to_thread.run_sync(deploy, self._source)
-            network = await anyio.to_thread.run_sync(network_of, deployment, self._network)
-            anchors = await anyio.to_thread.run_sync(anchors_of, network)
-        except UNUSABLE as error:
-            self._reload_status.tell(successful=False)
-            for mistake in str(error).splitlines():
-                log.error("configuration not reloaded", mistake=mistake)  # noqa: TRY400 - a person's mistake
-            raise
-        self._adopt(deployment, network, anchors)
+        with self._reloading():
+            try:
+                self.adopt(*await self._reader.read(self._read))
+            except Exception as error:
+                self._reload_status.tell(successful=False)
+                for mistake in str(error).splitlines() if isinstance(error, (*UNUSABLE, NotReloaded)) else ():
+                    log.error("configuration not reloaded", mistake=mistake)  # noqa: TRY400 - a person's mistake
+                raise
 
-    def _adopt(self, deployment: Deployment, network: Network, anchors: Mapping[str, bool]) -> None:
+    def _read(self) -> tuple[Deployment, Network, Mapping[str, bool]]:
+        deployment = deploy(self._source)
+        network = network_of(deployment, self._network)
+        return deployment, network, anchors_of(network)
+
+    def adopt(self, deployment: Deployment, network: Network, anchors: Mapping[str, bool]) -> None:
         """Swap everything at once; nothing in here waits."""
         self._deployment, self._network = deployment, network
         self.board.adopt(deployment.plan)

@@ -30,6 +30,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from exporter.net.sockets import in_daemon_thread
 from exporter.reading.documents import DocumentError
 from exporter.web_config import WebConfig, files_of, load
 
@@ -46,29 +47,44 @@ LONGEST_BODY: Final = 4 << 10  # bytes; no request needs one
 PROBES_AT_ONCE: Final = 8  # on demand, beside those on the timer
 OPEN_TO_ALL: Final = frozenset({"/-/healthy", "/-/ready"})
 LOOK_EVERY: Final = 1.0  # seconds between two looks at the files
+LOOK_WITHIN: Final = 2.0  # seconds that who asks waits for one
 
 
 class Keys:
-    """The web-config in force: read again when one of its files changes; where that fails, the old one stays."""
+    """The web-config in force: read again when one of its files changes; where that fails, the old one stays.
+
+    So it does as long as one of them hangs, which holds up who asks for a moment once, and nobody else.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Raises DocumentError."""
         self._path = path
         self._seen = self._look()
-        self._config = load(path)
+        self.config = load(path)
         self._looked = time.monotonic()
+        self._looking = False
 
     @property
-    def config(self) -> WebConfig:
+    def hang(self) -> bool:
+        """Whether one of the files is being read."""
+        return self._looking
+
+    async def current(self) -> WebConfig:
         """What holds now."""
-        now = time.monotonic()
-        if self._path is not None and now - self._looked >= LOOK_EVERY:
-            self._looked = now
+        if self._path is not None and not self._looking and time.monotonic() - self._looked >= LOOK_EVERY:
+            self._looking = True
+            with anyio.move_on_after(LOOK_WITHIN):
+                await in_daemon_thread(self._look_again)
+        return self.config
+
+    def _look_again(self) -> None:
+        try:
             seen = self._look()
             if seen != self._seen:
                 self._seen = seen
                 self._read_again()
-        return self._config
+        finally:
+            self._looked, self._looking = time.monotonic(), False
 
     def _look(self) -> list[object]:
         """How the file and those that it names look now; also where a mistake in them keeps the old ones in force."""
@@ -76,12 +92,12 @@ class Keys:
 
     def _read_again(self) -> None:
         try:
-            self._config = load(self._path)
+            self.config = load(self._path)
         except DocumentError as error:
             for mistake in error.mistakes:
                 log.error("web configuration not reloaded", mistake=str(mistake))  # noqa: TRY400 - a person's mistake
         else:
-            log.info("web configuration reloaded", file=str(self._path), **self._config.demands)
+            log.info("web configuration reloaded", file=str(self._path), **self.config.demands)
 
 
 def _signature(path: Path) -> object:
@@ -107,7 +123,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        config = self._keys.config
+        config = await self._keys.current()
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -350,7 +366,7 @@ async def _speak(
     """One connection, from its handshake to its end."""
     with visit.stay, connection:
         try:
-            await _converse(connection, visit, keys.config, make)
+            await _converse(connection, visit, await keys.current(), make)
         finally:
             gate.leave(visit)
 

@@ -25,6 +25,7 @@ class Notifier:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
+        self._stopping = False
         self.interval: Final = _interval(environment)
 
     def tell(self, *assignments: str) -> None:
@@ -42,7 +43,13 @@ class Notifier:
         try:
             yield
         finally:
-            self.tell("READY=1")
+            if not self._stopping:
+                self.tell("READY=1")
+
+    def stopping(self) -> None:
+        """Say that the service ends: it is never ready again."""
+        self._stopping = True
+        self.tell("STOPPING=1")
 
     async def keep_telling(self, status: Callable[[], str]) -> NoReturn:
         """Say again and again that the event loop turns, and what it has come to."""

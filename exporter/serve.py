@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn, TypeVar
 
 import anyio
 import structlog
@@ -22,12 +25,13 @@ from starlette.types import ASGIApp
 from exporter.app import Deployment, Exporter, Source, network_of
 from exporter.door import LONGEST_HEAD, Connection, Gate, Guard, Keys, welcome
 from exporter.loop import run_on_loop
-from exporter.narrow import UNUSABLE
 from exporter.net.descriptors import claim
 from exporter.notify import Notifier
+from exporter.probes import Network
 from exporter.web import create_app
 
 log = structlog.get_logger("exporter")
+T = TypeVar("T")
 
 GRACE: Final = 2  # seconds that answers under way have to finish
 LOOK_UP: Final = 0.5  # seconds between two looks whether to end
@@ -64,14 +68,54 @@ class Front:
     closed: frozenset[str] = frozenset()  # paths that are switched off
 
 
-def run(source: Source, deployment: Deployment, front: Front) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def prepare() -> None:
+    """What has to be done before anything is read: a file may hang, and signals may come."""
     claim()
     share_one_heap()
+    signal.signal(signal.SIGTERM, _end)
     if sys.platform == "win32":
         signal.signal(signal.SIGBREAK, lambda *_: signal.raise_signal(signal.SIGINT))  # Ctrl+Break is Ctrl+C
+    else:
+        signal.signal(signal.SIGHUP, lambda *_: _reload_wanted.set())
+
+
+_reload_wanted: Final = threading.Event()  # before there was anything to reload
+
+
+def _end(*_: object) -> NoReturn:
+    """End before there is anything to end."""
+    os._exit(0)
+
+
+def _ignore_signals() -> None:
+    """Let no signal hasten an end that has begun, or spoil its status."""
+    for each in (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if sys.platform != "win32" else ())):
+        signal.signal(each, signal.SIG_IGN)
+
+
+def interruptibly(function: Callable[[], T]) -> T:
+    """What a function gives that may hang in a file: a signal may end the wait, and nothing waits for its thread."""
+    outcome = Future[T]()
+
+    def work() -> None:
+        try:
+            outcome.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - carried over, whatever it is
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, name="reader", daemon=True).start()
+    while not outcome.done():  # Windows ends no wait for a signal, so it is a short one
+        wait([outcome], LOOK_UP)
+    return outcome.result()
+
+
+def run(source: Source, deployment: Deployment, front: Front) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    network = interruptibly(lambda: network_of(deployment))
     with suppress(KeyboardInterrupt):  # Windows, where no signal can be received in the loop
-        run_on_loop(_serve, source, deployment, front)
+        if run_on_loop(_serve, source, deployment, network, front):
+            logging.shutdown()
+            os._exit(0)  # the interpreter would wait for what a thread holds that hangs in a file, and then abort
 
 
 def share_one_heap() -> None:
@@ -96,17 +140,18 @@ async def give_memory_back() -> None:
         trim(0)
 
 
-async def _serve(source: Source, deployment: Deployment, front: Front) -> None:
+async def _serve(source: Source, deployment: Deployment, network: Network, front: Front) -> bool:
+    """Until a signal; whether a thread hangs in a file in the end."""
     notifier = Notifier(os.environ)
-    exporter = Exporter(source, deployment, network_of(deployment), notifier.reloading)
+    exporter = Exporter(source, deployment, network, notifier.reloading)
     server = server_of(create_app(exporter), front)
     # What lives as long as the process is not looked through again: a full collection held up all for 60 ms, now for 3.
     gc.collect()
     gc.freeze()
     doors = anyio.CancelScope()
     async with anyio.create_task_group() as group:
-        await group.start(_obey_signals, exporter, server, doors, notifier)
         exporter.start(group)
+        await group.start(_obey_signals, exporter, server, doors, notifier)
         group.start_soon(open_doors, front, server, doors, group)
         group.start_soon(give_memory_back)
         log.info(
@@ -121,6 +166,7 @@ async def _serve(source: Source, deployment: Deployment, front: Front) -> None:
         group.start_soon(notifier.keep_telling, exporter.board.status)
         await server.serve(sockets=[])  # it speaks on the connections that the doors give it
         group.cancel_scope.cancel()
+    return exporter.hangs or front.keys.hang
 
 
 def server_of(app: ASGIApp, front: Front) -> uvicorn.Server:
@@ -181,13 +227,20 @@ async def _obey_signals(
     if sys.platform == "win32":  # no signal reaches the loop there: the server ends by Ctrl+C, `run` sees the rest
         task_status.started()
         return
-    with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for received in signals:
-            if received == signal.SIGHUP:
-                with suppress(*UNUSABLE):  # told in log and metrics
-                    await exporter.reload()
-            else:
-                notifier.tell("STOPPING=1")
-                doors.cancel()
-                server.should_exit = True
+    ending = False
+    try:
+        with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
+            if _reload_wanted.is_set():
+                exporter.ask_for_reload()
+            async for received in signals:
+                if received != signal.SIGHUP and not ending:
+                    ending = True
+                    notifier.stopping()
+                    exporter.end()
+                    doors.cancel()
+                    server.should_exit = True
+                elif not ending:
+                    exporter.ask_for_reload()
+    finally:
+        _ignore_signals()  # which the receiver leaves deadly

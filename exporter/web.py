@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, Protocol, cast
 
-import anyio
 import anyio.to_thread
 from anyio.lowlevel import checkpoint
 from starlette.applications import Starlette
@@ -18,9 +17,10 @@ from starlette.routing import Route
 
 from exporter.exposition import Exposition, compressed, headers_of, render
 from exporter.metrics import probe_registry
-from exporter.model import Check, CheckKey, Latest, Result, Snapshot
+from exporter.model import CheckKey, Latest, Result, Snapshot
 from exporter.narrow import UNUSABLE
 from exporter.page import ASSETS, REFRESH, Page, runbook_page, status, status_page, target_page
+from exporter.reloading import Ending, NotReloaded
 from exporter.report import probes_text
 from exporter.requirements import canonical
 from exporter.runbooks import INDEX
@@ -46,11 +46,11 @@ class Service(Protocol):
     board: Board
     registry: Exposition
 
-    async def probe(self, key: CheckKey, timeout: float | None = None) -> Result:  # noqa: ASYNC109
-        """Probe once, now."""
+    async def probe(self, keys: Iterable[CheckKey], within: float | None = None) -> Mapping[CheckKey, Result]:
+        """Probe checks of the plan once, now."""
 
     async def reload(self) -> None:
-        """Read the configuration again; raises one of UNUSABLE."""
+        """Read the configuration again; raises one of UNUSABLE, or NotReloaded."""
 
 
 def create_app(service: Service) -> Starlette:
@@ -129,10 +129,12 @@ async def _ready(request: Request) -> Response:
 
 
 async def _reload(request: Request) -> Response:
-    """Reads the configuration again: 200, or 500 with every mistake."""
+    """Reads the configuration again: 200, or 500 with every mistake; 503 where the exporter ends meanwhile."""
     try:
         await _service(request).reload()
-    except UNUSABLE as error:
+    except Ending as error:
+        return PlainTextResponse(f"not reloaded: {error}\n", HTTPStatus.SERVICE_UNAVAILABLE)
+    except (*UNUSABLE, NotReloaded) as error:
         return PlainTextResponse(f"not reloaded:\n{error}\n", HTTPStatus.INTERNAL_SERVER_ERROR)
     return PlainTextResponse("reloaded\n")
 
@@ -176,11 +178,12 @@ async def _probe(request: Request) -> Response:
         return PlainTextResponse(f"{error}\n", HTTPStatus.BAD_REQUEST)
     if not checks:
         return PlainTextResponse("no such target in the plan; /api/v1/status lists them all\n", HTTPStatus.NOT_FOUND)
-    results = await _probe_all(service, checks, budget)
+    found = await service.probe([check.key for check in checks], budget)  # at once: a reload must not come between
+    results = {check: _latest(found[check.key]) for check in checks}
     registry = probe_registry(results, plan.requirements)
     if not debug:
         return await _rendered(request, registry)
-    latest = {check.key: found for check, found in results.items()}
+    latest = {check.key: seen for check, seen in results.items()}
     seen = Snapshot(replace(plan, checks=checks), latest, (), {})
     return PlainTextResponse(await anyio.to_thread.run_sync(_explained, seen, registry))
 
@@ -226,15 +229,6 @@ def _budget(headers: Mapping[str, str]) -> float | None:
     return max(seconds - SCRAPE_MARGIN, seconds / 2)
 
 
-async def _probe_all(service: Service, checks: tuple[Check, ...], budget: float | None) -> dict[Check, Latest]:
-    """Probe a target by all its paths at once."""
-    results: dict[Check, Latest] = {}
-
-    async def one(check: Check) -> None:
-        result = await service.probe(check.key, budget)
-        results[check] = Latest(result, result.finished, result.finished if result.up else None)
-
-    async with anyio.create_task_group() as group:
-        for check in checks:
-            group.start_soon(one, check)
-    return results
+def _latest(result: Result) -> Latest:
+    """A result as the only one of its check."""
+    return Latest(result, result.finished, result.finished if result.up else None)

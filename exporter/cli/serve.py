@@ -54,8 +54,9 @@ def serve(
     """Run the exporter until SIGTERM or SIGINT."""
     configure(log_level, log_format)
     source = replace(source_of(config_file, feature, role, cloud), shard=_shard(shard_index, shard_count))
-    deployment = deploy(source)
-    keys = Keys(web_config_file)
+    server.prepare()
+    deployment = server.interruptibly(lambda: deploy(source))
+    keys = server.interruptibly(lambda: Keys(web_config_file))
     closed = {"/-/reload": disable_reload, "/probe": disable_probe}
     sockets = [server.listen(address) for address in listen or [DEFAULT_ADDRESS]]
     front = server.Front(sockets, keys, frozenset(path for path, off in closed.items() if off))

@@ -1,0 +1,112 @@
+"""One reload at a time and one that waits, however many ask: none begins before it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from exporter.failure import defect
+from exporter.narrow import UNUSABLE
+from exporter.net.sockets import Outcome, in_daemon_thread
+
+log = structlog.get_logger("exporter")
+T = TypeVar("T")
+
+READ_WITHIN: Final = 60.0  # seconds for all files of a reload; more take those only that hang
+HANGING: Final = 2  # reloads that may hang in a file: each has a thread
+
+
+class NotReloaded(Exception):
+    """A reload that came to nothing, though nothing is known to be wrong in the files."""
+
+
+class Ending(NotReloaded):
+    """The exporter ends, and reloads no more."""
+
+
+class Reload:
+    """One reload, which several may have asked for."""
+
+    def __init__(self) -> None:
+        self._over = anyio.Event()
+        self._error: Exception | None = None
+
+    def end(self, error: Exception | None) -> None:
+        """Tell all who wait what came of it; what comes later is not told."""
+        if not self._over.is_set():
+            self._error = error
+            self._over.set()
+
+    async def wait(self) -> None:
+        """Until it is over. Raises what went wrong in it."""
+        await self._over.wait()
+        if self._error is not None:
+            raise self._error
+
+
+class Reloads:
+    """Who reloads, in tasks of a group's own: neither who asks nor the end of the exporter waits for a hanging file."""
+
+    def __init__(self, group: TaskGroup, work: Callable[[], Awaitable[None]]) -> None:
+        self._group = group
+        self._work = work
+        self._one = anyio.Lock()
+        self._waiting: Reload | None = None
+        self._under_way: Reload | None = None
+
+    def ask(self) -> Reload:
+        """A reload that begins from now on: the one that waits already, if there is one."""
+        if self._waiting is None:
+            self._waiting = Reload()
+            self._group.start_soon(self._run, self._waiting)
+        return self._waiting
+
+    def end(self) -> None:
+        """Tell all who wait that nothing will come of it."""
+        for reload in (self._waiting, self._under_way):
+            if reload is not None:
+                reload.end(Ending("the exporter ends"))
+
+    async def _run(self, reload: Reload) -> None:
+        async with self._one:
+            self._waiting, self._under_way = None, reload
+            try:
+                await self._work()
+            except (*UNUSABLE, NotReloaded) as error:
+                reload.end(error)
+            except Exception as error:
+                log.exception("configuration not reloaded")
+                reload.end(NotReloaded(defect(error).message))
+            else:
+                reload.end(None)
+            self._under_way = None
+
+
+class Reader:
+    """Reads files that may hang, as those of a network do whose server has gone."""
+
+    def __init__(self) -> None:
+        self._hanging: list[Outcome] = []
+
+    @property
+    def hangs(self) -> bool:
+        """Whether something that nobody waits for any more is still read."""
+        return bool(self._still_hanging())
+
+    def _still_hanging(self) -> list[Outcome]:
+        self._hanging[:] = [outcome for outcome in self._hanging if not outcome]
+        return self._hanging
+
+    async def read(self, function: Callable[[], T]) -> T:
+        """What it gives. Raises NotReloaded where it hangs: a thread stays behind then, and HANGING at most."""
+        if len(self._still_hanging()) >= HANGING:
+            raise NotReloaded(f"{HANGING} reloads before this one still hang in a file")
+        try:
+            with anyio.fail_after(READ_WITHIN):
+                return await in_daemon_thread(function, self._hanging)
+        except TimeoutError:
+            raise NotReloaded(f"the files could not be read within {READ_WITHIN:.0f} s: one of them hangs") from None
