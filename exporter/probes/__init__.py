@@ -63,7 +63,7 @@ async def run_check(key: CheckKey, network: Network, probing: Probing, patience:
 
 
 async def _attempt(key: CheckKey, network: Network, limit: Limit) -> Result:
-    trail, started = Trail(limit), time.time()
+    trail, started, route = Trail(limit), time.time(), None
     try:
         route = network.route(key)
         failure = _less_secret(await _failure(key, network, route, trail), route)
@@ -72,7 +72,7 @@ async def _attempt(key: CheckKey, network: Network, limit: Limit) -> Result:
         begun = started + limit.stood_still
         return Result(key, begun, trail.laps, replace(evidence, in_range=in_range), failure, late=trail.late)
     except Exception as error:  # noqa: BLE001 - a defect of ours is the result of this check, and of no other
-        return Result(key, started, failure=defect(error, trail.phase))
+        return Result(key, started, failure=_less_secret(defect(error, trail.phase), route))
 
 
 async def _failure(key: CheckKey, network: Network, route: Route, trail: Trail) -> Failure | None:
@@ -87,9 +87,9 @@ async def _failure(key: CheckKey, network: Network, route: Route, trail: Trail) 
     return failure
 
 
-def _less_secret(failure: Failure | None, route: Route) -> Failure | None:
+def _less_secret(failure: Failure | None, route: Route | None) -> Failure | None:
     """A failure whose message, which may quote what was said, lacks the password that a proxy may have given back."""
-    if failure is None or route.sign_in is None:
+    if failure is None or route is None or route.sign_in is None:
         return failure
     return replace(failure, message=route.sign_in.account.conceal(failure.message))
 
