@@ -30,7 +30,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from exporter.net.sockets import in_daemon_thread
+from exporter.net.threads import in_daemon_thread
 from exporter.reading.documents import DocumentError
 from exporter.web_config import WebConfig, files_of, load
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 import structlog
@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 
 from exporter.failure import defect
 from exporter.narrow import UNUSABLE
-from exporter.net.sockets import Outcome, in_daemon_thread
+from exporter.net.threads import Job, in_daemon_thread
 
 log = structlog.get_logger("exporter")
 T = TypeVar("T")
@@ -90,15 +90,15 @@ class Reader:
     """Reads files that may hang, as those of a network do whose server has gone."""
 
     def __init__(self) -> None:
-        self._hanging: list[Outcome] = []
+        self._hanging: list[Job[Any]] = []
 
     @property
     def hangs(self) -> bool:
         """Whether something that nobody waits for any more is still read."""
         return bool(self._still_hanging())
 
-    def _still_hanging(self) -> list[Outcome]:
-        self._hanging[:] = [outcome for outcome in self._hanging if not outcome]
+    def _still_hanging(self) -> list[Job[Any]]:
+        self._hanging[:] = [job for job in self._hanging if not job.ended]
         return self._hanging
 
     async def read(self, function: Callable[[], T]) -> T:

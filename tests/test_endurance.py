@@ -19,10 +19,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import pytest
 import trustme
@@ -120,7 +120,8 @@ def started(directory: Path, settings: Mapping[str, Any], *options: str) -> Iter
 @contextmanager
 def listening(directory: Path, settings: Mapping[str, Any], *options: str) -> Iterator[Service]:
     with started(directory, settings, *options) as service:
-        eventually("it listens", lambda: service.base or service.process.poll(), within=PATIENCE)
+        eventually("it listens", lambda: service.base or service.process.poll() is not None, within=PATIENCE)
+        assert service.process.poll() is None, service.log.read_text()
         yield service
 
 
@@ -273,10 +274,10 @@ def test_a_file_that_comes_back_is_read_by_the_reload_that_waited_for_it(tmp_pat
         (tmp_path / "pw").unlink()
         os.mkfifo(tmp_path / "pw")
         waiting = [others.submit(service.ask, "/-/reload", "POST") for _ in range(5)]
-        with (tmp_path / "pw").open("w") as written:  # opens when it is read
+        with opened_by_a_reader(tmp_path / "pw") as written:
             (tmp_path / "pw").unlink()
             (tmp_path / "pw").write_text("secret124")
-            written.write("secret123")
+            written.write(b"secret123")
         answers = [future.result() for future in waiting]
         reloads = service.log.read_text().count("configuration reloaded")
         assert service.ends() == 0
@@ -301,12 +302,23 @@ def test_a_file_that_hangs_at_the_start_does_not_hold_up_the_end(tmp_path: Path,
     with (
         log.open("wb") as output,
         subprocess.Popen(argv, cwd=ROOT, stderr=output) as process,
-        (tmp_path / hanging).open("w"),  # opens when it is read, and then says nothing
+        opened_by_a_reader(tmp_path / hanging),
     ):
         process.send_signal(signal.SIGHUP)
         code = Service(process, log).ends(signals=2)
     assert code == 0
     assert "Traceback" not in log.read_text()
+
+
+def opened_by_a_reader(fifo: Path) -> BinaryIO:
+    """The other end, once somebody reads it; nothing is said there."""
+
+    def opened() -> BinaryIO | None:
+        with suppress(OSError):  # nobody reads it yet
+            return os.fdopen(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK), "wb")
+        return None
+
+    return eventually(f"{fifo.name} is read", opened, within=PATIENCE)
 
 
 def threads_of(pid: int) -> int:
