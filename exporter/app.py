@@ -196,9 +196,13 @@ class Exporter:
         """One attempt of the schedule, within its time-out or these seconds."""
         probing = self._deployment.settings.probing
         patience = min(PATIENCE, max(0.0, within - probing.timeout))
+        check = self.board.check(key)  # whose target may have become a public one, while its key is the same
         with self._events.in_flight.track_inprogress():
             return await run_check(
-                key, self._network, replace(probing, attempts=1, timeout=min(probing.timeout, within)), patience
+                check.key if check else key,
+                self._network,
+                replace(probing, attempts=1, timeout=min(probing.timeout, within)),
+                patience,
             )
 
     async def reload(self) -> None:

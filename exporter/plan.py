@@ -44,9 +44,11 @@ def bypasses(no_proxy: Iterable[str], host: str) -> bool:
     """Whether a host is reached without the proxy.
 
     An entry is a host name, a suffix (`.corp.example`, which also means the name itself), an address, or a network
-    in CIDR notation; networks and addresses are compared with hosts that are written as addresses, never resolved.
+    in CIDR notation; networks and addresses are compared with hosts that are written as addresses, never resolved. A
+    final dot, of the host or of an entry, makes no other name of it.
     """
-    return any(_covers(entry.lower(), host.lower(), address_of(host)) for entry in no_proxy)
+    name = host.lower().removesuffix(".")
+    return any(_covers(entry.lower().removesuffix("."), name, address_of(host)) for entry in no_proxy)
 
 
 def _covers(entry: str, host: str, address: IPv4Address | IPv6Address | None) -> bool:

@@ -112,7 +112,7 @@ def _is_down(path: str, said: Collection[_Say]) -> bool:
 
 
 def families(results: Iterable[Result]) -> dict[tuple[str, str], bool]:
-    """Whether each family of addresses opens connections, by path and `ipv4` or `ipv6`.
+    """Whether each family of addresses opens connections, by path and `ipv4` or `ipv6`, in order.
 
     Absent where a family was not tried, or where neither opened any: that is no matter of the family.
     """
@@ -121,7 +121,7 @@ def families(results: Iterable[Result]) -> dict[tuple[str, str], bool]:
         for family, opened in _families(result):
             tried[result.key.path, family] = tried.get((result.key.path, family), False) or opened
     working = {path for (path, _), opened in tried.items() if opened}
-    return {(path, family): opened for (path, family), opened in tried.items() if path in working}
+    return {(path, family): opened for (path, family), opened in sorted(tried.items()) if path in working}
 
 
 def _families(result: Result) -> frozenset[tuple[str, bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.lab import Lab
 from tests.lab.network import NAME_SERVER
 from tests.lab.scripts import Step, reply, sleep
 from tests.probed import probed
-from tests.running import command
+from tests.running import command, eventually, running
 
 pytestmark = pytest.mark.lab
 
@@ -146,6 +147,32 @@ def test_a_proxy_is_nowhere_by_an_address_that_is_nobodys(lab: Lab) -> None:
         found = one(lab, f"http://{PORTAL}/", proxy=f"http://{OTHER}:3128")
     assert found["failure"]["message"].startswith("the proxy's name resolves to 0.0.0.0")
     assert reason(found) == "dns_error"
+
+
+SELECTED = """
+probe: {{interval: 1s, timeout: 1s, attempts: 1}}
+site: {{features: [{features}], roles: [service-connection-point]}}
+groups:
+  - feature: intranet
+    endpoints: [{{pattern: "https://{host}/"}}]
+"""
+
+
+def test_a_host_that_a_reload_makes_a_public_one_is_judged_as_such(lab: Lab, tmp_path: Path) -> None:
+    config = tmp_path / "exporter.yaml"
+    config.write_text(SELECTED.format(features="intranet", host=CATALOGUE))
+    with (
+        lab.dns_answers(CATALOGUE, reply(0, "127.0.0.9")),
+        running(lab, tmp_path, "--config.file", config) as exporter,
+    ):
+        eventually("up", lambda: 1.0 in exporter.values("configmgr_endpoint_up", feature="intranet").values())
+        config.write_text(SELECTED.format(features="intranet, tenant-attach", host=CATALOGUE))
+        exporter.process.send_signal(signal.SIGHUP)
+        eventually(
+            "hidden",
+            lambda: exporter.values("configmgr_endpoint_failure", feature="intranet", reason="dns_error"),
+            within=30,
+        )
 
 
 # ---------------------------------------------------------------- private addresses

@@ -20,9 +20,11 @@ from exporter import __version__
 from exporter.explain import WORDS
 from exporter.model import (
     Answer,
+    Cause,
     Check,
     CheckKey,
     Consumer,
+    Contact,
     Endpoint,
     EndpointState,
     Evidence,
@@ -35,6 +37,7 @@ from exporter.model import (
     Result,
     Snapshot,
     Target,
+    Tried,
     Use,
 )
 from exporter.page import REFRESH, status, status_page, target_page
@@ -329,6 +332,39 @@ def test_a_url_and_a_servers_words_are_text_on_the_page_and_nothing_else(text: s
     for page in (status_page(snapshot, {"role": text}, NOW), target_page(snapshot, {"url": url}, NOW)):
         assert not re.search("<script|<[^>]* on[a-z]+=|style=", page.text.replace('rel="stylesheet"', ""))
         assert url in "".join(Page(page.text).texts)
+
+
+def test_what_each_address_came_to_is_on_the_page_and_in_the_data() -> None:
+    tried = (
+        Tried("fd00:1ab::7", Contact.SILENT, 0.2514),
+        Tried("10.1.2.3", Contact.REFUSED, 0.0012, "Connection refused"),
+    )
+    seen = Evidence(("10.1.2.3", "fd00:1ab::7"), tried=tried)
+    failure = Failure(Phase.CONNECT, Reason.CONNECT_REFUSED, "in words", Cause.PRIVATE_ADDRESS)
+    board = Board(Plan((CHECK,)))
+    board.record(Result(CHECK.key, 0.0, {Phase.CONNECT: 0.3}, seen, failure))
+    text = unescape(target_page(board.snapshot(), {"url": CHECK.key.target.url}, 0.0).text)
+    assert "fd00:1ab::7: no answer within 251.4 ms" in text
+    assert "10.1.2.3: Connection refused after 1.2 ms" in text
+    assert "a private endpoint or a zone of your own answers for the name: ask DNS first" in text
+    (told,) = status(board.snapshot())["targets"]
+    assert told["addresses"] == ["10.1.2.3", "fd00:1ab::7"]
+    assert told["tried"][1] == {
+        "address": "10.1.2.3",
+        "contact": "refused",
+        "seconds": 0.0012,
+        "error": "Connection refused",
+    }
+
+
+def test_the_data_tell_of_a_family_that_is_dead() -> None:
+    tried = (Tried("fd00:1ab::7", Contact.SILENT, 0.25), Tried("192.0.2.1", Contact.OPENED, 0.01))
+    board = Board(Plan((CHECK,)))
+    board.record(Result(CHECK.key, 0.0, {Phase.CONNECT: 0.3}, Evidence(tried=tried)))
+    assert status(board.snapshot())["families"] == [
+        {"path": "direct", "family": "ipv4", "up": True},
+        {"path": "direct", "family": "ipv6", "up": False},
+    ]
 
 
 def test_a_proxy_is_named_and_its_address_is_not_shown() -> None:

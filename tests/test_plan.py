@@ -118,6 +118,8 @@ def test_nothing_to_do_is_a_plan_too() -> None:
         (".corp.example", "a.b.corp.example", True),
         (".corp.example", "corp.example", True),
         (".corp.example", "notcorp.example", False),
+        (".corp.example", "sup1.corp.example.", True),
+        ("sup1.corp.example.", "sup1.corp.example", True),
         (".Corp.Example", "SUP1.corp.example", True),
         ("10.1.2.3", "10.1.2.3", True),
         ("10.1.2.3", "10.1.2.4", False),

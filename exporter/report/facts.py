@@ -90,7 +90,9 @@ def connection(result: Result) -> Iterator[Fact]:
     else:
         yield "path", f"through the proxy {key.proxy}, which resolves the name of the target itself"
     if evidence.addresses:
-        yield "name resolved to" if key.proxy is None else "proxy's name resolved to", ", ".join(evidence.addresses)
+        listed = evidence.by_dns is False and key.proxy is None and address_of(key.target.host) is None
+        found = ", ".join(evidence.addresses) + (", by the hosts file of this machine" if listed else "")
+        yield "name resolved to" if key.proxy is None else "proxy's name resolved to", found
     if key.proxy is None:
         yield from _private(result)
     if evidence.unanswered:
