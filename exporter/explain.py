@@ -142,8 +142,8 @@ WORDS: Final[Mapping[Reason, Words]] = MappingProxyType(
         Reason.HTTP_TIMEOUT: Words(
             "The connection is open and the request was sent, but no answer came before the time-out.",
             "See from the phases where the time went: if the whole path is slow, raise `probe.timeout`. If only this "
-            "phase is, look for a firewall or proxy that holds requests back; if there is none, the service is slow "
-            "or disturbed: try again later.",
+            "phase is, look for a firewall or proxy that holds requests back, and check that packets of full size are "
+            "not dropped on the way (path MTU); if it is neither, the service is slow or disturbed: try again later.",
             Who.NOBODY,
         ),
         Reason.HTTP_RESET: Words(
@@ -215,6 +215,14 @@ CAUSES: Final[Mapping[Cause, Words]] = MappingProxyType(
             "service does, find out who answers in its place. If it is your own and wants a certificate, the "
             "connection is as good as an exporter without a certificate can see.",
             Who.NOBODY,
+        ),
+        Cause.FULL_SIZE_PACKETS: Words(
+            "Small packets come through, and packets of full size do not: a tunnel or a line on the way takes smaller "
+            "ones only, and something keeps the message that says so from the sender.",
+            'Let ICMP "fragmentation needed" (for IPv6 "packet too big") through every firewall on the way, or have '
+            "the router before the tunnel lower the segment size of TCP (MSS clamping). A smaller MTU on this machine "
+            "shows whether it is that.",
+            Who.FIREWALL,
         ),
         Cause.LOGIN_PAGE: Words(
             "A proxy or a filter wants somebody to log in on a page of its own, which no service can do.",

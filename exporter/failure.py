@@ -6,7 +6,7 @@ import re
 import ssl
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from http import HTTPStatus
 from pathlib import PurePath
@@ -169,8 +169,17 @@ def classify(
     Total: whatever is not known is an internal error.
     """
     cause = specific(error)
-    if known := _in_any_phase(phase, cause) or _of_the_proxy(phase, cause, way, seen):
-        return known
+    failure = (
+        _in_any_phase(phase, cause) or _of_the_proxy(phase, cause, way, seen) or _in_phase(phase, cause, seen, signs)
+    )
+    if seen.gap and isinstance(cause, TimeoutError):
+        message = "no answer within the time-out, but for its end: packets of full size are lost on the way"
+        return replace(failure, message=message, cause=Cause.FULL_SIZE_PACKETS)
+    return failure
+
+
+def _in_phase(phase: Phase, cause: BaseException, seen: Evidence, signs: Signs) -> Failure:
+    """What means something else in each phase."""
     match phase:
         case Phase.RESOLVE:
             return unresolved(cause, _words(cause), seen)

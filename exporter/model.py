@@ -445,6 +445,7 @@ class Cause(StrEnum):
     NOT_A_PROXY = "not_a_proxy"  # most likely a web server
     PLAIN_TEXT = "plain_text"  # where TLS was to be spoken
     CLIENT_CERTIFICATE = "client_certificate"  # the server asks for one
+    FULL_SIZE_PACKETS = "full_size_packets"  # are lost, and smaller ones are not
     LOGIN_PAGE = "login_page"  # a proxy's or a filter's, in place of the answer
     OWN_REDIRECT = "own_redirect"  # an endpoint of the operator's own leads to a domain that nothing names
     EXPECTS_TLS = "expects_tls"  # a port that is asked in plain text
@@ -604,6 +605,7 @@ class Evidence:
     tried: tuple[Tried, ...] = ()  # in the order in which they were asked
     by_dns: bool | None = None  # False: the host is an address, or stands in the hosts file; None: was not resolved
     unanswered: Question | None = None  # what the resolver did not answer, where it answered the other
+    gap: bool = False  # what was waited for had arrived in part: the end of it, and not what stands before
 
     @property
     def status(self) -> int | None:

@@ -26,6 +26,9 @@ from exporter.model import Answer, Cause, CheckKey, Failure, Probing, Proxy, Rea
 from exporter.net import beginning
 from exporter.probes import Network, run_check
 from exporter.requirements import everything, requirements
+from tests.lab import Lab
+from tests.lab.scripts import HOLD, READ_HEAD, Script, send, sleep, tls
+from tests.running import command
 from tests.servers import Talk, head, serving
 
 FINGERPRINTS = load_fingerprints(shipped() / "vocabulary" / "fingerprints.yaml")
@@ -96,6 +99,16 @@ TARGET, PLAIN = "https://never.example/", "http://never.example/"
 def test_a_late_page_changes_no_verdict_of_the_head(talk: Talk, url: str, reason: Reason | None) -> None:
     result = result_of(talk, url, through=bool(url), probing=Probing(timeout=1.5, attempts=1))
     assert reason_of(result) == reason
+
+
+def test_a_late_page_is_in_no_phase() -> None:
+    late = dripping("HTTP/1.1 403 No\nContent-Type: text/html\nContent-Length: 4000\n\n")
+    for url, page_time in ((TARGET, 1.0), (PLAIN, 0.5)):
+        begun = time.perf_counter()
+        result = result_of(late, url, through=True)
+        took = time.perf_counter() - begun
+        assert reason_of(result) == (Reason.PROXY_DENIED if url == TARGET else None)
+        assert result.duration <= took - page_time
 
 
 def in_virtual_time(function: Callable[[], Awaitable[tuple[int, float]]]) -> tuple[int, float]:
@@ -567,3 +580,53 @@ def test_a_forwarder_leads_where_microsofts_do(url: str, location: str, leads_as
 
 def test_only_a_forwarder_leads_where_forwarders_do() -> None:
     assert led_to("https://redirectiontool.trafficmanager.net/", TARGETS["http://download.microsoft.com/"])
+
+
+# ---------------------------------------------------------------- packets of full size that vanish
+
+HEAVY = "HTTP/1.1 200 OK\r\n" + f"Set-Cookie: {'c' * 400}\r\n" * 8 + "Content-Length: 0\r\n\r\n"  # three packets
+OK_HEAD = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+HOST = "definitionupdates.microsoft.com"
+
+
+def explained(lab: Lab, directory: Path, url: str) -> str:
+    """What `explain` says of a target of one's own, in one line."""
+    config = directory / "exporter.yaml"
+    config.write_text(
+        f"probe: {{timeout: 3s, attempts: 1}}\ngroups: [{{feature: own, endpoints: [{{pattern: '{url}'}}]}}]\n"
+    )
+    return " ".join(command(lab, "explain", url, "--config.file", config).stdout.split())
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("scheme", "port", "script", "reason"),
+    [
+        ("http", 80, (READ_HEAD, send(HEAVY), HOLD), "http_timeout"),
+        ("https", 443, (tls(), READ_HEAD, send(OK_HEAD), HOLD), "tls_timeout"),
+        ("http", 80, (READ_HEAD, send("HTTP/1.1 200 OK\r\n"), sleep(0.2), send(HEAVY), HOLD), "http_timeout"),
+    ],
+)
+def test_packets_of_full_size_that_vanish_are_told(
+    lab: Lab, tmp_path: Path, scheme: str, port: int, script: Script, reason: str
+) -> None:
+    with lab.script(HOST, port, script):
+        assert explained(lab, tmp_path, f"{scheme}://{HOST}/").startswith("UP")
+        with lab.drop_full_size(HOST):
+            said = explained(lab, tmp_path, f"{scheme}://{HOST}/")
+    assert f"{reason}: no answer within the time-out, but for its end: packets of full size are lost on the way" in said
+    assert "MSS clamping" in said
+
+
+@pytest.mark.lab
+def test_silence_alone_is_not_blamed_on_the_size_of_packets(lab: Lab, tmp_path: Path) -> None:
+    with lab.script(HOST, 80, (READ_HEAD, HOLD)), lab.drop_full_size(HOST):
+        said = explained(lab, tmp_path, f"http://{HOST}/")
+    assert "http_timeout: no answer within the time-out probed" in said
+    assert "(path MTU)" in said
+
+
+@pytest.mark.lab
+def test_a_packet_that_is_lost_once_is_sent_again(lab: Lab, tmp_path: Path) -> None:
+    with lab.script(HOST, 80, (READ_HEAD, send(HEAVY), HOLD)), lab.drop_one_answer():
+        assert explained(lab, tmp_path, f"http://{HOST}/").startswith("UP")

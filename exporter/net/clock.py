@@ -52,6 +52,10 @@ class LoopClock:
         data = self.socket.recv(size)
         return data, Arrival(now())
 
+    def gap(self) -> bool:
+        """Whether the end of something has arrived, and not what stands before. False: not as far as is known."""
+        return False
+
 
 Clock: TypeAlias = type[LoopClock]
 
@@ -115,6 +119,10 @@ if sys.platform == "linux":
             segments = info.segments - before.segments
             alone = noticed - since < CLOSE or together(len(data), segments, info.segment_size)
             return data, Arrival(at, alone=alone)
+
+        def gap(self) -> bool:
+            """Whether segments have arrived since the last `receive`, and none in order."""
+            return tcp_info(self.socket).out_of_order > self._info.out_of_order
 
     def tcp_info(connection: socket.socket) -> TcpInfo:
         """What the kernel tells of a connection."""

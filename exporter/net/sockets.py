@@ -165,7 +165,7 @@ class SocketStream:
             if not data:
                 raise self._cut or PeerClosed("the connection was closed before the answer")  # noqa: TRY301 - as above
         except BaseException:
-            self._trail.waited(self._clock.asked, Arrival(now()))
+            self._trail.waited(self._clock.asked, Arrival(now()), gap=self._clock.gap())
             raise
         self._trail.waited(self._clock.asked, arrival)
         return data

@@ -32,10 +32,15 @@ class Trail:
         self.phase = phase
         self._reached[phase] = None
 
-    def waited(self, since: float, until: Arrival) -> None:
-        """Note when somebody was asked, and when something came; if more comes of it, the last counts."""
+    def waited(self, since: float, until: Arrival, *, gap: bool = False) -> None:
+        """Note when somebody was asked, and when something came; if more comes of it, the last counts.
+
+        `gap`: only the end of it came, and not what stands before.
+        """
         if not self._over:
             self._waits[self.phase, since] = until
+            if gap:
+                self.evidence["gap"] = True
 
     def ended_there(self) -> None:
         """Note that what came last ended what was waited for: nothing arrived behind it."""
@@ -51,6 +56,15 @@ class Trail:
             yield
         finally:
             self.waited(since, Arrival(now()))
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Note nothing of what the block waits for: it belongs to no phase."""
+        before, self._over = self._over, True
+        try:
+            yield
+        finally:
+            self._over = before
 
     def stop(self) -> None:
         """Note no more: what comes now belongs to no phase. The phase stays the one where the attempt stood."""

@@ -226,7 +226,8 @@ class Transport(httpx.AsyncBaseTransport):
                 if talk.goes_on_after(answer):
                     answer = await _with_whole_page(answer, connection)
                 elif refused or talk.wants_login(answer.status):
-                    answer = await _with_page(answer, connection)
+                    with self._trail.aside():
+                        answer = await _with_page(answer, connection)
                 if refused:
                     self._remember(answer)
                 credentials = await talk.heard(answer, connected=connection.keeps)

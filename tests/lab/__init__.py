@@ -200,6 +200,19 @@ class Lab:
         data = ("--protocol", "tcp", "--tcp-flags", "PSH", "PSH")
         return self._network.rule(CLIENT[0], *data, *_ONE, *_DROP)
 
+    @contextmanager
+    def drop_full_size(self, host: str) -> Iterator[None]:
+        """Lose packets of full size that the host sends to the client, and let smaller ones through: an MTU too low."""
+        source = self.addresses_of[self._known(host)][0]
+        full = ("--source", source, "--match", "length", "--length", "1001:65535")
+        # One segment a packet, since the firewall sees what is cut into packets only later.
+        self.run(["ip", "link", "set", "lo", "mtu", "1280", "gso_max_segs", "1"], check=True)
+        try:
+            with self._network.rule(CLIENT[0], *full, *_DROP):
+                yield
+        finally:
+            self.run(["ip", "link", "set", "lo", "mtu", "65536", "gso_max_segs", "65535"], check=True)
+
     def reset(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
         """Answer with a reset what is sent to the host: the connection is refused."""
         return self._firewall(host, port, _RESET, _RESET)
