@@ -179,6 +179,39 @@ def test_no_fingerprint_recognises_the_sample_of_another_product() -> None:
     assert mistaken == []
 
 
+CLOUDS = ["zscaler", "zscalerone", "zscalertwo", "zscalerthree", "zscalerbeta", "zscalergov", "zscalerten", "zscloud"]
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_a_gateway_of_any_cloud_is_known_and_its_login_is_no_denial(cloud: str) -> None:
+    denial = recognise(redirect(f"https://gateway.{cloud}.net:443/?url=http%3a%2f%2fhost", 307), FINGERPRINTS)
+    login = recognise(
+        redirect(f"https://gateway.{cloud}.net/auT?origurl=http%3A%2F%2Fhost&_ordtok=x", 307), FINGERPRINTS
+    )
+    assert [mark and (mark.product, mark.kind) for mark in (denial, login)] == [
+        ("Zscaler", BLOCK),
+        ("Zscaler", AUTHENTICATION),
+    ]
+    assert recognise(redirect(f"https://gateway.{cloud}.net.example/"), FINGERPRINTS) is None
+
+
+@pytest.mark.parametrize("host", ["block", "malware", "phish", "bpb", "hit-adult"])
+def test_every_block_host_of_cisco_is_known(host: str) -> None:
+    for location in (f"https://{host}.opendns.com/?url=1", f"https://{host}.block.sse.cisco.com/?url=1"):
+        mark = recognise(redirect(location), FINGERPRINTS)
+        assert mark
+        assert mark.kind is BLOCK
+
+
+@pytest.mark.parametrize(
+    "name", ["ERR_OUR_OWN 0", "404:ERR_OUR_OWN 0", "200:ERR_ACCESS_DENIED 0", "ERR_FIREWALL_BLOCKED"]
+)
+def test_a_page_of_squids_owner_is_a_denial_whatever_status_it_is_given(name: str) -> None:
+    mark = recognise(page("no", 404, X_Squid_Error=name), FINGERPRINTS)
+    assert mark
+    assert (mark.product, mark.kind) == ("Squid", BLOCK)
+
+
 def test_a_refreshing_page_gives_the_same_evidence_as_a_redirect() -> None:
     found = recognise(
         page('<META HTTP-EQUIV="Refresh" CONTENT="0; URL=http://10.1.2.3:6080/php/urlblock.php?a=1&amp;b=2">'),
