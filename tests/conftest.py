@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
+from tests.kerberos import Domain
 from tests.lab import EXTRA_HOSTS, Lab, catalogue_hosts, unavailable
 
 _IN_CI = os.environ.get("CI") == "true"
@@ -26,6 +27,15 @@ _LONGEST = (
 def lab() -> Iterator[Lab]:
     with Lab.start(catalogue_hosts() | EXTRA_HOSTS) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def domain(lab: Lab) -> Iterator[Domain]:
+    made = Domain(lab)
+    made.add("locked", "-allow_tix")
+    made.add("stale", "-pwexpire", "yesterday")
+    with made.running():
+        yield made
 
 
 @pytest.fixture

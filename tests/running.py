@@ -121,7 +121,7 @@ def running(lab: Lab, directory: Path, *arguments: str | Path, public: bool = Fa
     argv = [*COMMAND, "serve", "--web.listen-address", ADDRESS, *arguments]
     with program(lab, log, among_public_roots(lab, argv) if public else argv) as process:
         exporter = Exporter(lab, process, log)
-        eventually("the exporter answers", lambda: _answers(exporter))
+        eventually("the exporter answers", lambda: _answers(exporter), within=60)
         yield exporter
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import pytest
 
 from exporter.model import Auth, Reason
 from tests.kerberos import DEAD_KDC, DEAD_REALM, Domain
-from tests.lab import Lab
 
 pytestmark = pytest.mark.lab
 
@@ -77,15 +76,6 @@ class Seen:
     statuses: list[int] = field(default_factory=list)
     schemes: list[str] = field(default_factory=list)
     why: str | None = None
-
-
-@pytest.fixture(scope="module")
-def domain(lab: Lab) -> Iterator[Domain]:
-    made = Domain(lab)
-    made.add("locked", "-allow_tix")
-    made.add("stale", "-pwexpire", "yesterday")
-    with made.running():
-        yield made
 
 
 def sign_in(

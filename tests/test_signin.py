@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -18,15 +20,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from exporter.app import Source, deploy, network_of
 from exporter.authentication import Account, SignInBroken, SignInFailed
-from exporter.model import Answer, Auth, CheckKey, Probing, Proxy, Reason, Result, Target, TlsSettings
-from exporter.net import SignIn, signin, verifying
+from exporter.explain import words_of
+from exporter.model import Answer, Auth, Cause, CheckKey, Phase, Probing, Proxy, Reason, Result, Target, TlsSettings
+from exporter.net import SignIn, sign_ins_of, signin, verifying
 from exporter.net.signin import MOST, PAUSE, QUIET, SHORT_PAUSE, SILENCE
 from exporter.probes import Network, run_check
-from tests.proxies import HANGING, HELD, PASSWORD, USERNAME, AskingProxy
-from tests.servers import Server, serving
+from tests.proxies import HANGING, HELD, OTHER, PASSWORD, USERNAME, AskingProxy
+from tests.servers import Server, answer, head, serving
 
 TIMEOUT = 10.0
+SIGNED = [(Auth.BASIC, Auth.BASIC), (Auth.BASIC, Auth.AUTO), (Auth.NTLM, Auth.NTLM), (Auth.NTLM, Auth.AUTO)]
 
 
 def reason_of(result: Result) -> Reason | None:
@@ -91,7 +96,7 @@ class Directory:
 
 
 @given(st.integers(1, 200), st.floats(0.0, 9.0))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_refused_password_is_tried_once_or_as_often_as_refusals_are_slow(targets: int, after: float) -> None:
     world = Directory(takes=lambda _: False, after=after)
 
@@ -105,7 +110,7 @@ def test_a_refused_password_is_tried_once_or_as_often_as_refusals_are_slow(targe
 
 
 @given(st.lists(st.sampled_from([0.0, 0.2, 3.0, math.inf]), min_size=1, max_size=200))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_whatever_hangs_nobody_waits_longer_than_the_silence_that_counts_as_leave(hangs: list[float]) -> None:
     world = Directory()
     simulate(lambda: world.many(*hangs))
@@ -250,7 +255,7 @@ def test_whose_patience_ends_is_told_why() -> None:
 
 
 @given(st.integers(0, 2**32).map(random.Random))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_turn_is_never_lost_whoever_is_cancelled(chance: random.Random) -> None:
     world = Directory()
 
@@ -314,17 +319,21 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("attempts", [1, 2])
-@pytest.mark.parametrize("hanging", [1, 6, 100])
 @pytest.mark.parametrize(
-    ("scheme", "auth"),
-    [(Auth.BASIC, Auth.BASIC), (Auth.BASIC, Auth.AUTO), (Auth.NTLM, Auth.NTLM), (Auth.NTLM, Auth.AUTO)],
+    ("scheme", "auth", "hanging", "attempts"),
+    [
+        (Auth.BASIC, Auth.BASIC, 1, 1),
+        (Auth.BASIC, Auth.AUTO, 100, 1),
+        (Auth.NTLM, Auth.NTLM, 100, 1),
+        (Auth.BASIC, Auth.BASIC, 6, 2),
+        (Auth.NTLM, Auth.AUTO, 6, 2),
+    ],
 )
 async def test_targets_that_hang_call_no_other_down(scheme: Auth, auth: Auth, hanging: int, attempts: int) -> None:
     proxy = AskingProxy(scheme)
     with serving(proxy) as server:
         network = network_through(server, auth)
-        results = await probe_all(network, targets(hanging, 20), Probing(timeout=2.0, attempts=attempts))
+        results = await probe_all(network, targets(hanging, 20), Probing(timeout=3.0, attempts=attempts))
     down = {url for url, result in results.items() if not result.up}
     assert down == set(targets(hanging, 0))
     assert all(attempt.taken for attempt in proxy.tries)
@@ -360,3 +369,322 @@ async def test_the_wait_for_another_is_in_no_phase_and_in_no_time_out(
     assert all(result.up for result in results.values())
     assert all(results[url].finished > (begun_at + released_at) / 2 for url in others)
     assert all(results[url].duration < results[held].duration for url in others)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("auth", [Auth.BASIC, Auth.AUTO])
+async def test_who_may_not_wait_longer_is_told_what_is_waited_for(auth: Auth, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signin, "QUIET", math.inf)
+    asking = AskingProxy()
+    with serving(asking) as server:
+        network = network_through(server, auth)
+        async with anyio.create_task_group() as group:
+            group.start_soon(run_check, CheckKey(Target(f"http://{HELD}.example/"), "p"), network, PATIENT)
+            await anyio.to_thread.run_sync(asking.tried.wait)
+            key = CheckKey(Target("https://fine.example/"), "p")
+            result = await run_check(key, network, Probing(timeout=0.5, attempts=1), patience=0.0)
+            asking.release.set()
+    assert reason_of(result) == Reason.PROXY_ERROR
+    assert result.failure
+    assert result.failure.message == "the proxy has not yet answered another probe that signs in"
+
+
+PATIENT = Probing(timeout=20.0, attempts=1)
+
+
+# ---------------------------------------------------------------- the account
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("scheme", "auth"), SIGNED)
+async def test_a_wrong_password_is_tried_once_by_a_hundred_probes(scheme: Auth, auth: Auth) -> None:
+    asking = AskingProxy(scheme)
+    with serving(asking) as server:
+        network = network_through(server, auth, OTHER)
+        for _ in range(2):
+            results = await probe_all(network, targets(50, 50), Probing(timeout=10.0, attempts=3))
+            assert {reason_of(result) for result in results.values()} == {Reason.PROXY_AUTH_REQUIRED}
+    assert len(asking.tries) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("scheme", "auth"), SIGNED)
+async def test_slow_refusals_are_few(scheme: Auth, auth: Auth, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signin, "QUIET", QUIET / 10)
+    asking = AskingProxy(scheme, refuses_after=1.0)
+    with serving(asking) as server:
+        network = network_through(server, auth, OTHER)
+        results = await probe_all(network, targets(50, 50), Probing(timeout=10.0, attempts=2))
+    assert {reason_of(result) for result in results.values()} == {Reason.PROXY_AUTH_REQUIRED}
+    assert 1 <= len(asking.tries) <= MOST
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("scheme", "auth"), SIGNED)
+async def test_one_stray_refusal_calls_nobody_down(scheme: Auth, auth: Auth) -> None:
+    asking = AskingProxy(scheme, refuses=lambda number: number == 1)
+    with serving(asking) as server:
+        network = network_through(server, auth)
+        results = [await fetch(network, f"http://{host}.example/", Probing(timeout=5.0, attempts=2)) for host in "abc"]
+        more = await probe_all(network, targets(0, 20), Probing(timeout=5.0, attempts=1))
+    assert all(result.up for result in [*results, *more.values()])
+    assert results[1].attempts == 2
+    assert results[1].refuted
+    assert results[1].refuted.cause is Cause.ACCOUNT_LAPSED
+    assert results[1].refuted.message.endswith("; it took the account before")
+    assert [attempt.taken for attempt in asking.tries] == [number != 1 for number in range(24)]
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("scheme", "auth"), SIGNED)
+async def test_an_account_that_lapses_is_tried_twice(scheme: Auth, auth: Auth) -> None:
+    asking = AskingProxy(scheme, refuses=lambda number: number > 0)
+    with serving(asking) as server:
+        network = network_through(server, auth)
+        first = await fetch(network, "http://fine.example/", Probing(timeout=5.0, attempts=1))
+        results = await probe_all(network, targets(0, 30), Probing(timeout=5.0, attempts=1))
+        await fetch(network, "http://fine.example/", Probing(timeout=5.0, attempts=1))  # the second try
+        tried = len(asking.tries)
+        later = await probe_all(network, targets(0, 30), Probing(timeout=5.0, attempts=3))
+    assert first.up
+    assert len(asking.tries) == tried
+    assert {reason_of(result) for result in [*results.values(), *later.values()]} == {Reason.PROXY_AUTH_REQUIRED}
+
+
+async def fetch(network: Network, url: str, probing: Probing) -> Result:
+    return await run_check(CheckKey(Target(url), "p"), network, probing)
+
+
+# ---------------------------------------------------------------- a reload
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Callable[..., Source]:
+    """Writes a configuration with one proxy."""
+
+    def write(url: str, password: str = OTHER, name: str = "p", *, used: bool = True) -> Source:
+        (tmp_path / "password").write_text(password)
+        proxy = f"{name}: {{url: '{url}', username: 'CORP\\svc', password_file: password, auth: basic}}"
+        (tmp_path / "exporter.yaml").write_text(
+            f"site: {{roles: [client], features: [mine]}}\nproxies: {{{proxy if used else ''}}}\n"
+            f"via: {{{f'client: {name}' if used else ''}}}\n"
+            "groups: [{feature: mine, endpoints: [{pattern: 'http://fine.example/'}]}]\n"
+        )
+        return Source(tmp_path / "exporter.yaml")
+
+    return write
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_no_reload_tries_a_refused_password_anew(configuration: Callable[..., Source]) -> None:
+    asking, once = AskingProxy(), Probing(timeout=5.0, attempts=1)
+    with serving(asking) as server:
+        url = server.url(path="")
+        network = network_of(deploy(configuration(url)))
+        key = CheckKey(Target("http://fine.example/"), "p")
+        assert reason_of(await run_check(key, network, once)) == Reason.PROXY_AUTH_REQUIRED
+        for source in (
+            partial(configuration, url),
+            partial(configuration, url, used=False),
+            partial(configuration, url, name="renamed"),
+            partial(configuration, url, "a-third-password"),
+            partial(configuration, url),
+        ):
+            network = network_of(deploy(source()), network)
+        told = await run_check(key, network, once)
+        assert told.failure
+        assert "another password is tried at once" in told.failure.message
+        assert len(asking.tries) == 1
+
+        network = network_of(deploy(configuration(url, PASSWORD)), network)
+        assert (await run_check(key, network, once)).up
+    assert len(asking.tries) == 2
+
+
+@pytest.mark.anyio
+async def test_a_reload_keeps_what_is_known_of_a_good_account(configuration: Callable[..., Source]) -> None:
+    asking = AskingProxy()
+    with serving(asking) as server:
+        source = configuration(server.url(path=""), PASSWORD)
+        network = network_of(deploy(source))
+        assert (await fetch(network, "http://fine.example/", PATIENT)).up
+        network = network_of(deploy(source), network)
+        async with anyio.create_task_group() as group:
+            group.start_soon(fetch, network, f"http://{HELD}.example/", PATIENT)
+            results = await probe_all(network, targets(0, 10), Probing(timeout=5.0, attempts=1))
+            asking.release.set()
+    assert all(result.up for result in results.values())
+
+
+def test_proxies_with_the_same_account_at_the_same_url_share_its_guard() -> None:
+    one = Proxy("one", "http://p:1", "svc", PASSWORD)
+    found = sign_ins_of({"one": one, "two": replace(one, name="two", no_proxy=(".corp.example",))}, ())
+    assert found["one"] is found["two"]
+    for other in (
+        replace(one, url="http://p:2"),
+        replace(one, username="other"),
+        replace(one, password=OTHER),
+        replace(one, auth=Auth.BASIC),
+    ):
+        assert sign_ins_of({"one": other}, found.values())["one"] is not found["one"]
+
+
+# ---------------------------------------------------------------- connections
+
+KEEP_ALIVE = "Proxy-Connection: keep-alive"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "manner",
+    [
+        {},
+        {"version": "HTTP/1.0", "extra": KEEP_ALIVE},
+        {"version": "HTTP/1.0", "extra": "Connection: Keep-Alive"},
+        {"page": "x" * 200_000},
+        {"page": "x" * 8192, "page_takes": 1.5},
+    ],
+    ids=["HTTP/1.1", "HTTP/1.0 as of old", "HTTP/1.0", "a long page", "a slow page"],
+)
+@pytest.mark.parametrize("auth", [Auth.NTLM, Auth.AUTO])
+async def test_ntlm_goes_on_where_it_began(manner: dict[str, Any], auth: Auth) -> None:
+    asking = AskingProxy(Auth.NTLM, **manner)
+    with serving(asking) as server:
+        result = await fetch(network_through(server, auth), "http://fine.example/", PATIENT)
+    assert result.up
+    said_on = [number for number, scheme in asking.heard if scheme]
+    assert len(said_on) == 2
+    assert len(set(said_on)) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("url", ["http://fine.example/", "https://fine.example/"])
+@pytest.mark.parametrize(
+    "manner",
+    [
+        {"closes": True},
+        {"closes": True, "extra": "Connection: close"},
+        {"closes": True, "extra": "Proxy-Connection: close"},
+        {"closes": True, "version": "HTTP/1.0"},
+    ],
+    ids=["says nothing", "Connection", "Proxy-Connection", "HTTP/1.0"],
+)
+@pytest.mark.parametrize("auth", [Auth.NTLM, Auth.AUTO])
+async def test_a_proxy_that_closes_in_the_midst_of_ntlm_refuses_nobody(
+    manner: dict[str, Any], auth: Auth, url: str
+) -> None:
+    asking = AskingProxy(Auth.NTLM, **manner)
+    with serving(asking) as server:
+        network = network_through(server, auth)
+        results = [await fetch(network, url, PATIENT) for _ in range(2)]
+    for result in results:
+        assert result.failure
+        assert result.failure.reason == Reason.PROXY_ERROR
+        assert result.failure.message == "the proxy closed the connection while signing in"
+    assert asking.tries == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("extra", ["", "Connection: close", "Proxy-Connection: close", "Connection: Close, x"])
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+@pytest.mark.parametrize("tunnel", [False, True], ids=["relay", "tunnel"])
+async def test_a_proxy_may_close_after_its_407_however_it_says_so(extra: str, version: str, tunnel: bool) -> None:
+    asking = AskingProxy(closes=True, extra=extra, version=version)
+    with serving(asking) as server, serving(lambda connection: connection.close()) as origin:
+        url = origin.url("https", host="localhost") if tunnel else "http://fine.example/"
+        result = await fetch(network_through(server, Auth.AUTO), url, PATIENT)
+    assert [scheme for _, scheme in asking.heard] == ["", "Basic"]
+    assert result.up or (result.failure and result.failure.phase is Phase.TLS)  # of an origin that hangs up
+    assert tunnel is not result.up
+
+
+@pytest.mark.anyio
+async def test_a_proxy_that_always_closes_is_asked_once_more_and_not_for_ever() -> None:
+    heard: list[bytes] = []
+    ask = b'HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm="p"\r\nContent-Length: 0\r\n\r\n'
+
+    def talk(connection: socket.socket) -> None:
+        heard.append(head(connection))
+        if len(heard) == 1:
+            connection.sendall(ask)
+
+    with serving(talk) as server:
+        result = await fetch(network_through(server, Auth.AUTO), "http://fine.example/", PATIENT)
+    assert reason_of(result) == Reason.PROXY_ERROR
+    assert len(heard) == 2
+
+
+@pytest.mark.anyio
+async def test_a_connection_that_idled_while_another_signed_in_may_be_closed() -> None:
+    """Some proxies do not wait long for a first request."""
+    asking = AskingProxy()
+    numbers: list[int] = []
+
+    def talk(connection: socket.socket) -> None:
+        numbers.append(len(numbers))
+        if numbers[-1] == 1:
+            connection.settimeout(0.1)
+        asking(connection)
+
+    with serving(talk) as server:
+        network = network_through(server, Auth.BASIC)
+        async with anyio.create_task_group() as group:
+            group.start_soon(fetch, network, f"http://{HELD}.example/", PATIENT)
+            await anyio.to_thread.run_sync(asking.tried.wait)
+            result = await fetch(network, "http://fine.example/", PATIENT)  # when the other makes way
+            asking.release.set()
+    assert result.up
+    assert len(numbers) == 3
+
+
+# ---------------------------------------------------------------- logins that do not say how
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("account", [None, USERNAME], ids=["nobody", "an account"])
+@pytest.mark.parametrize(
+    ("said", "url"),
+    [
+        ("401 Unauthorized\nContent-Length: 0", "https://fine.example/"),
+        ('401 Unauthorized\nWWW-Authenticate: Basic realm="p"\nContent-Length: 0', "https://fine.example/"),
+        ("407 No\nContent-Length: 0", "https://fine.example/"),
+        ("407 No\nContent-Length: 0", "http://fine.example/"),
+        ("407 No\nProxy-Authenticate:\nContent-Length: 0", "https://fine.example/"),
+        ("407 No\nProxy-Authenticate: realm=x\nContent-Length: 0", "http://fine.example/"),
+    ],
+)
+async def test_a_login_without_a_scheme_is_told_with_what_to_do(said: str, url: str, account: str | None) -> None:
+    heard: list[bytes] = []
+    with serving(answer(f"HTTP/1.1 {said}\n\n", heard=heard)) as server:
+        proxy = Proxy("p", server.url(), account, account and PASSWORD, auth=Auth.AUTO if account else Auth.NONE)
+        network = Network(verifying(TlsSettings()), {"p": proxy}, {"p": SignIn(Account(proxy))})
+        results = [await fetch(network, url, PATIENT) for _ in range(2)]
+    for result in results:
+        assert result.failure
+        assert result.failure.reason == Reason.PROXY_AUTH_REQUIRED
+        assert result.failure.cause is Cause.NO_SCHEME_OFFERED
+        assert "auth: basic" in result.failure.message
+        assert "auth: basic" in words_of(result.failure).remedy
+    assert not any(b"Proxy-Authorization" in request for request in heard)
+
+
+@pytest.mark.anyio
+async def test_an_account_that_is_refused_by_401_is_guarded_as_well() -> None:
+    heard: list[bytes] = []
+    with serving(answer("HTTP/1.1 401 Unauthorized\nContent-Length: 0\n\n", heard=heard)) as server:
+        network = network_through(server, Auth.BASIC)
+        results = [await fetch(network, f"https://fine{number}.example/", PATIENT) for number in range(5)]
+    assert {reason_of(result) for result in results} == {Reason.PROXY_AUTH_REQUIRED}
+    assert len(list(filter(None, heard))) == 1
+
+
+@pytest.mark.anyio
+async def test_a_401_of_a_target_is_the_targets() -> None:
+    asking = AskingProxy(status=401)
+    with serving(asking) as server:
+        network = network_through(server, Auth.BASIC)
+        results = [await fetch(network, f"http://fine{number}.example/", PATIENT) for number in range(3)]
+    assert all(result.up for result in results)
