@@ -780,7 +780,9 @@ def test_a_parameter_that_limits_the_site_is_named(lab: Lab, tmp_path: Path) -> 
 
 @pytest.mark.lab
 def test_a_probe_can_be_debugged_on_demand(lab: Lab, tmp_path: Path) -> None:
-    with running(lab, tmp_path, "--feature", "tenant-attach") as exporter:
+    rarely = tmp_path / "exporter.yaml"
+    rarely.write_text("probe: {interval: 1h}")  # so that no other probe asks meanwhile
+    with running(lab, tmp_path, "--feature", "tenant-attach", "--config.file", rarely) as exporter:
         eventually("first results", exporter.ready)
         lab.clear_requests()
         answer = exporter.get(f"/probe?target=https://{HOST}&debug=true")
