@@ -117,6 +117,7 @@ def network_of(deployment: Deployment, before: Network | None = None) -> Network
         public_roots()  # lest the first probes wait for these
     known = () if before is None else (*before.sign_ins.values(), *before.former)
     sign_ins = sign_ins_of(settings.proxies, known)
+    by_tls = any(proxy.url.startswith("https:") for proxy in settings.proxies.values())
     return Network(
         verifying(settings.tls),
         settings.proxies,
@@ -125,6 +126,7 @@ def network_of(deployment: Deployment, before: Network | None = None) -> Network
         AddressRanges(settings.address_ranges),
         clock,
         tuple(sign_in for sign_in in dict.fromkeys(known) if sign_in.tells and sign_in not in sign_ins.values()),
+        verifying(settings.tls, with_secrets=True) if by_tls else None,
     )
 
 

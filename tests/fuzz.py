@@ -20,7 +20,6 @@ from typing import Final
 
 import anyio
 import httpx
-import trustme
 
 from exporter import catalogue, config
 from exporter.certificates import facts
@@ -31,6 +30,8 @@ from exporter.net import Route, Trail, Transport
 from exporter.net.streams import Stream
 from exporter.net.transport import Origin
 from exporter.reading.documents import DocumentError
+from exporter.unverified import failure_of
+from tests.issuing import issue, rsa_key
 
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = [path.read_bytes() for path in sorted((ROOT / "tests/data/truth").glob("*/*.http"))]
@@ -147,13 +148,26 @@ async def an_answer(chance: random.Random) -> None:
 
 # ---------------------------------------------------------------- certificates and configurations
 
-_CA: Final = trustme.CA()
-CHAIN: Final = [ssl.PEM_cert_to_DER_cert(pem.bytes().decode()) for pem in _CA.issue_cert("a.example").cert_chain_pems]
+_ROOT: Final = issue("Fuzz Root", ca=True)
+_ISSUING: Final = issue("Fuzz CA", _ROOT, ca=True)
+_LEAF: Final = issue("a.example", _ISSUING, aia="http://a.example/ca.crt", key=rsa_key(2048))
+CHAIN: Final = [_LEAF.der, _ISSUING.der, _ROOT.der]
+VERIFY_CODES: Final = [*range(100), 0x800B0101, 0x800B0109, 0x800B010A, 0x800B010F]
 
 
 async def a_chain(chance: random.Random) -> None:
-    """Read the facts of a chain."""
-    facts(tuple(mutated(chance, CHAIN) for _ in range(chance.randint(0, 3))), chance.choice([None, "TLSv1.3"]))
+    """Read the facts of a chain, some of it broken, and name why it does not verify."""
+    odd = [mutated(chance, CHAIN) for _ in range(chance.randint(0, 3))]
+    sound = CHAIN[: chance.randint(0, 3)]
+    presented = (*odd, *sound) if chance.random() < 0.5 else (*sound, *odd)
+    path = tuple(chance.sample(presented, chance.randint(0, len(presented))))
+    verified = chance.choice([False, True])
+    seen = facts(presented, chance.choice([None, "TLSv1.3"]), path, verified=verified, known=(_ROOT.der,))
+    if [one.size for one in seen.chain] != list(map(len, presented)) and (presented or path):
+        raise AssertionError("a certificate hides another")
+    failure = failure_of(chance.choice(VERIFY_CODES), "words", None if verified else seen)
+    if failure.reason is Reason.INTERNAL_ERROR:
+        raise AssertionError(failure)
 
 
 EXAMPLE: Final = (ROOT / "config" / "exporter.yaml").read_bytes()

@@ -149,6 +149,10 @@ ISSUER = Certificate(LEAF.issuer, "CN=DigiCert Global Root G2,C=US", 1_600_000_0
 FORGED = Certificate(
     "CN=*.manage.microsoft.com", "CN=Corp Inspection CA,O=Corp", 1_699_000_000.0, 1_702_000_000.0, "ef" * 32
 )
+CROSSED = Certificate("CN=DigiCert Global Root G2,C=US", "CN=Old Root", 1_400_000_000.0, 1_600_000_000.0, "aa" * 32)
+ANCHOR = Certificate(CROSSED.subject, CROSSED.subject, 1_400_000_000.0, 2_100_000_000.0, "bb" * 32)
+UNREADABLE = Certificate(None, None, None, None, "99" * 32, 1234)
+VERIFIED = TlsFacts("TLSv1.3", (LEAF, ISSUER, CROSSED, UNREADABLE), Root.PUBLIC, (LEAF, ISSUER, ANCHOR), verified=True)
 ADDRESSES = ("192.0.2.1", "2001:db8::1")
 REDIRECT = Answer(302, (("Location", "https://www.microsoft.com/"), ("Set-Cookie", "MUID=1234; Path=/")))
 DENIED = Answer(
@@ -170,7 +174,7 @@ RESULTS: Final = {
         key_of("https://go.microsoft.com/"),
         BEGUN,
         {Phase.RESOLVE: 0.0121, Phase.CONNECT: 0.0203, Phase.TLS: 0.1, Phase.PROCESSING: 0.05},
-        Evidence(ADDRESSES, ADDRESSES[0], (), TlsFacts("TLSv1.3", (LEAF, ISSUER), Root.PUBLIC), REDIRECT),
+        Evidence(ADDRESSES, ADDRESSES[0], (), VERIFIED, REDIRECT),
     ),
     "proxy-dialogue": Result(
         key_of("https://go.microsoft.com/", "corporate"),
@@ -330,6 +334,13 @@ def test_inspection_that_breaks_a_feature_is_told_of_a_probe_that_is_up() -> Non
         (-86400 * 2, 86400 * 3 + 60, "3 days left"),
         (-86400 * 9, -86400 * 2, "EXPIRED 2 days ago"),
         (86400 * 2, 86400 * 9, "not valid for another 2 days"),
+        (86400, 86400 * 9, "not valid for another 1 day"),
+        (2399, 86400, "not valid for another 40 minutes"),
+        (-86400, -3 * 3600 - 20, "EXPIRED 3 hours ago"),
+        (-86400, 2391, "40 minutes left"),
+        (-86400, 86399, "24 hours left"),
+        (-86400, 60, "1 minute left"),
+        (-86400, 20, "less than a minute left"),
         (-BEGUN - 86400 * 10_000, 253_402_300_799.0 - BEGUN, "9999-12-31 23:59 UTC"),
     ],
 )

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
 from exporter import certificates
-from exporter.model import Cause, CheckKey, Probing, Reason, Result, Root, Target, TlsSettings, Trust
+from exporter.model import Cause, CheckKey, Probing, Proxy, Reason, Result, Root, Target, TlsSettings, Trust
 from exporter.net import verifying
 from exporter.probes import Network, run_check
 from tests.issuing import ECDSA_WITH_SHA1, LONG, OVER, Issued, field, issue, parts, presenting, rsa_key, tlv, trusting
@@ -172,6 +172,30 @@ async def test_a_server_without_secure_renegotiation_is_taken(tmp_path: Path, ro
         result = await run_check(key, Network(trusting(tmp_path, root)), Probing(timeout=10, attempts=1))
     assert result.failure
     assert result.failure.message == "the other side refuses: access denied"
+
+
+@pytest.mark.parametrize(
+    ("suite", "to_target", "to_proxy"), [("AES256-SHA", True, False), ("ECDHE+AESGCM", True, True)]
+)
+async def test_tls_to_a_proxy_is_of_today(
+    suite: str, to_target: bool, to_proxy: bool, tmp_path: Path, root: Issued
+) -> None:
+    """It may carry a password."""
+    trusted = trusting(tmp_path, root)
+    strict = verifying(TlsSettings(str(tmp_path / "ca.pem")), with_secrets=True)
+    server = presenting(issue("localhost", root, key=rsa_key(2048)), ciphers=suite)
+    server.maximum_version = ssl.TLSVersion.TLSv1_2
+    with serving(status(200), tls=server) as found:
+        url = found.url("https", host="localhost")
+        network = Network(trusted, {"p": Proxy("p", url)}, proxy_context=strict)
+        once = Probing(timeout=10, attempts=1)
+        assert (await run_check(CheckKey(Target(url)), network, once)).up == to_target
+        through = await run_check(CheckKey(Target("http://never.example/"), "p"), network, once)
+    assert through.up == to_proxy
+    if through.failure:
+        assert (through.failure.reason, through.failure.cause) == (Reason.PROXY_UNREACHABLE, Cause.STRICTER_CLIENT)
+    assert not strict.options & 0x4  # servers without RFC 5746
+    assert trusted.options & 0x4
 
 
 # ---------------------------------------------------------------- where the exporter is the stricter one

@@ -27,13 +27,15 @@ _ROOTS_FOR: Final = 600.0  # seconds that a list of Windows' roots is good for; 
 # Python's own list lacks key exchange by RSA and CBC with SHA-1, which Windows Server up to 2022 offers. Level 2 is
 # that of Python and Debian: no RSA or DH key below 2048 bits, no signature by SHA-1.
 _CIPHERS: Final = "DEFAULT:@SECLEVEL=2"
+_CIPHERS_OF_TODAY: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
 _ALL_CIPHERS: Final = "DEFAULT:@SECLEVEL=0"
 _OP_LEGACY_SERVER_CONNECT: Final = 0x4  # servers without RFC 5746; `ssl` has the name from Python 3.12 on
 
 
-def verifying(settings: TlsSettings) -> ssl.SSLContext:
+def verifying(settings: TlsSettings, *, with_secrets: bool = False) -> ssl.SSLContext:
     """The one context of all probes: the system's trust, and the operator's own CA beside it.
 
+    `with_secrets`: for connections that carry some, as to a proxy where an account signs in; TLS is of today then.
     Raises OSError where that cannot be read now: out of descriptors, OpenSSL by itself would go on and trust nobody.
     """
     # On Linux truststore only points OpenSSL at the system's bundle, but does so for every connection, which reads the
@@ -41,13 +43,17 @@ def verifying(settings: TlsSettings) -> ssl.SSLContext:
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if _SYSTEM_VERIFIES else _by_hash()
     if settings.ca_file is not None:
         context.load_verify_locations(settings.ca_file)
-    return _as_windows_takes(context, _CIPHERS, ssl.TLSVersion.TLSv1_2)
+    if not with_secrets:
+        return _as_windows_takes(context, _CIPHERS, ssl.TLSVersion.TLSv1_2)
+    context = _as_windows_takes(context, _CIPHERS_OF_TODAY, ssl.TLSVersion.TLSv1_2)
+    context.options &= ~_OP_LEGACY_SERVER_CONNECT
+    return context
 
 
 def _as_windows_takes(context: ssl.SSLContext, ciphers: str, oldest: ssl.TLSVersion) -> ssl.SSLContext:
     """The same for every version of Python and every openssl.cnf, and no stricter than Windows' own client, Schannel.
 
-    What that costs in safety is little: the exporter looks whether a connection opens, and sends no secret over it.
+    What that costs in safety is little: the exporter looks whether a connection opens, and sends a target no secret.
     """
     # Python 3.13 sets both by default. Strict rules of RFC 5280 refuse authorities of inspecting devices that all
     # clients take; an authority below a root may be trusted by itself, as curl and 3.13 have it.

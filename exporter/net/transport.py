@@ -47,6 +47,7 @@ class Route:
     sign_in: SignIn | None = None  # to the proxy; it outlives the route, keeps tickets and remembers a refusal
     clock: Clock = field(default_factory=clock_in_force)
     own: bool = False  # the target is one of the operator's own
+    proxy_context: ssl.SSLContext | None = None  # for TLS to the proxy itself; None: the same
 
     @property
     def whose(self) -> Whose:
@@ -142,7 +143,8 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def _secured(self, stream: Stream, origin: Origin, seen_as: str, reach: Reach) -> Stream:
         """TLS on a stream to somebody; what the handshake showed becomes evidence under the name `seen_as`."""
-        secure = TlsStream(stream, self._route.context, origin.name, self._trail)
+        to_proxy = self._route.proxy_context if seen_as == "proxy_tls" else None
+        secure = TlsStream(stream, to_proxy or self._route.context, origin.name, self._trail)
         try:
             self._trail.evidence[seen_as] = await secure.handshake()
         except ssl.SSLCertVerificationError as error:

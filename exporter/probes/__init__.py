@@ -28,12 +28,14 @@ class Network:
     ranges: AddressRanges = field(default_factory=AddressRanges)
     clock: Clock = field(default_factory=clock_in_force)
     former: Sequence[SignIn] = ()  # of proxies that have left, for the case that they come back
+    proxy_context: ssl.SSLContext | None = None  # for TLS to a proxy, which may be told a password; None: the same
 
     def route(self, key: CheckKey) -> Route:
         """The way that a check goes."""
         if key.proxy is None:
             return Route(self.context, clock=self.clock, own=key.target.own)
-        return Route(self.context, self.proxies[key.proxy], self.sign_ins.get(key.proxy), self.clock)
+        proxy, sign_in = self.proxies[key.proxy], self.sign_ins.get(key.proxy)
+        return Route(self.context, proxy, sign_in, self.clock, proxy_context=self.proxy_context)
 
     def in_range(self, key: CheckKey, addresses: Sequence[str]) -> bool | None:
         """Whether all addresses of a target lie in the ranges; None without ranges, or where a proxy resolves it."""

@@ -173,7 +173,7 @@ def _chain(tls: TlsFacts, now: float) -> Iterator[Fact]:
 
 def _certificate(certificate: Certificate, now: float) -> Iterator[Fact]:
     if not certificate.readable:
-        yield "unreadable", f"{plural(certificate.size, 'byte')} that no certificate should hold"
+        yield "unreadable", plural(certificate.size, "byte")
     if certificate.issuer is not None:
         yield "issued by", certificate.issuer
     if certificate.ca_issuers is not None:
