@@ -16,7 +16,7 @@ run: $(VENV)/installed ## Run the exporter on the embedded default, http://local
 
 # What measures or bounds time runs alone, one after the other; it waits most of its time. The others run beside it, with
 # less claim to the processor; a file stays in one process, for its tests share what they set up. Status 5: no test.
-test: check $(VENV)/laboratory ## Set up what is missing, check the code, run all tests
+test: check $(VENV)/laboratory $(VENV)/other ## Set up what is missing, check the code, run all tests
 	nice $(BIN)/pytest -m "not timing" --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(ARGS) >$(VENV)/others.log 2>&1 & \
 	    others=$$!; $(BIN)/pytest -m timing $(ARGS); timing=$$?; \
 	    wait $$others; others=$$?; cat $(VENV)/others.log; \
@@ -28,7 +28,7 @@ lab: $(VENV)/laboratory ## Open a shell in the laboratory: the tutorial begins t
 demo: $(VENV)/laboratory ## Break things in the laboratory one after the other, and print what is paged
 	$(BIN)/python -m tests.demo $(ARGS)
 
-truth: $(VENV)/laboratory ## Inject every fault and compare the reported reasons with the true ones
+truth: $(VENV)/laboratory $(VENV)/other ## Inject every fault and compare the reported reasons with the true ones
 	$(BIN)/python -m tests.truth $(ARGS)
 
 check: $(VENV)/developer ## Format, lint, types, import direction
@@ -100,6 +100,11 @@ $(VENV)/laboratory: tests/lab/packages.txt tests/lab/install.sh $(VENV)/develope
 	sh tests/lab/install.sh
 	if command -v krb5-config >/dev/null; then CFLAGS='-O0 -g0' $(BIN)/python -m pip install --quiet --retries 5 \
 	    --constraint constraints.txt --editable '.[dev,negotiate]'; fi
+	@touch $@
+
+# What is true must not depend on the Python: the newest one that is supported is asked as well, where it is found.
+$(VENV)/other: pyproject.toml constraints.txt tests/other_python.sh $(VENV)/developer
+	sh tests/other_python.sh $(VENV)/python3.13
 	@touch $@
 
 $(VENV)/bench: $(VENV)/laboratory

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 
 import pytest
 
 from tests.kerberos import Domain
 from tests.lab import EXTRA_HOSTS, Lab, catalogue_hosts, unavailable
+from tests.pythons import missing_python
 
 _IN_CI = os.environ.get("CI") == "true"
 # They take longest, so they begin first and the others fill the gaps.
@@ -44,14 +45,19 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str], No
     return lambda text: record_property("figure", text)
 
 
+# What a mark asks for, and why it is not there, in words; None: it is.
+_WANTED: Mapping[str, Callable[[], str | None]] = {"lab": unavailable, "other_python": missing_python}
+
+
 @pytest.hookimpl(trylast=True)  # when what -k and -m deselect is gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: (rank.get(item.path.name, len(rank)), not item.get_closest_marker("lab")))
-    marked = [item for item in items if item.get_closest_marker("lab")]
-    if marked and (reason := unavailable()):
-        for item in marked:
-            item.add_marker(pytest.mark.skip(reason=reason))
+    for mark, missing in _WANTED.items():
+        marked = [item for item in items if item.get_closest_marker(mark)]
+        if marked and (reason := missing()):
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -74,12 +80,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Genera
         terminalreporter.section("figures")
         terminalreporter.write("".join(figures))
     yield
-    if skipped := _skipped(terminalreporter):
-        verdict = ", and with CI=true that fails the run" if _IN_CI else ""
-        line = f"{skipped} lab tests skipped{verdict}: {unavailable()}"
+    verdict = ", and with CI=true that fails the run" if _IN_CI else ""
+    for mark, (count, reason) in _skipped(terminalreporter).items():
+        line = f"{count} {mark} tests skipped{verdict}: {reason}"
         terminalreporter.write_line(line, red=_IN_CI, yellow=not _IN_CI)
 
 
-def _skipped(reporter: pytest.TerminalReporter) -> int:
-    """How many tests were skipped for want of the laboratory."""
-    return sum("lab" in report.keywords for report in reporter.getreports("skipped")) if unavailable() else 0
+def _skipped(reporter: pytest.TerminalReporter) -> Mapping[str, tuple[int, str]]:
+    """How many tests were skipped for want of something, and why that is missing, by the mark that asks for it."""
+    reports = reporter.getreports("skipped")
+    counts = {mark: sum(mark in report.keywords for report in reports) for mark in _WANTED}
+    return {mark: (count, reason) for mark, count in counts.items() if count and (reason := _WANTED[mark]())}

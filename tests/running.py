@@ -97,9 +97,12 @@ class Exporter:
 _LAY_OVER: Final = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 
 
-def among_public_roots(lab: Lab, argv: Sequence[str | Path]) -> list[str | Path]:
-    """The program with the laboratory's root for Mozilla's list: TLS in here is then no more inspected than outside."""
-    return ["sh", "-c", _LAY_OVER, "sh", lab.ca_file, certifi.where(), *argv]
+def among_public_roots(lab: Lab, argv: Sequence[str | Path], public: str | Path | None = None) -> list[str | Path]:
+    """The program with the laboratory's root for Mozilla's list: TLS in here is then no more inspected than outside.
+
+    `public`: where that list is, if the program runs by another Python.
+    """
+    return ["sh", "-c", _LAY_OVER, "sh", lab.ca_file, public or certifi.where(), *argv]
 
 
 @contextmanager

@@ -47,7 +47,9 @@ FAULTS_OF: Final[Mapping[Reason, tuple[str, ...]]] = {
     Reason.HTTP_BLOCKED: ("status 451", "status 511", "block page: squid", "captive portal: redirect-302"),
     Reason.INTERNAL_ERROR: (),  # speaks of the exporter: no network makes it
 }
-FAULT_NAMED: Final = {fault.name: fault for fault in FAULTS if fault.scheme == "https"}
+# By https, but for what only who trusts an inspecting device gets to see.
+BY_SCHEME: Final = sorted((fault for fault in FAULTS if fault.trusts is None), key=lambda fault: fault.scheme)
+FAULT_NAMED: Final = {fault.name: fault for fault in BY_SCHEME}
 PROXIED_TOO: Final = ("tls_", "http_")  # these look the same through a proxy
 
 # No claim is made about these: what they show is compared by whoever reads.
@@ -122,7 +124,7 @@ Outcomes = Mapping[tuple[Command, str | None], subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def outcomes() -> Iterator[Outcomes]:
     """What each command came to, all of them run at once: most of the time they wait."""
-    with world([FAULT_NAMED[name] for names in FAULTS_OF.values() for name in names]) as lab:
+    with world([FAULT_NAMED[name] for names in FAULTS_OF.values() for name in names]) as (lab, _):
 
         def run(case: Case) -> subprocess.CompletedProcess[str]:
             line = filled(case.command, case.target, proxy_of(lab, case.fault))

@@ -1,18 +1,23 @@
 """Injected fault against reported reason: every fault, on every path, by the exporter's own code and by curl.
 
-Run by `make truth`. All faults are in force at once, each on a host of its own, so that one round sees them all.
+Run by `make truth`. All faults are in force at once, each on a host of its own, so that one round sees them all; the
+exporter is asked by the Python that runs this and, where there is one, by the newest that it supports.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
+import multiprocessing
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -21,13 +26,17 @@ import anyio
 from rich.console import Console
 from rich.table import Table
 
-from exporter.app import Source, deploy, network_of
+from exporter.app import Deployment, Source, deploy, network_of
 from exporter.model import CheckKey, Probing, Proxy, Reason, Result, Settings, Target, TlsSettings, Trust
 from exporter.probes import run_check
-from tests.faults import FAULTS, HOSTS, Fault, Outcome, Via, Way
+from tests.faults import CONTRADICTIONS, FAULTS, HOSTS, Chain, Etc, Fault, Outcome, Via, Way
 from tests.lab import PROXY_HOST, Lab, Port, unavailable
+from tests.pythons import OTHER, missing_python, public_roots_of, pythons
+from tests.running import among_public_roots
 
 ROOT: Final = Path(__file__).parents[1]
+_LONG: Final = 600.0  # seconds; a machine may be busy with other things
+HOSTS_FILE: Final = "127.0.0.1 localhost\n::1 localhost ip6-localhost\n"
 TIMEOUT: Final = 6.0  # seconds; the laboratory's proxy gives up on a target after three
 AT_ONCE: Final = 64  # probes; those that take long only wait
 CURLS_AT_ONCE: Final = 24
@@ -36,8 +45,8 @@ CURLS_AT_ONCE: Final = 24
 CURL_EXITS: Final[Mapping[Outcome, frozenset[int]]] = MappingProxyType(
     {
         # The head of the answer decides, but curl reads on: it may run out of time (28), miss bytes (18) or not
-        # understand the body (56). That there was a head it tells by the status.
-        None: frozenset({0, 18, 28, 56}),
+        # understand the rest of the head (8) or the body (56, 61). That there was a head it tells by the status.
+        None: frozenset({0, 8, 18, 28, 56, 61}),
         Reason.HTTP_STATUS: frozenset({0}),
         Reason.HTTP_BLOCKED: frozenset({0}),  # a page is a page to curl
         Reason.DNS_NOT_FOUND: frozenset({6}),
@@ -46,7 +55,9 @@ CURL_EXITS: Final[Mapping[Outcome, frozenset[int]]] = MappingProxyType(
         Reason.CONNECT_TIMEOUT: frozenset({28}),
         Reason.CONNECT_REFUSED: frozenset({7}),
         Reason.CONNECT_UNREACHABLE: frozenset({7}),  # one status for every error of connecting
-        Reason.PROXY_UNREACHABLE: frozenset({5, 7, 28}),
+        Reason.PROXY_UNREACHABLE: frozenset(
+            {1, 5, 7, 28, 35, 56, 60}
+        ),  # 35 and 60: of TLS to the proxy; 1, 56: no HTTP
         Reason.PROXY_AUTH_REQUIRED: frozenset({0, 56}),  # 56: the answer to CONNECT, 0: that to a plain request
         Reason.PROXY_DENIED: frozenset({0, 56}),
         # 1: no HTTP, 28: silence, 52: closed; a page of the proxy is to curl the target's
@@ -55,7 +66,7 @@ CURL_EXITS: Final[Mapping[Outcome, frozenset[int]]] = MappingProxyType(
         Reason.TLS_UNTRUSTED: frozenset({60}),  # one status for all that is wrong with a certificate
         Reason.TLS_EXPIRED: frozenset({60}),
         Reason.TLS_HOSTNAME_MISMATCH: frozenset({60}),
-        Reason.TLS_HANDSHAKE: frozenset({35, 56}),  # 56: an alert that came when the client had finished
+        Reason.TLS_HANDSHAKE: frozenset({35, 55, 56}),  # 55, 56: an alert that came when the client had finished
         Reason.HTTP_TIMEOUT: frozenset({28}),
         Reason.HTTP_RESET: frozenset({52, 56}),
         # 1: no HTTP, 27 and 56: a head that is too large; 0, 28: what a proxy made of it
@@ -64,7 +75,7 @@ CURL_EXITS: Final[Mapping[Outcome, frozenset[int]]] = MappingProxyType(
 )
 _WITH_HEAD: Final = frozenset({None, Reason.HTTP_STATUS, Reason.HTTP_BLOCKED})
 _WITHOUT_HEAD: Final = frozenset({Reason.HTTP_TIMEOUT, Reason.HTTP_RESET})
-_ASKS_FOR_PASSWORD: Final = 407
+_ASKS_FOR_PASSWORD: Final = frozenset({401, 407})  # some proxies say the former
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class Seen:
         if self.exit not in CURL_EXITS.get(outcome, ()):
             return False
         if outcome is Reason.PROXY_AUTH_REQUIRED:  # a page to log in at is a page to curl
-            return self.status != 0 or self.connect == _ASKS_FOR_PASSWORD
+            return self.status != 0 or self.connect in _ASKS_FOR_PASSWORD
         answered = self.status != 0
         return (answered or outcome not in _WITH_HEAD) and (not answered or outcome not in _WITHOUT_HEAD)
 
@@ -95,6 +106,7 @@ class Question:
     fault: Fault
     way: Way
     proxy: Proxy | None
+    etc: Etc
 
     @property
     def name(self) -> str:
@@ -104,10 +116,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Cell:
-    """One fault on one path: what the exporter reported, and what curl saw."""
+    """One fault on one path: what the exporter reported, run by this Python, and what curl saw."""
 
     fault: Fault
     way: Way
+    python: str  # its version, such as 3.13
     reported: Outcome
     message: str
     intercepted: bool | None
@@ -120,13 +133,20 @@ class Cell:
 
     @property
     def right(self) -> bool:
-        """Whether the exporter reported the truth, and noticed who stood between."""
+        """Whether the exporter reported the truth, and told who issued the certificate."""
         inspected = self.fault.via is Via.INSPECTING and self.way is not Way.DIRECT
-        return self.reported is self.expected and (self.intercepted is True or not inspected)
+        chain = Chain.PRIVATE if inspected else self.fault.chain
+        return self.reported is self.expected and self.intercepted in _INTERCEPTED[chain]
 
     def __str__(self) -> str:
         verdict = f"expected {word(self.expected)}, reported {word(self.reported)}: {self.message}"
-        return f"{self.fault.title}, {self.way}: {verdict} (intercepted: {self.intercepted}; {self.seen})"
+        told = f"intercepted: {self.intercepted}; {self.seen}"
+        return f"{self.fault.title}, {self.way}, Python {self.python}: {verdict} ({told})"
+
+
+_INTERCEPTED: Final[Mapping[Chain, tuple[bool | None, ...]]] = MappingProxyType(
+    {Chain.PUBLIC: (False, None), Chain.PRIVATE: (True,), Chain.UNTOLD: (None,)}
+)
 
 
 def word(outcome: Outcome) -> str:
@@ -138,24 +158,29 @@ def word(outcome: Outcome) -> str:
 
 
 @contextmanager
-def world(faults: Sequence[Fault]) -> Iterator[Lab]:
-    """A laboratory in which all these faults are in force."""
+def world(faults: Sequence[Fault]) -> Iterator[tuple[Lab, Mapping[str, Etc]]]:
+    """A laboratory in which all these faults are in force, and the files of /etc with which each is met, by title."""
     with Lab.start(HOSTS) as lab, ExitStack() as injected:
+        etc_of: dict[str, Etc] = {}
         for fault in faults:
-            injected.enter_context(fault.inject(lab, fault.host))
-        yield lab
+            found = injected.enter_context(fault.inject(lab, fault.host))
+            etc_of[fault.title] = found if isinstance(found, Mapping) else {}
+        yield lab, etc_of
 
 
 def measure(faults: Sequence[Fault], artefacts: Path) -> list[Cell]:
-    """Inject all of it and ask; all that curl said is kept in `artefacts`, a file for each cell."""
-    with world(faults) as lab:
-        questions = [Question(fault, way, _proxy(lab, fault, way)) for fault in faults for way in Way]
-        answers = _ask_exporter(lab, questions)
-        with ThreadPoolExecutor(CURLS_AT_ONCE) as pool:
-            sights = list(pool.map(_Curl(lab, artefacts).ask, questions))
+    """Inject all of it and ask; all that curl said is kept in `artefacts`, a file for each question."""
+    with world(faults) as (lab, etc_of), ThreadPoolExecutor(CURLS_AT_ONCE) as pool:
+        questions = [
+            Question(fault, way, _proxy(lab, fault, way), etc_of[fault.title]) for fault in faults for way in Way
+        ]
+        asked = {python: pool.submit(_ask_exporter, lab, questions, pythons()[python]) for python in pythons()}
+        answers = {python: found.result() for python, found in asked.items()}
+        sights = list(pool.map(_Curl(lab, artefacts).ask, questions))
     return [
-        Cell(question.fault, question.way, seen=seen, **{**answer, "reported": _outcome(answer["reported"])})
-        for question, answer, seen in zip(questions, answers, sights, strict=True)
+        Cell(question.fault, question.way, python, seen=seen, **{**answer, "reported": _outcome(answer["reported"])})
+        for python in answers
+        for question, answer, seen in zip(questions, answers[python], sights, strict=True)
     ]
 
 
@@ -168,48 +193,98 @@ def _proxy(lab: Lab, fault: Fault, way: Way) -> Proxy | None:
         return None
     signed_in = way is Way.SIGNED_IN
     username, password = lab.proxy_credentials if signed_in else (None, None)
-    host, port = PROXY_HOST, Port.AUTH if signed_in else Port.OPEN
+    scheme, host, port = "http", PROXY_HOST, Port.AUTH if signed_in else Port.OPEN
     match fault.via:
         case Via.CORPORATE:
             pass
         case Via.ASKING:
             port = Port.AUTH
         case Via.WRONG_PASSWORD:
-            password = "wrong" if signed_in else None
+            username, password = (lab.other_proxy_credentials.username, "wrong") if signed_in else (None, None)
         case Via.INSPECTING:
             port = Port.INSPECTING_AUTH if signed_in else Port.INSPECTING
         case Via.OWN:
             host, port = fault.host, Port.OPEN
-    return Proxy("proxy", f"http://{host}:{port}", username, password)
+        case Via.OWN_BY_TLS:
+            scheme, host, port = "https", fault.host, Port.OPEN
+    return Proxy("proxy", f"{scheme}://{host}:{port}", username, password)
 
 
-def _ask_exporter(lab: Lab, questions: Sequence[Question]) -> list[dict[str, Any]]:
+def _ask_exporter(lab: Lab, questions: Sequence[Question], python: str) -> list[dict[str, Any]]:
+    """What the exporter reports, question by question."""
     jobs = [
         {
             "url": question.fault.url,
+            "own": question.fault.own,
+            "leads_to": list(question.fault.leads_to),
             "proxy": question.proxy and [question.proxy.url, question.proxy.username, question.proxy.password],
-            "ca_file": str(lab.inspection_ca_file) if question.fault.trusts_inspection else None,
+            "ca_file": str(lab.file(question.fault.trusts)) if question.fault.trusts else None,
+            "resolv.conf": question.etc.get("resolv.conf"),
         }
         for question in questions
     ]
-    inside = [sys.executable, "-m", "tests.truth", "--inside"]
-    answers: list[dict[str, Any]] = json.loads(lab.run(inside, cwd=ROOT, input=json.dumps(jobs), check=True).stdout)
+    hosts = "".join(dict.fromkeys(question.etc.get("hosts", "") for question in questions))
+    asked = among_public_roots(lab, [python, "-m", "tests.truth", "--inside"], public_roots_of(python))
+    etc = {"hosts": HOSTS_FILE + hosts}
+    done = lab.run(asked, cwd=ROOT, input=json.dumps(jobs), check=True, etc=etc, timeout=_LONG)
+    answers: list[dict[str, Any]] = json.loads(done.stdout)
     return answers
 
 
-async def _probe_all(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the exporter finds, wired as it always is; this is the process inside."""
-    limiter = anyio.CapacityLimiter(AT_ONCE)
+# ---------------------------------------------------------------- inside
+
+
+def inside() -> None:
+    """Answer the questions on standard input: a process for each resolv.conf, all at once."""
+    jobs = json.load(sys.stdin)
+    by_resolver: dict[str | None, list[int]] = {}
+    for number, job in enumerate(jobs):
+        by_resolver.setdefault(job["resolv.conf"], []).append(number)
+    answers: dict[int, dict[str, Any]] = {}
     shipped = deploy(Source())
+    network_of(shipped)  # reads once what all of them need
+    # Forked, so that what takes long is read once; there are no threads yet.
+    with multiprocessing.get_context("fork").Pool(len(by_resolver), maxtasksperchild=1) as pool:
+        groups = [[jobs[number] for number in numbers] for numbers in by_resolver.values()]
+        for numbers, found in zip(by_resolver.values(), pool.imap(partial(_answer, shipped), groups), strict=True):
+            answers |= zip(numbers, found, strict=True)
+    json.dump([answers[number] for number in range(len(answers))], sys.stdout)
+
+
+def _answer(shipped: Deployment, jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    if (resolver := jobs[0]["resolv.conf"]) is not None:
+        _mount("resolv.conf", resolver)
+    return anyio.run(_probe_all, shipped, jobs)
+
+
+def _mount(name: str, text: str) -> None:
+    """Give this process a file of /etc of its own."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "no mounts of its own")
+    with tempfile.NamedTemporaryFile("w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        subprocess.run(["mount", "--bind", file.name, f"/etc/{name}"], check=True)
+
+
+_CLONE_NEWNS: Final = 0x00020000  # <linux/sched.h>
+
+
+async def _probe_all(shipped: Deployment, jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the exporter finds, wired as it always is."""
+    limiter = anyio.CapacityLimiter(AT_ONCE)
     proxies = {str(number): Proxy(str(number), *job["proxy"]) for number, job in enumerate(jobs) if job["proxy"]}
     networks = {
         ca_file: network_of(replace(shipped, settings=Settings(tls=TlsSettings(ca_file), proxies=proxies)))
         for ca_file in {job["ca_file"] for job in jobs}
     }
+    documented = {check.key.target.url: check.key.target for check in shipped.plan.checks}
     answers: dict[int, dict[str, Any]] = {}
 
     async def probe(number: int, job: dict[str, Any]) -> None:
-        key = CheckKey(Target(job["url"]), str(number) if job["proxy"] else None)
+        other = Target(job["url"], own=job["own"], leads_to=frozenset(job["leads_to"]))
+        target = documented.get(job["url"], other)
+        key = CheckKey(target, str(number) if job["proxy"] else None)
         async with limiter:
             result = await run_check(key, networks[job["ca_file"]], Probing(timeout=TIMEOUT, attempts=1))
         answers[number] = _told(result)
@@ -235,23 +310,31 @@ class _Curl:
     def __init__(self, lab: Lab, artefacts: Path) -> None:
         self._lab = lab
         self._artefacts = artefacts
-        self._inspection = artefacts / "trusting-inspection.pem"
-        self._inspection.write_bytes(lab.ca_file.read_bytes() + lab.inspection_ca_file.read_bytes())
 
     def ask(self, question: Question) -> Seen:
         """Ask the same, of the same proxy, trusting the same."""
-        trusted = self._inspection if question.fault.trusts_inspection else self._lab.ca_file
+        trusted = str(self._trusted(question))
         options = ["--silent", "--show-error", "--verbose", "--http1.1", "--output", "/dev/null"]
-        options += ["--max-time", str(TIMEOUT), "--cacert", str(trusted), "--write-out", "%{json}"]
+        options += ["--max-time", str(TIMEOUT), "--cacert", trusted, "--write-out", "%{json}"]
         if question.proxy is not None:
-            options += ["--proxy", question.proxy.url]
+            options += ["--proxy", question.proxy.url, "--proxy-cacert", trusted]
             if question.proxy.username is not None:
                 options += ["--proxy-user", f"{question.proxy.username}:{question.proxy.password}"]
-        done = self._lab.run(["curl", *options, question.fault.url], errors="replace")
+        done = self._lab.run(["curl", *options, question.fault.url], errors="replace", etc=self._complete(question.etc))
         facts = json.loads(done.stdout)
         report = f"{done.stderr}\n{json.dumps(facts, indent=2)}\n"
         (self._artefacts / f"{question.name}.txt").write_text(report, encoding="utf-8")
         return Seen(done.returncode, facts["response_code"], facts["http_connect"])
+
+    @staticmethod
+    def _complete(etc: Etc) -> Etc:
+        return {name: HOSTS_FILE + text if name == "hosts" else text for name, text in etc.items()}
+
+    def _trusted(self, question: Question) -> Path:
+        if question.fault.trusts is None:
+            return self._lab.ca_file
+        both = self._lab.ca_file.read_bytes() + self._lab.file(question.fault.trusts).read_bytes()
+        return self._lab.keep(f"{question.name}.pem", both)
 
 
 # ---------------------------------------------------------------- telling
@@ -273,19 +356,26 @@ def _styled(cell: Cell) -> str:
 
 
 def markdown(cells: Sequence[Cell]) -> str:
-    """The same for the README."""
+    """What docs/accuracy.md ends with: where curl says otherwise, and the same table."""
+    contradictions = ["| fault | why curl says otherwise |", "|---|---|"]
+    contradictions += [f"| {name} | {why} |" for name, why in CONTRADICTIONS.items()]
     lines = ["| fault | " + " | ".join(Way) + " |", "|---" * (1 + len(Way)) + "|"]
     for title, row in rows(cells).items():
         verdicts = (("" if row[way].right else "✗ ") + f"`{word(row[way].reported)}`" for way in Way)
         lines.append(f"| {title} | {' | '.join(verdicts)} |")
-    return "\n".join(lines)
+    return "\n".join([*contradictions, "", "## The matrix", "", *lines])
 
 
 def rows(cells: Sequence[Cell]) -> Mapping[str, Row]:
-    """Cells by fault and path. What reads alike on https and http shares a row, under the name without a scheme."""
+    """Cells by fault and path, those of the first Python unless another's is wrong.
+
+    What reads alike on https and http shares a row, under the name without a scheme.
+    """
     by_fault: dict[str, dict[str, dict[Way, Cell]]] = {}
     for cell in cells:
-        by_fault.setdefault(cell.fault.name, {}).setdefault(cell.fault.title, {})[cell.way] = cell
+        row = by_fault.setdefault(cell.fault.name, {}).setdefault(cell.fault.title, {})
+        if row.setdefault(cell.way, cell).right:
+            row[cell.way] = row[cell.way] if cell.right else cell
     shown: dict[str, Row] = {}
     for name, by_title in by_fault.items():
         verdicts = {
@@ -296,15 +386,25 @@ def rows(cells: Sequence[Cell]) -> Mapping[str, Row]:
     return shown
 
 
+def contradicted(cells: Iterable[Cell]) -> Mapping[str, list[Cell]]:
+    """The cells that curl contradicts, by the name of the fault."""
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if not cell.seen.agrees_with(cell.reported):
+            found.setdefault(cell.fault.name, []).append(cell)
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and tell; 1 if anything is wrong."""
     parser = argparse.ArgumentParser(prog="make truth", description=__doc__)
-    parser.add_argument("--markdown", action="store_true", help="print the table for the README")
+    parser.add_argument("--markdown", action="store_true", help="print the tables that docs/accuracy.md ends with")
     parser.add_argument("--artefacts", type=Path, metavar="DIRECTORY", help="keep there what curl said")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the faults whose names hold this")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.inside:
-        json.dump(anyio.run(_probe_all, json.load(sys.stdin)), sys.stdout)
+        inside()
         return 0
     if reason := unavailable():
         sys.stderr.write(f"{reason}\n")
@@ -312,23 +412,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         artefacts = options.artefacts or Path(scratch)
         artefacts.mkdir(parents=True, exist_ok=True)
-        cells = measure(FAULTS, artefacts)
+        cells = measure([fault for fault in FAULTS if options.only in fault.title], artefacts)
     return _tell(cells, in_markdown=options.markdown)
 
 
 def _tell(cells: Sequence[Cell], *, in_markdown: bool) -> int:
     wrong = [cell for cell in cells if not cell.right]
-    doubtful = [cell for cell in cells if not cell.seen.agrees_with(cell.reported)]
+    disagreed = contradicted(cells)
+    unexplained = [cell for name, found in disagreed.items() if name not in CONTRADICTIONS for cell in found]
+    out_of_date = CONTRADICTIONS.keys() & {cell.fault.name for cell in cells} - disagreed.keys()
     if in_markdown:
         sys.stdout.write(f"{markdown(cells)}\n")
     else:
         Console().print(table(cells))
+    tell = sys.stderr.write
+    for name in disagreed.keys() & CONTRADICTIONS.keys():
+        tell(f"curl says otherwise: {name}: {CONTRADICTIONS[name]}\n")
+    for name in out_of_date:
+        tell(f"curl is said to say otherwise, and does not: {name}\n")
     for cell in wrong:
-        sys.stderr.write(f"wrong: {cell}\n")
-    for cell in doubtful:
-        sys.stderr.write(f"curl disagrees: {cell}\n")
-    sys.stderr.write(f"{len(cells)} verdicts, {len(wrong)} wrong; curl disagrees with {len(doubtful)}\n")
-    return 1 if wrong or doubtful else 0
+        tell(f"wrong: {cell}\n")
+    for cell in unexplained:
+        tell(f"curl disagrees: {cell}\n")
+    if reason := missing_python():
+        tell(f"not asked by Python {OTHER}: {reason}\n")
+    versions = " and ".join(pythons())
+    tell(f"{len(cells)} verdicts by Python {versions}, {len(wrong)} wrong; ")
+    tell(f"curl disagrees with {len(unexplained)} for no known reason\n")
+    return 1 if wrong or unexplained or out_of_date else 0
 
 
 if __name__ == "__main__":

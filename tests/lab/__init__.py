@@ -71,7 +71,8 @@ class Lab:
         root = authority("Laboratory Root CA")
         self._issuer = authority("Laboratory Issuing CA", root)
         network.ca_file.write_bytes(root.pem)
-        self._proxy = CorporateProxy(network, authority("Laboratory Inspection CA"))
+        self.inspector = authority("Laboratory Inspection CA")  # whose certificates the proxy that inspects shows
+        self._proxy = CorporateProxy(network, self.inspector)
         self._names = Names(network, self.addresses_of)
         self._web = Web(network, frozenset(hosts), self._issuer)
         self._responder = Responder(network)
@@ -123,9 +124,13 @@ class Lab:
 
     def keep(self, name: str, content: bytes) -> Path:
         """Put a file of this name into the laboratory, for programs inside."""
-        path = self._network.directory / name
+        path = self.file(name)
         path.write_bytes(content)
         return path
+
+    def file(self, name: str) -> Path:
+        """Where a file of this name is, or would be, in the laboratory."""
+        return self._network.directory / name
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -164,8 +169,13 @@ class Lab:
 
     @property
     def proxy_credentials(self) -> Credentials:
-        """The one account that the proxy knows."""
+        """The account that the proxy's users have."""
         return self._proxy.credentials
+
+    @property
+    def other_proxy_credentials(self) -> Credentials:
+        """One more account that the proxy knows."""
+        return self._proxy.other_credentials
 
     def popen(self, argv: Sequence[str | Path], **options: Any) -> Popen[Any]:
         """Start a program inside, in `env` unless told otherwise; its process is the program's own.
@@ -216,6 +226,10 @@ class Lab:
     def reset(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
         """Answer with a reset what is sent to the host: the connection is refused."""
         return self._firewall(host, port, _RESET, _RESET)
+
+    def reset_address(self, address: str) -> AbstractContextManager[None]:
+        """Answer with a reset what is sent to an address of any kind, such as one of the loopback's."""
+        return self._network.rule(address, "--protocol", "tcp", *_RESET)
 
     def prohibit(self, host: str, port: int | None = None) -> AbstractContextManager[None]:
         """Answer what is sent to the host with ICMP's "administratively prohibited": EHOSTUNREACH, EACCES over IPv6.

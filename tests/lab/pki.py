@@ -24,6 +24,7 @@ OVER: Final[Lifetime] = (-91, -1)
 TO_COME: Final[Lifetime] = (1, 90)
 LONG: Final[Lifetime] = (-365, 3650)
 
+_LONGEST_COMMON_NAME: Final = 64
 _LONG_FORM: Final = 0x80  # of a length in DER
 
 
@@ -133,7 +134,7 @@ def _certificate(
     extensions: tuple[x509.ExtensionType, ...],
 ) -> bytes:
     now = datetime.now(UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:_LONGEST_COMMON_NAME])])
     signer = by.key if by else key
     builder = (
         x509.CertificateBuilder()

@@ -139,6 +139,8 @@ class CorporateProxy:
 
     def __init__(self, network: Network, inspector: Authority) -> None:
         self.credentials = Credentials("svc-proxy", secrets.token_urlsafe(12))
+        # Squid remembers one password of a user: whoever tries a wrong one would disturb those who have the right one.
+        self.other_credentials = Credentials("svc-other", secrets.token_urlsafe(12))
         self.inspection_ca_file = network.directory / "inspection.pem"
         self.inspection_ca_file.write_bytes(inspector.pem)
         self._directory = network.directory / "squid"
@@ -197,14 +199,8 @@ class CorporateProxy:
         return self._directory / f"denied.{denial}"
 
     def _write_passwords(self) -> None:
-        hashed = subprocess.run(
-            ["openssl", "passwd", "-6", "-stdin"],
-            input=self.credentials.password,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        (self._directory / "passwords").write_text(f"{self.credentials.username}:{hashed.stdout}")
+        known = (self.credentials, self.other_credentials)
+        (self._directory / "passwords").write_text("".join(f"{who.username}:{_hashed(who.password)}" for who in known))
 
     def _write_config(self, network: Network) -> None:
         denials = [
@@ -233,3 +229,8 @@ class CorporateProxy:
         """Every request that has come to its end; the client of a tunnel may know a moment sooner."""
         log = self._directory / "access.log"
         return [ProxyRequest(**json.loads(line)) for line in log.read_text().splitlines()]
+
+
+def _hashed(password: str) -> str:
+    asked = ["openssl", "passwd", "-6", "-stdin"]
+    return subprocess.run(asked, input=password, capture_output=True, text=True, check=True).stdout

@@ -165,9 +165,14 @@ class Connection:
 
 
 def readable(sockets: list[socket.socket]) -> list[socket.socket]:
-    """Those that have something to read; TLS may hold it back where `select` does not see it."""
+    """Those that have something to read; TLS may hold it back where `poll` does not see it."""
     held: list[socket.socket] = [found for found in sockets if isinstance(found, ssl.SSLSocket) and found.pending()]
-    return held or select.select(sockets, [], [])[0]
+    if held:
+        return held
+    poll, by_descriptor = select.poll(), {found.fileno(): found for found in sockets}
+    for descriptor in by_descriptor:
+        poll.register(descriptor, select.POLLIN)
+    return [by_descriptor[descriptor] for descriptor, _ in poll.poll()]
 
 
 def half_close(sink: socket.socket) -> None:
