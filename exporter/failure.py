@@ -95,9 +95,13 @@ class NotTls(Exception):
 
 
 def quoted(said: bytes) -> str:
-    """How something from outside begins, as a literal in ASCII."""
-    line = next(iter(said[:_QUOTED].lstrip(b"\r\n").splitlines()), b"")
-    return ascii(line.decode("latin-1"))
+    """How something from outside begins, as a literal in ASCII.
+
+    A word that is cut off is left out: it may be the beginning of a password, which nobody would know to conceal.
+    """
+    line = next(iter(said[: _QUOTED + 1].lstrip(b"\r\n").splitlines()), b"")
+    shown = line if len(line) <= _QUOTED else line[:_QUOTED].rpartition(b" ")[0]
+    return ascii(shown.decode("latin-1"))
 
 
 def is_tls_record(said: bytes) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +44,10 @@ class Said:
 async def _read(stream: Said, method: str) -> tuple[Answer, bytes, bool]:
     connection = Connection(stream)
     answer = await connection.ask(method, b"/", [(b"Host", b"a.example")])
-    body = b"".join([part async for part in connection.body()])
+    body = b""
+    with suppress(NotHttp, OSError):
+        async for part in connection.body():
+            body += part
     return answer, body, connection.keeps
 
 
@@ -141,6 +146,8 @@ def test_what_is_no_http_is_quoted_as_far_as_it_is_fit_to_be_read() -> None:
         read(b"SSH-2.0-OpenSSH_9.2\r\nsecond line\r\n")
     with pytest.raises(NotHttp, match=r"it begins with '\\x1b\[31m\\xff'$"):
         read(b"\x1b[31m\xff")
+    with pytest.raises(NotHttp, match=r"it begins with 'you said'$"):
+        read(b"you said " + b"a-long-password-that-does-not-fit" * 2)
 
 
 def test_interim_answers_are_passed_over() -> None:
@@ -203,6 +210,27 @@ def test_who_leaves_before_the_status_has_not_answered(said: str, leaves: OSErro
 )
 def test_a_body_is_read_as_it_is_framed(said: str, body: bytes, *, keeps: bool) -> None:
     assert read(head(said))[1:] == (body, keeps)
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("Content-Length: 3\n\nab", PeerClosed),
+        ("Transfer-Encoding: chunked\n\n3\nab", PeerClosed),
+        ("Transfer-Encoding: chunked\n\n3\nabc\n", PeerClosed),
+        ("Transfer-Encoding: chunked\n\n3\nabc\nno size\n", NotHttp),
+        ("Transfer-Encoding: chunked\n\n" + "f" * 100_000, NotHttp),
+    ],
+)
+def test_a_body_that_is_not_whole_is_told_to_who_wants_it_whole(said: str, error: type[Exception]) -> None:
+    async def play() -> None:
+        connection = Connection(Said(head(f"HTTP/1.1 200 OK\n{said}")))
+        await connection.ask("GET", b"/", [])
+        async for _ in connection.body():
+            pass
+
+    with pytest.raises(error):
+        run_on_loop(play)
 
 
 def test_the_answer_to_head_has_no_body() -> None:

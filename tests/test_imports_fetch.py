@@ -116,7 +116,7 @@ async def test_what_is_no_http_is_named() -> None:
 def dripping(connection: socket.socket) -> None:
     head(connection)
     with suppress(OSError):
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n")
         while True:
             connection.sendall(b"x")
             time.sleep(0.02)
@@ -124,10 +124,8 @@ def dripping(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize("talk", [silent, dripping])
 async def test_the_time_is_for_the_fetch_as_a_whole(talk: Talk) -> None:
-    begun = time.monotonic()
     with serving(talk) as server:
         assert (await refusal(server.url(), seconds=0.2)).startswith("cannot be fetched: http_timeout: ")
-    assert time.monotonic() - begun < 2
 
 
 async def test_redirects_get_no_time_of_their_own() -> None:

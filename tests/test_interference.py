@@ -560,11 +560,11 @@ def test_no_answer_takes_long(parts: list[str]) -> None:
     body = (text * 4096)[:4096]
     block = (text * 100_000)[:100_000]
     tiny = tuple((text, text) for _ in range(10_000))
-    started = time.perf_counter()
+    started = time.thread_time()
     for answer in (Answer(302, (("Location", block), ("Server", block)), body), Answer(200, tiny, body)):
         recognise(answer, FINGERPRINTS)
         leads_astray("https://host.example/", answer, DOCUMENTED)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1  # of the processor; a hundredth of it is usual
 
 
 # ---------------------------------------------------------------- the file

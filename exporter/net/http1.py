@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Final
 
@@ -61,7 +61,10 @@ class Connection:
         return answer
 
     async def body(self) -> AsyncGenerator[bytes]:
-        """The body of the last answer, as it was framed. It ends with what cannot be read; the head has decided."""
+        """The body of the last answer, as it was framed.
+
+        Raises NotHttp, PeerClosed or OSError where it ends before it is whole; whoever has the head may not mind.
+        """
         if self._body is not None:
             async with aclosing(self._body) as parts:
                 async for part in parts:
@@ -137,9 +140,10 @@ class Connection:
         while length is _UNTIL_CLOSE or length > 0:
             try:
                 data = await self._more()
-            except OSError:
-                self._persistent = False
-                return
+            except PeerClosed:
+                if length is _UNTIL_CLOSE:
+                    return
+                raise
             if length is not _UNTIL_CLOSE:
                 data, rest = data[:length], data[length:]
                 self._unread[:0] = rest
@@ -149,25 +153,23 @@ class Connection:
     async def _line(self) -> bytes:
         while b"\n" not in self._unread:
             if len(self._unread) > _CHUNK:
-                raise PeerClosed("a line of a chunked body does not end")
+                raise NotHttp("a line of a chunked body does not end")
             self._unread += await self._stream.read(_CHUNK)
         line, _, self._unread = self._unread.partition(b"\n")
         return bytes(line).rstrip(b"\r")
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
-        """The contents of chunks, up to the last one or to what is none."""
-        with suppress(OSError):
-            while size := _SIZE.match(await self._line()):
-                length = int(size[1], 16)
-                if length == 0:
-                    while await self._line():  # the trailers
-                        pass
-                    return
-                async with aclosing(self._bytes(length)) as parts:
-                    async for part in parts:
-                        yield part
-                await self._line()
-        self._persistent = False
+        """The contents of chunks, up to the last one. Raises NotHttp for what is none."""
+        while size := _SIZE.match(line := await self._line()):
+            length = int(size[1], 16)
+            if length == 0:
+                while await self._line():  # the trailers
+                    pass
+                return
+            async for part in self._bytes(length):
+                yield part
+            await self._line()
+        raise NotHttp(f"a chunk of the body has no size: it begins with {quoted(line)}")
 
 
 def _parsed(head: bytes) -> tuple[tuple[int, int], Answer]:
