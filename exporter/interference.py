@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 from exporter.bodies import BEGINNING, is_page
 from exporter.model import Answer
-from exporter.patterns import address_of, host_of
+from exporter.patterns import address_of, host_of, written
 
 
 class Kind(StrEnum):
@@ -190,7 +190,7 @@ def _host(url: str, *references: str) -> str:
     if parts.scheme not in {"http", "https"}:
         return ""
     address = address_of(host)
-    return _ascii(host) if address is None else str(address)
+    return _ascii(host) if address is None else written(address)
 
 
 def _covers(entry: str, host: str) -> bool:

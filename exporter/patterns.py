@@ -37,6 +37,12 @@ def address_of(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
+def written(address: IPv4Address | IPv6Address) -> str:
+    """An address in the one way that every version of Python is to write it (RFC 5952, section 5)."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(address) if mapped is None else f"::ffff:{mapped}"
+
+
 @lru_cache(_REMEMBERED)
 def is_wildcard(pattern: str) -> bool:
     """Whether a pattern stands for many hosts. A star in the path does not make it one."""

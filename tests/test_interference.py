@@ -373,7 +373,7 @@ ASTRAY = [
     ("http://203.0.114.5/", "203.0.114.5"),
     ("http://[fe80::1]/", "fe80::1"),
     ("http://[FD00:0::1]:80/", "fd00::1"),
-    ("http://[::ffff:10.0.0.1]/", "::ffff:a00:1"),
+    ("http://[::ffff:10.0.0.1]/", "::ffff:10.0.0.1"),
     ("http://other.azureedge.net/", "other.azureedge.net"),
     ("http://portal.azurewebsites.net/", "portal.azurewebsites.net"),
     ("http://a..b:99999999/", "a..b"),
