@@ -81,5 +81,6 @@ def _clocks() -> tuple[float, ...]:
 
     The last is the same as the second everywhere but on Linux.
     """
-    suspended = (time.clock_gettime(time.CLOCK_BOOTTIME),) if sys.platform == "linux" else ()
-    return (anyio.current_time(), time.perf_counter(), *suspended)
+    if sys.platform != "linux":
+        return anyio.current_time(), time.perf_counter()
+    return anyio.current_time(), time.perf_counter(), time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -89,8 +89,10 @@ def _end(*_: object) -> NoReturn:
 
 def _ignore_signals() -> None:
     """Let no signal hasten an end that has begun, or spoil its status."""
-    for each in (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if sys.platform != "win32" else ())):
+    for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def interruptibly(function: Callable[[], T]) -> T:

@@ -51,6 +51,8 @@ class Resolver:
 
 def by_glibc() -> bool:
     """Whether the C library is GNU's."""
+    if sys.platform == "win32":
+        return False
     with suppress(AttributeError, ValueError, OSError):
         return bool(os.confstr("CS_GNU_LIBC_VERSION"))
     return False
