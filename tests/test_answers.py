@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import socket
 import ssl
 import time
@@ -133,6 +134,22 @@ def test_a_page_leaves_an_attempt_the_time_for_its_verdict(passed: float) -> Non
     length, left = in_virtual_time(attempt)
     assert left >= 0
     assert length <= 6
+
+
+async def stalled_after_the_head() -> AsyncIterator[bytes]:
+    yield b"<html>"
+    await anyio.sleep_forever()
+
+
+def test_a_page_that_came_with_its_head_is_read_where_no_time_is_left() -> None:
+    async def attempt() -> bytes:
+        with anyio.fail_after(1.0) as scope:
+            scope.deadline = anyio.current_time()
+            body = await beginning(stalled_after_the_head(), 4096, 0.5)
+            scope.deadline = math.inf
+            return body
+
+    assert anyio.run(attempt) == b"<html>"
 
 
 def test_a_page_under_no_deadline_has_its_own_time() -> None:

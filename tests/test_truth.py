@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from exporter.model import Reason
+from exporter.model import Cause, Reason
 from tests.faults import CONTRADICTIONS, FAULTS, HOSTS, Chain, Fault, Outcome, Via, Way
 from tests.pythons import OTHER, OTHER_PYTHON, OWN
 from tests.truth import Cell, Seen, contradicted, markdown, measure, rows
@@ -112,7 +113,7 @@ def test_faults_do_not_meet() -> None:
 
 
 def cell(fault: Fault, way: Way, reported: Outcome, *, python: str = "3.11", intercepted: bool | None = None) -> Cell:
-    return Cell(fault, way, python, reported, "", intercepted, Seen(0, 200, 0))
+    return Cell(fault, way, python, reported, "", fault.cause_on(way), intercepted, Seen(0, 200, 0))
 
 
 def test_the_matrix_is_documented() -> None:
@@ -137,6 +138,15 @@ def test_a_wrong_verdict_shows_in_the_table_by_whichever_python(python: str) -> 
     assert "✗" not in markdown(row)
     for cells in ([wrong, *row], [*row, wrong]):
         assert "| ✗ `internal_error` |" in markdown(cells)
+
+
+def test_a_cause_belongs_to_the_verdict_on_the_paths_where_it_can_be_known() -> None:
+    sinkhole = next(fault for fault in FAULTS if fault.cause is Cause.SINKHOLE)
+    scheme = next(fault for fault in FAULTS if fault.cause is Cause.PROXY_SCHEME)
+    assert [sinkhole.cause_on(way) for way in Way] == [Cause.SINKHOLE, None, None]
+    assert [scheme.cause_on(way) for way in Way] == [None, Cause.PROXY_SCHEME, Cause.PROXY_SCHEME]
+    found = cell(sinkhole, Way.DIRECT, Reason.DNS_ERROR)
+    assert (found.right, replace(found, cause=None).right) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from exporter.app import Deployment, Source, deploy, network_of
-from exporter.model import CheckKey, Probing, Proxy, Reason, Result, Settings, Target, TlsSettings, Trust
+from exporter.model import Cause, CheckKey, Probing, Proxy, Reason, Result, Settings, Target, TlsSettings, Trust
 from exporter.probes import run_check
 from tests.faults import CONTRADICTIONS, FAULTS, HOSTS, Chain, Etc, Fault, Outcome, Via, Way
 from tests.lab import PROXY_HOST, Lab, Port, unavailable
@@ -123,6 +123,7 @@ class Cell:
     python: str  # its version, such as 3.13
     reported: Outcome
     message: str
+    cause: Cause | None
     intercepted: bool | None
     seen: Seen
 
@@ -133,14 +134,15 @@ class Cell:
 
     @property
     def right(self) -> bool:
-        """Whether the exporter reported the truth, and told who issued the certificate."""
+        """Whether the exporter reported the truth, with its cause, and told who issued the certificate."""
         inspected = self.fault.via is Via.INSPECTING and self.way is not Way.DIRECT
         chain = Chain.PRIVATE if inspected else self.fault.chain
-        return self.reported is self.expected and self.intercepted in _INTERCEPTED[chain]
+        cause = self.fault.cause_on(self.way) or self.cause
+        return self.reported is self.expected and self.cause is cause and self.intercepted in _INTERCEPTED[chain]
 
     def __str__(self) -> str:
         verdict = f"expected {word(self.expected)}, reported {word(self.reported)}: {self.message}"
-        told = f"intercepted: {self.intercepted}; {self.seen}"
+        told = f"cause: {self.cause}, intercepted: {self.intercepted}; {self.seen}"
         return f"{self.fault.title}, {self.way}, Python {self.python}: {verdict} ({told})"
 
 
@@ -178,14 +180,19 @@ def measure(faults: Sequence[Fault], artefacts: Path) -> list[Cell]:
         answers = {python: found.result() for python, found in asked.items()}
         sights = list(pool.map(_Curl(lab, artefacts).ask, questions))
     return [
-        Cell(question.fault, question.way, python, seen=seen, **{**answer, "reported": _outcome(answer["reported"])})
+        Cell(
+            question.fault,
+            question.way,
+            python,
+            Reason(answer["reported"]) if answer["reported"] else None,
+            answer["message"],
+            Cause(answer["cause"]) if answer["cause"] else None,
+            answer["intercepted"],
+            seen,
+        )
         for python in answers
         for question, answer, seen in zip(questions, answers[python], sights, strict=True)
     ]
-
-
-def _outcome(word: str | None) -> Outcome:
-    return None if word is None else Reason(word)
 
 
 def _proxy(lab: Lab, fault: Fault, way: Way) -> Proxy | None:
@@ -300,6 +307,7 @@ def _told(result: Result) -> dict[str, Any]:
     return {
         "reported": failure.reason if failure else None,
         "message": failure.message if failure else f"status {result.evidence.status}",
+        "cause": failure.cause if failure else None,
         "intercepted": tls.intercepted(Trust.PUBLIC) if tls else None,
     }
 

@@ -299,17 +299,15 @@ async def beginning(chunks: AsyncIterable[bytes], most: int, seconds: float) -> 
     """What comes of a body within some seconds, up to the chunk that makes it `most` bytes or more.
 
     Whatever is wrong with it is passed over: the head was read, and has decided. So the attempt's own timeout is never
-    reached in here, also where the event loop is late: it is shielded, for these few seconds at most.
+    reached in here, also where the event loop is late: it is shielded, for these few seconds at most. What has come
+    with the head is given even if no time is left.
     """
-    body = b""
-    left = _time_left(seconds)
-    if left <= 0:
-        return body
+    body, left = b"", max(0.0, _time_left(seconds))
     with anyio.move_on_after(left, shield=True), suppress(Exception):
         async with aclosing(cast(AsyncGenerator[bytes], aiter(chunks))) as parts:
             async for part in parts:
                 body += part
-                if len(body) >= most:
+                if len(body) >= most or not left:
                     break
     return body
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from .fault import HEALTHY, UP, Chain, Etc, Fault, Inject, Outcome, Via, Way, nothing
 from .http import cuts, framing, heads, http_faults, statuses
-from .names import WILDCARD, connections, families, names, resolvers, searches, sinkholes
+from .names import WILDCARD, connections, families, literals, names, resolvers, searches, sinkholes
 from .pages import forwarders, labels, logins, pages
 from .proxies import conversations, inspection, openings, proxies, refusals, tls_to_the_proxy
 from .tls import certificates, odd_certificates, servers, tls_faults
@@ -40,6 +40,7 @@ FAULTS: Final = (
     *searches(),
     *resolvers(),
     *families(),
+    *literals(),
     *proxies(),
     *conversations(),
     *openings(),

@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, TypeAlias, TypedDict, Unpack
 
-from exporter.model import Reason
+from exporter.model import Cause, Reason
 from tests.lab import Denial, Flaw, Lab, Port
 from tests.lab.scripts import READ_HEAD, Step, send, tls
 
@@ -68,6 +68,7 @@ class Fault:
     own: bool = False  # an endpoint of the operator's, and no public one
     leads_to: tuple[str, ...] = ()  # where the operator says that it may redirect to
     chain: Chain = Chain.PUBLIC
+    cause: Cause | None = None  # what the exporter must know beyond the reason; None: whatever it says
 
     @property
     def title(self) -> str:
@@ -83,6 +84,11 @@ class Fault:
     def host(self) -> str:
         """Where it is injected."""
         return self.on or f"{self.slug}.fault.example"
+
+    def cause_on(self, way: Way) -> Cause | None:
+        """The cause that must be told on this path: on the direct one, or on the others if the fault is the proxy's."""
+        direct = self.expected[Way.DIRECT] is not UP
+        return self.cause if (way is Way.DIRECT if direct else self.expected[way] is not UP) else None
 
     @property
     def is_proxy(self) -> bool:
@@ -109,6 +115,7 @@ class Options(TypedDict, total=False):
     own: bool
     leads_to: tuple[str, ...]
     chain: Chain
+    cause: Cause | None
 
 
 def paths(direct: Outcome, proxy: Outcome, signed_in: Outcome) -> Expected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.model import Reason
+from exporter.model import Cause, Reason
 from tests.lab.scripts import HOLD, READ, READ_HEAD, RESET, Step, drip, send
 
 from .fault import (
@@ -126,7 +126,7 @@ def cuts() -> Iterator[Fault]:
     yield from over_both("page without a head", protocol, after_request(send("<html>hello</html>"), READ))
     yield over_https("banner of a mail server", protocol, after_request(send("220 mail.corp.example ESMTP\r\n"), READ))
     alert = send("\x15\x03\x01\x00\x02\x02\x28")  # of a server that expects TLS
-    yield over_http("TLS where HTTP is due", protocol, _http_port(READ_HEAD, alert))
+    yield over_http("TLS where HTTP is due", protocol, _http_port(READ_HEAD, alert), cause=Cause.EXPECTS_TLS)
 
 
 def _http_port(*script: Step) -> Inject:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from ipaddress import ip_address
 from typing import Final
 
-from exporter.model import Reason
+from cryptography import x509
+
+from exporter.model import Cause, Reason
 from tests.lab import NAME_SERVER, Lab
-from tests.lab.scripts import Step, asked_for, reply, sleep
+from tests.lab.pki import Shape, leaf
+from tests.lab.scripts import READ_HEAD, Step, asked_for, reply, send, sleep, tls
 
 from .fault import (
     UP,
@@ -17,6 +21,7 @@ from .fault import (
     Inject,
     behind,
     everywhere,
+    message,
     nothing,
     over_both,
     over_http,
@@ -60,13 +65,13 @@ def sinkholes() -> Iterator[Fault]:
     # machine has web servers of its own, as a distribution point has, on all its addresses: they are not the service.
     hidden = behind(Reason.DNS_ERROR, UP)
     for address in ("127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1"):  # noqa: S104 - nobody listens there
-        yield from over_both(f"sinkhole: {address}", hidden, _hosts(address))
-    yield from over_both("sinkhole: both families", hidden, _hosts("0.0.0.0", "::"))  # noqa: S104
-    yield over_https("sinkhole: nobody listens", hidden, _at_closed_loopback)
+        yield from over_both(f"sinkhole: {address}", hidden, _hosts(address), cause=Cause.SINKHOLE)
+    yield from over_both("sinkhole: both families", hidden, _hosts("0.0.0.0", "::"), cause=Cause.SINKHOLE)  # noqa: S104
+    yield over_https("sinkhole: nobody listens", hidden, _at_closed_loopback, cause=Cause.SINKHOLE)
     # What can be the service's counts: some filters hide one family only.
     yield over_https("sinkhole: IPv6 only", everywhere(UP), _hosts("::", "{own}"))
-    yield over_http("sinkhole: broadcast", hidden, _hosts("255.255.255.255"))
-    yield over_http("sinkhole: link-local", hidden, _hosts("169.254.7.7"))
+    yield over_http("sinkhole: broadcast", hidden, _hosts("255.255.255.255"), cause=Cause.SINKHOLE)
+    yield over_http("sinkhole: link-local", hidden, _hosts("169.254.7.7"), cause=Cause.SINKHOLE)
     # An operator's own service may well run on this machine, if its hosts file says so.
     yield from over_both("own endpoint on this machine", everywhere(UP), _hosts("127.0.0.1"), own=True)
     yield over_http("loopback address as it is written", everywhere(UP), nothing, asks="127.0.0.1/")
@@ -74,8 +79,10 @@ def sinkholes() -> Iterator[Fault]:
     # The connection is what fails, and it fails for the proxy as well.
     private = behind(Reason.CONNECT_TIMEOUT, Reason.PROXY_ERROR)
     for address in ("10.20.0.1", "100.64.20.1", "fd20::1"):
-        yield over_https(f"private address, silent: {address}", private, _addresses(address))
-    yield over_http("private address, silent: 10.20.0.2", private, _addresses("10.20.0.2"))
+        yield over_https(
+            f"private address, silent: {address}", private, _addresses(address), cause=Cause.PRIVATE_ADDRESS
+        )
+    yield over_http("private address, silent: 10.20.0.2", private, _addresses("10.20.0.2"), cause=Cause.PRIVATE_ADDRESS)
 
 
 def searches() -> Iterator[Fault]:
@@ -126,6 +133,12 @@ def families() -> Iterator[Fault]:
     yield over_https("IPv6 without route, IPv4 silent", silent, _addresses("2001:db8::1", "198.19.255.7"))
 
 
+def literals() -> Iterator[Fault]:
+    for family, address in (("IPv4", "198.18.255.1"), ("IPv6", "fd00:1ab::8:1")):
+        asks = f"[{address}]/" if ":" in address else f"{address}/"
+        yield from over_both(f"{family} address as target", everywhere(UP), _at(address), asks=asks)
+
+
 # ---------------------------------------------------------------- how it is made
 
 DEAD_NAME_SERVER: Final = "198.19.255.53"
@@ -152,6 +165,23 @@ def _hosts(*addresses: str) -> Inject:
 def _at_closed_loopback(lab: Lab, host: str) -> Iterator[Etc]:
     with lab.reset_address("127.66.0.1"):
         yield {"hosts": f"127.66.0.1 {host}\n"}
+
+
+def _at(address: str) -> Inject:
+    """The host is asked for by this address, which its certificate names."""
+
+    @contextmanager
+    def inject(lab: Lab, host: str) -> Iterator[None]:
+        named = Shape(names=[x509.IPAddress(ip_address(address))])
+        answer = send(message("HTTP/1.1 200 OK"))
+        with (
+            lab.present(host, leaf(host, lab.issuer, shape=named)),
+            lab.script_at(address, host, 443, (tls(), READ_HEAD, answer)),
+            lab.script_at(address, host, 80, (READ_HEAD, answer)),
+        ):
+            yield
+
+    return inject
 
 
 def _answers(code: int, *addresses: str, aliases: Sequence[str] = ()) -> Inject:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from exporter.model import Reason
+from exporter.model import Cause, Reason
 from tests.lab import Lab
 from tests.lab.pki import leaf
 
@@ -43,7 +43,9 @@ def pages() -> Iterator[Fault]:
         yield from _shown(f"captive portal: {path.stem}", blocked, _page(path))
     for path in _files("login"):
         # A cloud proxy or a filter on the way wants a login: that is not a policy's denial.
-        yield from _shown(f"login page: {path.stem}", everywhere(Reason.PROXY_AUTH_REQUIRED), _page(path))
+        yield from _shown(
+            f"login page: {path.stem}", everywhere(Reason.PROXY_AUTH_REQUIRED), _page(path), cause=Cause.LOGIN_PAGE
+        )
     for path in _files("error"):
         # Nobody blocks anything: a proxy, configured or on the way, could not do its work.
         yield from _shown(f"error page: {path.stem}", everywhere(Reason.PROXY_ERROR), _page(path))
@@ -52,20 +54,26 @@ def pages() -> Iterator[Fault]:
 
 
 def _shown(
-    name: str, https: Expected, page: Inject, *, http: Expected | None = None, on: str | None = None
+    name: str,
+    https: Expected,
+    page: Inject,
+    *,
+    http: Expected | None = None,
+    on: str | None = None,
+    cause: Cause | None = None,
 ) -> Iterator[Fault]:
     """What a device on the way may show: over TLS, only one that inspects, and that the exporter is told to trust."""
-    yield _inspected(name, https, page, on)
-    yield over_http(name, https if http is None else http, page, on=on)
+    yield _inspected(name, https, page, on, cause)
+    yield over_http(name, https if http is None else http, page, on=on, cause=cause)
 
 
-def _inspected(name: str, expected: Expected, page: Inject, on: str | None = None) -> Fault:
+def _inspected(name: str, expected: Expected, page: Inject, on: str | None = None, cause: Cause | None = None) -> Fault:
     @contextmanager
     def inject(lab: Lab, host: str) -> Iterator[None]:
         with lab.present(host, leaf(host, lab.inspector)), page(lab, host):
             yield
 
-    return over_https(name, expected, inject, trusts=INSPECTION, chain=Chain.PRIVATE, on=on)
+    return over_https(name, expected, inject, trusts=INSPECTION, chain=Chain.PRIVATE, on=on, cause=cause)
 
 
 def _page(path: Path) -> Inject:
@@ -125,7 +133,7 @@ def logins() -> Iterator[Fault]:
     asks = everywhere(Reason.PROXY_AUTH_REQUIRED)
     for cloud in ("zscalerone", "zscalerthree", "zscalerbeta"):
         location = f"https://gateway.{cloud}.net/auT?origurl=http%3A%2F%2Fx&_ordtok=abc"
-        yield from _shown(f"login of a cloud proxy: {cloud}", asks, _redirect(location))
+        yield from _shown(f"login of a cloud proxy: {cloud}", asks, _redirect(location), cause=Cause.LOGIN_PAGE)
 
 
 def forwarders() -> Iterator[Fault]:
@@ -142,7 +150,12 @@ def forwarders() -> Iterator[Fault]:
     yield from over_both("own redirect to where it may lead", everywhere(UP), own, own=True, leads_to=named)
     # Somebody on the way may have put it there.
     yield over_http(
-        "own redirect to elsewhere", blocked, _redirect("https://portal.guest.example/"), own=True, leads_to=named
+        "own redirect to elsewhere",
+        blocked,
+        _redirect("https://portal.guest.example/"),
+        own=True,
+        leads_to=named,
+        cause=Cause.OWN_REDIRECT,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from exporter.model import Reason
+from exporter.model import Cause, Reason
 from tests.lab import PROXY_HOST, Denial, Flaw, Lab, Port
 from tests.lab.scripts import HANG_UP, HOLD, READ, READ_HEAD, RESET, Step, relay, repeat, send, sleep, tls, when_said
 
@@ -69,7 +69,9 @@ def proxies() -> Iterator[Fault]:
         yield from over_both(f"proxy: own page with {code}", broken, proxy_port(READ_HEAD, send(page)), via=Via.OWN)
     # No rule denies anything; the URL of the proxy leads to a server that is none.
     no_proxy = message("HTTP/1.1 405 Not Allowed\nServer: nginx/1.22.1", "<html></html>")
-    yield over_https("proxy: is a web server", broken, proxy_port(READ_HEAD, send(no_proxy)), via=Via.OWN)
+    yield over_https(
+        "proxy: is a web server", broken, proxy_port(READ_HEAD, send(no_proxy)), via=Via.OWN, cause=Cause.NOT_A_PROXY
+    )
     # CONNECT is the proxy's own matter. A request that it has taken may wait for the target as well as for the proxy,
     # and nothing tells from here which: the phase is all that is known.
     silent = behind(UP, Reason.HTTP_TIMEOUT)
@@ -146,7 +148,7 @@ def refusals() -> Iterator[Fault]:
     answers = {
         "Squid's rules": (f"HTTP/1.1 403 Forbidden\n{squid}ERR_ACCESS_DENIED 0", denied),
         "a page of Squid's owner, with 404": (f"HTTP/1.1 404 Not Found\n{squid}404:ERR_CUSTOM_ACCESS_DENIED 0", denied),
-        "Squid without memory": (f"HTTP/1.1 503 Service Unavailable\n{squid}ERR_SECURE_CONNECT_FAIL 71", broken),
+        "Squid, which gets no TLS": (f"HTTP/1.1 503 Service Unavailable\n{squid}ERR_SECURE_CONNECT_FAIL 71", broken),
         "Squid, which finds no name": (f"HTTP/1.1 503 Service Unavailable\n{squid}ERR_DNS_FAIL 0", broken),
         "a proxy that cannot connect": ("HTTP/1.1 504 Gateway Timeout\nVia: 1.1 px", broken),
         "a reset in its midst": ("HTTP/1.1 403 Forbidden", denied),
@@ -162,15 +164,15 @@ def refusals() -> Iterator[Fault]:
     yield over_https("CONNECT refused: 401 with a challenge", asks, _proxy_says(challenge), via=Via.OWN)
     yield over_https("CONNECT refused: 407 without a challenge", asks, _proxy_says(message(_407)), via=Via.OWN)
     # The URL of the proxy leads to a web server.
+    none = Cause.NOT_A_PROXY
     for name, head in {
         "nginx": "HTTP/1.1 400 Bad Request\nServer: nginx/1.22.1",
         "Python": "HTTP/1.0 501 Unsupported method ('CONNECT')\nServer: SimpleHTTP/0.6 Python/3.11",
         "IIS": "HTTP/1.1 404 Not Found\nServer: Microsoft-HTTPAPI/2.0",
     }.items():
-        yield over_https(
-            f"proxy: is a web server, {name}", broken, _proxy_says(message(head, "<html></html>")), via=Via.OWN
-        )
-    yield over_https("proxy: is a web server indeed", broken, _web_server(80), via=Via.OWN)
+        says = _proxy_says(message(head, "<html></html>"))
+        yield over_https(f"proxy: is a web server, {name}", broken, says, via=Via.OWN, cause=none)
+    yield over_https("proxy: is a web server indeed", broken, _web_server(80), via=Via.OWN, cause=none)
     yield over_https("proxy: answers 200 and a page", behind(UP, Reason.TLS_HANDSHAKE), _proxy_says(_PAGE), via=Via.OWN)
     yield over_https("proxy: is an SSH server", broken, proxy_port(send("SSH-2.0-OpenSSH_9.2\r\n"), READ), via=Via.OWN)
 
@@ -178,18 +180,21 @@ def refusals() -> Iterator[Fault]:
 def tls_to_the_proxy() -> Iterator[Fault]:
     # No connection to the proxy comes about: nobody has asked it for anything yet.
     none = behind(UP, Reason.PROXY_UNREACHABLE)
+    scheme, its_own = Cause.PROXY_SCHEME, Cause.PROXY_CERTIFICATE
     yield from over_both("proxy by TLS: sound", everywhere(UP), _by_tls(tls()), via=Via.OWN_BY_TLS)
-    yield from over_both("proxy by TLS: speaks plain HTTP", none, _proxy_says(message(_400)), via=Via.OWN_BY_TLS)
+    plain = proxy_port(READ, send(message(_400)))
+    yield from over_both("proxy by TLS: speaks plain HTTP", none, plain, via=Via.OWN_BY_TLS, cause=scheme)
     for flaw in (Flaw.EXPIRED, Flaw.UNKNOWN_ROOT, Flaw.SELF_SIGNED, Flaw.WRONG_NAME, Flaw.MISSING_INTERMEDIATE):
         name = f"proxy by TLS: {flaw.replace('_', ' ')}"
-        yield over_https(name, none, _by_tls(tls(), flaw=flaw), via=Via.OWN_BY_TLS)
-    yield over_http("proxy by TLS: self signed", none, _by_tls(tls(), flaw=Flaw.SELF_SIGNED), via=Via.OWN_BY_TLS)
+        yield over_https(name, none, _by_tls(tls(), flaw=flaw), via=Via.OWN_BY_TLS, cause=its_own)
+    flawed = _by_tls(tls(), flaw=Flaw.SELF_SIGNED)
+    yield over_http("proxy by TLS: self signed", none, flawed, via=Via.OWN_BY_TLS, cause=its_own)
     yield over_https("proxy by TLS: only 1.1", none, proxy_port(tls(newest="TLSv1_1"), HOLD), via=Via.OWN_BY_TLS)
     yield over_https("proxy by TLS: silent", none, proxy_port(READ, HOLD), via=Via.OWN_BY_TLS)
     yield over_https("proxy by TLS: resets", none, proxy_port(READ, RESET), via=Via.OWN_BY_TLS)
     # The other way round: the proxy speaks TLS, and its URL begins with http.
     alert = "\x15\x03\x01\x00\x02\x02\x28"
-    yield from over_both("proxy: speaks TLS", none, _proxy_says(alert), via=Via.OWN)
+    yield from over_both("proxy: speaks TLS", none, _proxy_says(alert), via=Via.OWN, cause=scheme)
 
 
 # ---------------------------------------------------------------- how it is made

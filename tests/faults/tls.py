@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from exporter.model import Reason
+from exporter.model import Cause, Reason
 from tests.lab import Authority, Flaw, Lab
 from tests.lab.pki import LONG, OVER, PLAIN, Field, Lifetime, Shape, authority, der, fields, leaf, rsa_key
 from tests.lab.scripts import HOLD, READ, READ_HEAD, RESET, Step, send, tls
@@ -25,23 +25,27 @@ def tls_faults() -> Iterator[Fault]:
     yield over_https("TLS: reset in the handshake", handshake, tls_port(READ, RESET))
     yield over_https("TLS: closed in the handshake", handshake, tls_port(READ))
     yield over_https("TLS: alert", handshake, lambda lab, host: lab.serve(host, "ssl_reject_handshake on;"))
-    yield over_https("TLS: only 1.1", handshake, tls_port(tls(newest="TLSv1_1"), HOLD))
+    yield over_https("TLS: only 1.1", handshake, tls_port(tls(newest="TLSv1_1"), HOLD), cause=Cause.OLD_TLS)
     # Cipher suites for RSA keys, which the host's certificate has not.
     yield over_https("TLS: no common cipher", handshake, tls_port(tls(newest="TLSv1_2", ciphers="kRSA"), HOLD))
     # In TLS 1.3 the client has finished before the server says no: that comes in the next phase, but is of this one.
-    yield over_https("TLS: wants a client certificate", handshake, tls_port(tls(client_certificate=True), HOLD))
-    yield over_https("TLS: plain text", handshake, tls_port(READ, send(message("HTTP/1.1 400 Bad Request"))))
+    wants = tls_port(tls(client_certificate=True), HOLD)
+    yield over_https("TLS: wants a client certificate", handshake, wants, cause=Cause.CLIENT_CERTIFICATE)
+    plain = tls_port(READ, send(message("HTTP/1.1 400 Bad Request")))
+    yield over_https("TLS: plain text", handshake, plain, cause=Cause.PLAIN_TEXT)
     yield over_https("TLS: expired", expired, certificate(Flaw.EXPIRED))
     yield over_https("TLS: intermediate expired", expired, certificate(Flaw.EXPIRED_INTERMEDIATE))
     # The same clocks are to be looked at.
-    yield over_https("TLS: not yet valid", expired, certificate(Flaw.NOT_YET_VALID))
+    yield over_https("TLS: not yet valid", expired, certificate(Flaw.NOT_YET_VALID), cause=Cause.NOT_YET_VALID)
     yield over_https("TLS: wrong name", everywhere(Reason.TLS_HOSTNAME_MISMATCH), certificate(Flaw.WRONG_NAME))
     # A public authority that is too new for this machine would look the same, as the root itself is not sent.
     yield over_https("TLS: unknown root", untrusted, certificate(Flaw.UNKNOWN_ROOT), chain=Chain.UNTOLD)
     yield over_https("TLS: unknown root, sent along", untrusted, _presents(_with_its_root), chain=Chain.PRIVATE)
     yield over_https("TLS: self-signed", untrusted, certificate(Flaw.SELF_SIGNED), chain=Chain.PRIVATE)
     # Who stands above the last one that was sent, nobody here can tell.
-    yield over_https("TLS: intermediate missing", untrusted, certificate(Flaw.MISSING_INTERMEDIATE), chain=Chain.UNTOLD)
+    yield over_https(
+        "TLS: intermediate missing", untrusted, certificate(Flaw.MISSING_INTERMEDIATE), chain=Chain.UNTOLD, cause=_LACKS
+    )
 
 
 def servers() -> Iterator[Fault]:
@@ -50,16 +54,18 @@ def servers() -> Iterator[Fault]:
     for suite in ("AES256-GCM-SHA384", "AES128-SHA", "ECDHE-RSA-AES256-SHA"):
         yield over_https(f"TLS: only {suite}", everywhere(UP), _rsa(tls(newest="TLSv1_2", ciphers=suite)))
     yield over_https("TLS: no secure renegotiation", everywhere(UP), lambda lab, host: lab.without_rfc_5746(host))
-    yield over_https("TLS: only 1.0", handshake, tls_port(tls(newest="TLSv1"), HOLD))
+    yield over_https("TLS: only 1.0", handshake, tls_port(tls(newest="TLSv1"), HOLD), cause=Cause.OLD_TLS)
     # What was said before the connection was cut counts, also where the cut is noticed first.
     for newest in ("TLSv1_3", "TLSv1_2"):
         wants = tls(newest=newest, client_certificate=True, patient=False)
         name = f"TLS: wants a client certificate and resets, {newest}".replace("v1_", " 1.")
-        yield over_https(name, handshake, tls_port(wants))
+        # TLS 1.2 has no alert of its own for that.
+        cause = Cause.CLIENT_CERTIFICATE if newest == "TLSv1_3" else None
+        yield over_https(name, handshake, tls_port(wants), cause=cause)
     yield over_https("TLS: ends without goodbye", everywhere(UP), tls_port(tls(), READ_HEAD, send(message(_OK))))
     for banner in ("220 mail.corp.example ESMTP\r\n", "SSH-2.0-OpenSSH_9.2\r\n"):
         name = f"TLS: {banner.split()[0].partition('-')[0]} banner in plain text"
-        yield over_https(name, handshake, tls_port(send(banner), READ))
+        yield over_https(name, handshake, tls_port(send(banner), READ), cause=Cause.PLAIN_TEXT)
     # A filter that does not inspect shows its page to whoever expects TLS.
     page = message(f"HTTP/1.1 403 Forbidden\nServer: Barracuda/NGFirewall\n{_HTML}", "<html><h1>Blocked</h1></html>")
     yield over_https("TLS: block page in plain text", everywhere(Reason.HTTP_BLOCKED), tls_port(READ, send(page)))
@@ -76,7 +82,9 @@ def certificates() -> Iterator[Fault]:
     }
     for name, (of_authority, of_leaf) in lax.items():
         yield from _own_authority(f"certificate: {name}", everywhere(UP), of_authority, of_leaf)
-    yield from _own_authority("certificate: only the root has expired", expired, PLAIN, PLAIN, OVER)
+    yield from _own_authority(
+        "certificate: only the root has expired", expired, PLAIN, PLAIN, OVER, Cause.OUTDATED_ROOTS
+    )
 
     # The path that verifies counts, whatever else was sent.
     yield over_https("certificate: expired cross-sign beside", everywhere(UP), _presents(_cross_signed))
@@ -84,22 +92,30 @@ def certificates() -> Iterator[Fault]:
     yield over_https("certificate: chain twice, and the root", everywhere(UP), _presents(_doubled))
     yield over_https("certificate: strangers in the chain", everywhere(UP), _presents(_with_strangers))
     lacks = _presents(lambda lab, host: leaf(host, lab.issuer, shape=_AIA).removesuffix(lab.issuer.chain))
-    yield over_https("certificate: intermediate missing, to be fetched", untrusted, lacks, chain=Chain.UNTOLD)
+    yield over_https(
+        "certificate: intermediate missing, to be fetched", untrusted, lacks, chain=Chain.UNTOLD, cause=_LACKS
+    )
 
     # A trusted chain, of a certificate that is not fit for this.
     purpose = Shape(usage=ExtendedKeyUsageOID.CLIENT_AUTH)
-    yield over_https("certificate: for clients only", untrusted, _leaf(purpose))
-    yield over_https("certificate: RSA key of 1024 bits", untrusted, _presents(_short_key, tls()))
-    yield over_https("certificate: name constraints forbid it", untrusted, _presents(_constrained("corp.example")))
+    yield over_https("certificate: for clients only", untrusted, _leaf(purpose), cause=Cause.WRONG_PURPOSE)
+    yield over_https(
+        "certificate: RSA key of 1024 bits", untrusted, _presents(_short_key, tls()), cause=Cause.WEAK_CERTIFICATE
+    )
+    forbidden = _presents(_constrained("corp.example"))
+    yield over_https("certificate: name constraints forbid it", untrusted, forbidden, cause=Cause.NAME_CONSTRAINTS)
     yield over_https(
         "certificate: name constraints permit it", everywhere(UP), _presents(_constrained("fault.example"))
     )
     unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.55555.1"), b"\x05\x00")
-    yield over_https("certificate: unknown critical extension", untrusted, _leaf(Shape(extensions=[(unknown, True)])))
+    critical = _leaf(Shape(extensions=[(unknown, True)]))
+    yield over_https("certificate: unknown critical extension", untrusted, critical, cause=Cause.UNFIT_CERTIFICATE)
     yield over_https("certificate: unknown extension", everywhere(UP), _leaf(Shape(extensions=[(unknown, False)])))
 
     yield over_https("certificate: ended three hours ago", expired, _leaf(PLAIN, (-90, -3 / 24)))
-    yield over_https("certificate: begins in 40 minutes", expired, _leaf(PLAIN, (40 / 24 / 60, 90)))
+    yield over_https(
+        "certificate: begins in 40 minutes", expired, _leaf(PLAIN, (40 / 24 / 60, 90)), cause=Cause.NOT_YET_VALID
+    )
     yield over_https("certificate: ends in 40 minutes", everywhere(UP), _leaf(PLAIN, (-90, 40 / 24 / 60)))
 
 
@@ -129,6 +145,7 @@ def odd_certificates() -> Iterator[Fault]:
 
 # ---------------------------------------------------------------- how it is made
 
+_LACKS = Cause.MISSING_INTERMEDIATE
 _OK = "HTTP/1.1 200 OK"
 _HTML = "Content-Type: text/html"
 _LAX = Shape(critical=False, authority_identifier=False, subject_identifier=False)
@@ -169,7 +186,12 @@ def _short_key(lab: Lab, host: str) -> bytes:
 
 
 def _own_authority(
-    name: str, expected: Expected, of_authority: Shape, of_leaf: Shape, lifetime: Lifetime = LONG
+    name: str,
+    expected: Expected,
+    of_authority: Shape,
+    of_leaf: Shape,
+    lifetime: Lifetime = LONG,
+    cause: Cause | None = None,
 ) -> Iterator[Fault]:
     """The host's certificate is by an authority that the exporter is told to trust."""
     file = "".join(letter if letter.isalnum() else "-" for letter in name) + ".pem"
@@ -179,7 +201,7 @@ def _own_authority(
         lab.keep(file, own.pem)
         return lab.present(host, leaf(host, own, shape=of_leaf))
 
-    yield over_https(name, expected, inject, trusts=file, chain=Chain.PRIVATE)
+    yield over_https(name, expected, inject, trusts=file, chain=Chain.PRIVATE, cause=cause)
 
 
 def _cross_signed(lab: Lab, host: str) -> bytes:

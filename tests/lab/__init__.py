@@ -337,15 +337,22 @@ class Lab:
         """Have the host present this certificate: key, certificate and chain as PEM."""
         return self._web.presenting(self._known(host), pem)
 
-    @contextmanager
-    def script(self, host: str, port: int, script: Script) -> Iterator[None]:
+    def script(self, host: str, port: int, script: Script) -> AbstractContextManager[None]:
         """Have the host do this, step by step, for every connection to the port; `tls` presents its certificate.
 
         The firewall of the host is not asked about these connections.
         """
-        certificate = self._web.certificate_file(host)
+        return self._script(host, self.addresses_of[self._known(host)], port, script)
+
+    def script_at(self, address: str, host: str, port: int, script: Script) -> AbstractContextManager[None]:
+        """Have this address, which is nobody's, do that as if it were the host's."""
+        return self._script(host, (address,), port, script)
+
+    @contextmanager
+    def _script(self, host: str, addresses: Iterable[str], port: int, script: Script) -> Iterator[None]:
+        certificate = self._web.certificate_file(self._known(host))
         with self._responder.playing(script, certificate=certificate) as played, ExitStack() as rules:
-            for address in self.addresses_of[self._known(host)]:
+            for address in addresses:
                 rules.enter_context(self._network.diverted(address, port, played))
             yield
 
