@@ -22,7 +22,7 @@ from exporter.failure import Signs, defect
 from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
 from exporter.journal import Journal
-from exporter.lag import watch
+from exporter.lag import Pulse, watch
 from exporter.metrics import Conditions, Events, ReloadStatus, State, Timing, registry_for
 from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Site, Snapshot
 from exporter.narrow import UNUSABLE, Narrowing
@@ -32,7 +32,7 @@ from exporter.probes import PATIENCE, Network, run_check
 from exporter.reading.documents import unreadable
 from exporter.reloading import NotReloaded, Reader, Reloads
 from exporter.requirements import everything, requirements
-from exporter.schedule import Pace, Schedule, probe_once
+from exporter.schedule import Pace, Schedule, probe_once, undisturbed
 from exporter.shard import Shard, share
 from exporter.state import Board, Recorded
 
@@ -154,6 +154,7 @@ class Exporter:
         self._deployment = deployment
         self._network = network
         self._reloading = reloading
+        self._pulse = Pulse()
         self._reader = Reader()
         self._reloads: Reloads | None = None
         self._schedule: Schedule | None = None
@@ -172,7 +173,7 @@ class Exporter:
     def start(self, group: TaskGroup) -> None:
         """Begin to probe and to reload, in tasks of `group`."""
         self._reloads = Reloads(group, self._reload)
-        self._schedule = Schedule(group, self._attempt, self)
+        self._schedule = Schedule(group, self._attempt, self, self._pulse)
         self._reschedule()
         group.start_soon(watch, self._timing.loop_lag.observe)
 
@@ -186,8 +187,9 @@ class Exporter:
             probing = replace(probing, timeout=min(probing.timeout, within / probing.attempts))
 
         async def one(key: CheckKey) -> None:
+            patience = PATIENCE if within is None else 0.0
             with self._events.in_flight.track_inprogress():
-                results[key] = await run_check(key, network, probing, PATIENCE if within is None else 0.0)
+                results[key] = await undisturbed(self._pulse, lambda: run_check(key, network, probing, patience))
 
         async with anyio.create_task_group() as group:
             for key in keys:

@@ -440,4 +440,6 @@ def _words(cause: BaseException) -> str:
         return NO_ANSWER
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
+    if isinstance(cause, Exception) and not isinstance(cause, OSError) and not _telling(cause):
+        return _told(cause)  # a defect of ours
     return str(cause) or type(cause).__name__

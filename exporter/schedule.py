@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Any, Final, Protocol, TypeAlias
 
 import anyio
@@ -187,18 +188,31 @@ async def attempted(attempt: Awaitable[Result], key: CheckKey) -> Result:
         return Result(key, started, failure=defect(error))
 
 
+async def undisturbed(pulse: Pulse, probe: Callable[[], Awaitable[Result]]) -> Result:
+    """What comes of a probe; of another where it failed while the exporter stood still, up to so many times."""
+    for interruptions in count():
+        with pulse.felt() as felt:
+            result = await probe()
+        if result.up or not felt.interrupted or interruptions == INTERRUPTIONS:
+            break
+    return result
+
+
 async def probe_once(keys: Iterable[CheckKey], concurrency: int, probe: Probe, observer: Observer) -> None:
     """One round of all checks as fast as the limit allows; one that hangs gives its place to the next."""
-    places = Places(concurrency)
+    places, pulse = Places(concurrency), Pulse()
 
     async def run(key: CheckKey) -> None:
         async with places.turn():
             observer.started(0.0)
-            observer.finished(await attempted(probe(key), key))
+            observer.finished(await undisturbed(pulse, lambda: attempted(probe(key), key)))
 
-    async with anyio.create_task_group() as group:
-        for key in keys:
-            group.start_soon(run, key)
+    async with anyio.create_task_group() as beating:
+        beating.start_soon(pulse.beat)
+        async with anyio.create_task_group() as group:
+            for key in keys:
+                group.start_soon(run, key)
+        beating.cancel_scope.cancel()
 
 
 @dataclass(slots=True, eq=False)
@@ -398,12 +412,12 @@ class Timetable:
 class Schedule:
     """What is probed, and by which timetable. Told what should be, it starts and ends only what differs."""
 
-    def __init__(self, group: TaskGroup, attempt: Attempt, watcher: Watcher) -> None:
+    def __init__(self, group: TaskGroup, attempt: Attempt, watcher: Watcher, pulse: Pulse | None = None) -> None:
         self._group = group
         self._attempt = attempt
         self._watcher = watcher
         self._allowance = Allowance()
-        self._pulse = Pulse()
+        self._pulse = pulse or Pulse()
         self._timetable: Timetable | None = None
         group.start_soon(self._pulse.beat)
 

@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Final, TextIO, TypeAlias
 
@@ -41,7 +42,9 @@ from tests.running import ADDRESS, Exporter, Series, eventually, program
 TARGETS: Final = 500
 INTERVAL: Final = 1.0  # seconds
 RELOAD: Final = 5.0  # seconds between two reloads
+STILL: Final = 1.5  # seconds, longer than the interval
 STORM: Final = 50  # scrapes at a time
+RENAME: Final = 0.3  # seconds from one name of the proxy to the next
 STEP: Final = 600.0  # seconds by which the clock jumps
 DISK: Final = 16  # megabytes, for the log
 GROWTH: Final = 2.0  # megabytes of memory that are no leak
@@ -49,6 +52,7 @@ HOUR: Final = 3600.0  # seconds
 REST: Final = 20.0  # seconds: an idle thread ends after ten, and every ten what is free is given back
 RECOVERY: Final = 60.0  # seconds that a busy machine may take to come to rest again
 EVENT: Final = re.compile(r"ts=\S+ level=(info|warning|error) logger=exporter msg=(?!.* exception=).+")
+PROXIES: Final = ("corporate", "renamed")  # names of the one that there is
 ROLES: Final = ("client", "console", "management-point")  # the first goes through the proxy
 PATIENCE: Final = "RES_OPTIONS=timeout:2 attempts:1"  # of the C library, for longer than a probe may take
 
@@ -93,6 +97,7 @@ class Soak:
     compared: int = 0  # scrapes
     reloads: int = 0
     wrong: list[str] = field(default_factory=list)
+    writing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def pid(self) -> int:
@@ -141,13 +146,14 @@ class Soak:
                 before = now
 
     def reload(self, done: threading.Event) -> None:
-        """Have it read another configuration, with one target more or less."""
+        """Have it read another configuration, with one target more or less, and every other time a renamed proxy."""
         while not done.wait(RELOAD):
             self.reloads += 1
-            self.configure(extra=self.reloads % 2)
+            self.configure(extra=self.reloads % 2, proxy=PROXIES[self.reloads // 2 % len(PROXIES)])
 
-    def configure(self, *, interval: float = INTERVAL, extra: int = 0) -> None:
-        write(self.directory / "soak.yaml", self.lab, self.hosts, self.targets + extra, interval)
+    def configure(self, *, interval: float = INTERVAL, extra: int = 0, proxy: str = PROXIES[0]) -> None:
+        with self.writing:  # others do so, too
+            write(self.directory / "soak.yaml", self.lab, self.hosts, self.targets + extra, interval, proxy)
         self.exporter.process.send_signal(signal.SIGHUP)
 
     @contextmanager
@@ -230,6 +236,38 @@ def storm(soak: Soak, _: str) -> Iterator[None]:
         scraping.wait()
 
 
+@contextmanager
+def proxy_is_renamed(soak: Soak, _: str) -> Iterator[None]:
+    """Over and over, while probes go through it."""
+    done = threading.Event()
+
+    def rename() -> None:
+        for proxy in cycle(PROXIES[::-1]):
+            soak.configure(proxy=proxy)
+            if done.wait(RENAME):
+                break
+
+    renaming = threading.Thread(target=rename)
+    renaming.start()
+    try:
+        yield
+    finally:
+        done.set()
+        renaming.join()
+
+
+@contextmanager
+def stands_still(soak: Soak, _: str) -> Iterator[None]:
+    """It is stopped, as a container is paused: for longer than an interval."""
+    end = time.monotonic() + STILL
+    soak.exporter.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+        time.sleep(max(0.0, end - time.monotonic()))
+    finally:
+        soak.exporter.process.send_signal(signal.SIGCONT)
+
+
 Fault: TypeAlias = Callable[[Soak, str], AbstractContextManager[object]]
 
 FAULTS: Final[Mapping[str, Fault]] = {
@@ -245,6 +283,8 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "disk of the log is full": full_disk,
     "descriptors are exhausted": no_descriptors,
     "storm of scrapes": storm,
+    "exporter stands still": stands_still,
+    "proxy is renamed": proxy_is_renamed,
 }
 
 
@@ -279,7 +319,7 @@ def not_events(log: str) -> list[str]:
     return [line for line in log.splitlines() if not EVENT.fullmatch(line)]
 
 
-def write(path: Path, lab: Lab, hosts: Sequence[str], count: int, interval: float) -> None:
+def write(path: Path, lab: Lab, hosts: Sequence[str], count: int, interval: float, proxy: str = PROXIES[0]) -> None:
     """A configuration with so many targets, a third of them through the proxy."""
     urls = [f"{'http' if n % 5 else 'https'}://{hosts[n % len(hosts)]}/{n}" for n in range(count)]
     groups = [
@@ -295,8 +335,8 @@ def write(path: Path, lab: Lab, hosts: Sequence[str], count: int, interval: floa
     settings = {
         "site": {"features": [group["feature"] for group in groups], "roles": ROLES},
         "probe": {"interval": f"{interval:.0f}s", "timeout": "900ms", "attempts": 1},
-        "proxies": {"corporate": {"url": lab.proxy_url}},
-        "via": {ROLES[0]: "corporate"},
+        "proxies": {proxy: {"url": lab.proxy_url}},
+        "via": {ROLES[0]: proxy},
         "groups": groups,
     }
     partial = path.with_suffix(".new")
