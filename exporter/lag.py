@@ -26,7 +26,7 @@ async def watch(observe: Callable[[float], None]) -> NoReturn:
 class Felt:
     """What an attempt felt of the exporter's own lateness."""
 
-    interrupted = False  # the exporter stood still for a good part of it
+    interrupted = 0.0  # share of its time in which the exporter stood still; 0 where that is not worth a word
 
 
 class Pulse:
@@ -65,7 +65,8 @@ class Pulse:
         finally:
             late = self._late_so_far() - late
             self._attempts -= 1
-            felt.interrupted = late > NOTICED and late > SHARE * _gone(begun)
+            gone = _gone(begun)
+            felt.interrupted = late / gone if late > max(NOTICED, SHARE * gone) else 0.0
 
     def _late_so_far(self) -> float:
         return self._late + max(0.0, _gone(self._since) - PERIOD)

@@ -625,7 +625,7 @@ class Result:
     attempts: int = 1
     late: frozenset[Phase] = frozenset()  # phases that may have ended before the exporter noticed
     refuted: Failure | None = None  # of the attempt before, where this one succeeded
-    interrupted: bool = False  # the exporter itself stood still meanwhile, so its failure may be the exporter's own
+    interrupted: float = 0.0  # share of its time in which the exporter itself stood still, if that may be why it failed
 
     @property
     def up(self) -> bool:

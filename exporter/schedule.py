@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import anyio
 import structlog
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from exporter.failure import defect
 from exporter.lag import Pulse
@@ -33,7 +34,9 @@ EARLY: Final = 0.001  # seconds that uvloop may wake us too soon
 PAUSE: Final = (1.0, 3.0)  # seconds between two attempts: what a lost packet or a restart of a proxy may take
 CONFIRMING: Final = 0.1  # what attempts to confirm failures may add to the probes of an interval
 AT_LEAST: Final = 10.0  # of them, where that would be less
-INTERRUPTIONS: Final = 3  # attempts of one probe that do not count because the exporter stood still during them
+LATE: Final = 3  # attempts of one probe that do not count because the exporter was late,
+STILL: Final = 20  # or rather stood still
+STOOD: Final = 0.25  # of an attempt's time, from which on it stood still
 SPARE: Final = 0.01  # of the interval: for what the loop takes to get round to what is due
 RESTART: Final = 1.0  # seconds until a timetable that broke down goes on
 
@@ -193,9 +196,14 @@ async def undisturbed(pulse: Pulse, probe: Callable[[], Awaitable[Result]]) -> R
     for interruptions in count():
         with pulse.felt() as felt:
             result = await probe()
-        if result.up or not felt.interrupted or interruptions == INTERRUPTIONS:
+        if result.up or not _inconclusive(felt.interrupted, interruptions):
             break
     return result
+
+
+def _inconclusive(interrupted: float, before: int) -> bool:
+    """Whether a failure tells nothing as the exporter stood still; `before`: how often the same was said before."""
+    return interrupted > 0 and before < (STILL if interrupted > STOOD else LATE)
 
 
 async def probe_once(keys: Iterable[CheckKey], concurrency: int, probe: Probe, observer: Observer) -> None:
@@ -347,7 +355,7 @@ class Timetable:
         """One attempt, and whether the exporter itself stood still meanwhile."""
         with self._pulse.felt() as felt:
             result = await attempted(self._attempt(key, within), key)
-        return replace(result, interrupted=True) if felt.interrupted and not result.up else result
+        return replace(result, interrupted=felt.interrupted) if felt.interrupted and not result.up else result
 
     def _tell(self, appointment: Appointment, result: Result) -> None:
         """The result, and which slots it missed."""
@@ -390,7 +398,7 @@ class Timetable:
         result, interruptions = failed, 0
         while not result.up and result.repeatable:
             now = anyio.current_time()
-            if result.interrupted and interruptions < INTERRUPTIONS:
+            if _inconclusive(result.interrupted, interruptions):
                 interruptions += 1
                 end = max(end, now + self.pace.interval)
             elif result.attempts >= self.pace.attempts or end - now <= 2 * SPARE * self.pace.interval:
@@ -404,6 +412,7 @@ class Timetable:
             async with self._places.turn():
                 begun = anyio.current_time()
                 end += begun - (now + rest)
+                await checkpoint_if_cancelled()  # it may have left just when it was woken
                 again = await self._attempted(failed.key, end - begun - SPARE * self.pace.interval)
             result = again.after(result)
         return result
