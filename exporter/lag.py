@@ -78,10 +78,13 @@ def _gone(since: tuple[float, ...]) -> float:
 
 
 def _clocks() -> tuple[float, ...]:
-    """The loop's own clock, one that goes on while something holds up the loop, and one while the machine is suspended.
+    """The loop's own clock, and those that go on."""
+    return (anyio.current_time(), *(clock() for clock in GOING_ON))
 
-    The last is the same as the second everywhere but on Linux.
-    """
-    if sys.platform != "linux":
-        return anyio.current_time(), time.perf_counter()
-    return anyio.current_time(), time.perf_counter(), time.clock_gettime(time.CLOCK_BOOTTIME)
+
+def _suspended() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+# While something holds up the loop, and while the machine is suspended, which only on Linux needs another clock.
+GOING_ON: tuple[Callable[[], float], ...] = (time.perf_counter, *((_suspended,) if sys.platform == "linux" else ()))

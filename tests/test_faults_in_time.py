@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from exporter import probes
+from exporter import lag, probes
 from exporter.app import Deployment, Exporter, Source
 from exporter.failure import Signs
 from exporter.model import (
@@ -175,7 +175,7 @@ events = st.builds(
 def suffer(drawn: list[Event]) -> None:
     day = Day(Watched(deployment(None, len(WELL), 0, 2)))
     kind = {"http": day.answered, "https": day.answered}
-    with capture_logs() as logs, patch.object(probes, "PROBES", kind):
+    with capture_logs() as logs, patch.object(probes, "PROBES", kind), patch.object(lag, "GOING_ON", ()):
         end = in_virtual_time(day, drawn)
     suffered.update(event.kind for event in drawn)
     told = [log for log in logs if log.get("target") == BROKEN]
