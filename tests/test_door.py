@@ -260,9 +260,9 @@ def test_only_who_has_the_password_is_let_in_and_it_can_change(locked: Exporter,
 
 @pytest.mark.lab
 def test_an_older_tls_and_plain_http_are_turned_away(locked: Exporter) -> None:
-    plain = locked.lab.run(["curl", "--silent", "--max-time", "5", f"http://{ADDRESS}/-/healthy"])
+    plain = locked.lab.run(["curl", "--silent", "--max-time", "20", f"http://{ADDRESS}/-/healthy"])
     older = locked.lab.run(
-        ["curl", "--silent", "--insecure", "--tls-max", "1.2", "--max-time", "5", f"https://{ADDRESS}/-/healthy"]
+        ["curl", "--silent", "--insecure", "--tls-max", "1.2", "--max-time", "20", f"https://{ADDRESS}/-/healthy"]
     )
     assert plain.returncode != 0
     assert older.returncode != 0

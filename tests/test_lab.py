@@ -55,6 +55,7 @@ HOST = "portal.corp.example"
 OTHER = "sup1.corp.example"
 SIX = "six.corp.example"
 DUAL = "dual.corp.example"
+TIME_OUT = 28  # of curl's statuses
 ROOT = Path(__file__).parents[1]
 
 # What a client sees of one attempt to connect: "connected", "timeout", or the name of the error.
@@ -91,7 +92,9 @@ def reach(lab: Lab, host: str, port: int = 443, patience: float = 0.4) -> str:
 def curl(lab: Lab, url: str, *options: str) -> tuple[int, str]:
     """Give curl's exit status (0: all well; 60: the certificate does not verify) and the status of the last answer."""
     told = "%{stderr}%{response_code}"
-    done = lab.run(["curl", "--silent", "--max-time", "5", "--write-out", told, "--output", "/dev/null", *options, url])
+    done = lab.run(
+        ["curl", "--silent", "--max-time", "20", "--write-out", told, "--output", "/dev/null", *options, url]
+    )
     return done.returncode, done.stderr
 
 
@@ -475,7 +478,7 @@ ANSWER = send("HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n")
         ("https", [tls(), READ_HEAD, ANSWER], (0, "418")),
         ("https", [READ], (35, "000")),
         ("https", [READ, RESET], (35, "000")),
-        ("https", [READ, HOLD], (28, "000")),
+        ("https", [READ, HOLD], (TIME_OUT, "000")),
         ("https", [tls(newest="TLSv1_1"), HOLD], (35, "000")),
         ("https", [tls(newest="TLSv1_2", ciphers="kRSA"), HOLD], (35, "000")),
         ("https", [tls(client_certificate=True), HOLD], (56, "000")),
@@ -489,7 +492,8 @@ def test_a_host_can_follow_a_script(
 ) -> None:
     port = {"http": 80, "https": 443}[scheme]
     with lab.script(host, port, script):
-        assert curl(lab, f"{scheme}://{host}/", "--max-time", "1") == seen
+        silent = seen[0] == TIME_OUT
+        assert curl(lab, f"{scheme}://{host}/", *(("--max-time", "1") if silent else ())) == seen
         assert curl(lab, f"{scheme}://{OTHER}/") == (0, "200")
     assert curl(lab, f"{scheme}://{host}/") == (0, "200")
 
