@@ -82,9 +82,14 @@ def _clocks() -> tuple[float, ...]:
     return (anyio.current_time(), *(clock() for clock in GOING_ON))
 
 
-def _suspended() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 # While something holds up the loop, and while the machine is suspended, which only on Linux needs another clock.
-GOING_ON: tuple[Callable[[], float], ...] = (time.perf_counter, *((_suspended,) if sys.platform == "linux" else ()))
+GOING_ON: tuple[Callable[[], float], ...]
+
+if sys.platform == "linux":
+
+    def _suspended() -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    GOING_ON = (time.perf_counter, _suspended)
+else:
+    GOING_ON = (time.perf_counter,)
