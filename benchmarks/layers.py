@@ -29,11 +29,9 @@ WARM: Final = 50  # probes before the first look
 LAYERS: Final = {
     "ssl.py": "TLS, in OpenSSL",
     "httpx": "httpx",
-    "httpcore": "HTTP framing, in httpcore and h11",
-    "h11": "HTTP framing, in httpcore and h11",
+    "http1.py": "HTTP framing",
     "anyio": "anyio, asyncio and the event loop",
     "asyncio": "anyio, asyncio and the event loop",
-    "sniffio": "anyio, asyncio and the event loop",
     "cryptography": "certificates, in cryptography",
     "exporter": "the exporter itself, the kernel in it",
 }

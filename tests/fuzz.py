@@ -107,9 +107,6 @@ class Canned:
     async def write(self, data: bytes) -> None:
         pass
 
-    async def aclose(self) -> None:
-        pass
-
 
 class CannedTransport(Transport):
     """The real transport, but for where its connections lead."""

@@ -37,9 +37,6 @@ class Said:
     async def write(self, data: bytes) -> None:
         self.heard += data
 
-    async def aclose(self) -> None:
-        pass
-
 
 async def _read(stream: Said, method: str) -> tuple[Answer, bytes, bool]:
     connection = Connection(stream)

@@ -186,7 +186,3 @@ class SocketStream:
                 await anyio.wait_writable(self.socket)
             except ConnectionError as error:
                 self._cut = error
-
-    async def aclose(self) -> None:
-        """Close the socket."""
-        self.socket.close()

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Stream(Protocol):
-    """Bytes both ways. Deadlines are the attempt's, not a single call's, so there are none here."""
+    """Bytes both ways. Deadlines are the attempt's, not a single call's, and who opened the socket closes it."""
 
     @property
     def pending(self) -> int:
@@ -17,9 +17,6 @@ class Stream(Protocol):
 
     async def write(self, data: bytes) -> None:
         """Send all of it."""
-
-    async def aclose(self) -> None:
-        """Close it, and what it stands on."""
 
 
 class Resumed:
@@ -44,7 +41,3 @@ class Resumed:
     async def write(self, data: bytes) -> None:
         """Send all of it."""
         await self._below.write(data)
-
-    async def aclose(self) -> None:
-        """Close the stream below."""
-        await self._below.aclose()

@@ -184,10 +184,6 @@ class TlsStream:
         """Send all of it, encrypted."""
         await self._drive(lambda: self._tls.write(data))
 
-    async def aclose(self) -> None:
-        """Close the stream below."""
-        await self._below.aclose()
-
     async def _drive(self, operation: Callable[[], T]) -> T:
         """Do an operation of the TLS engine, carrying its records back and forth until it is done."""
         while True:

@@ -124,7 +124,7 @@ class Transport(httpx.AsyncBaseTransport):
             return stream
         self._trail.enter(Phase.TLS)
         try:
-            return await self._secured(stream, origin, "tls", Transport._below)
+            return await self._secured(stream, origin, self._route.context, "tls", Transport._below)
         except NotTls as error:
             self._trail.stop()
             self._trail.evidence["answer"] = await _answer_in_plain_text(error.said, stream)
@@ -141,10 +141,11 @@ class Transport(httpx.AsyncBaseTransport):
             raise ProxyRefused(answer)
         return connection.tunnel()
 
-    async def _secured(self, stream: Stream, origin: Origin, seen_as: str, reach: Reach) -> Stream:
+    async def _secured(
+        self, stream: Stream, origin: Origin, context: ssl.SSLContext, seen_as: str, reach: Reach
+    ) -> Stream:
         """TLS on a stream to somebody; what the handshake showed becomes evidence under the name `seen_as`."""
-        to_proxy = self._route.proxy_context if seen_as == "proxy_tls" else None
-        secure = TlsStream(stream, to_proxy or self._route.context, origin.name, self._trail)
+        secure = TlsStream(stream, context, origin.name, self._trail)
         try:
             self._trail.evidence[seen_as] = await secure.handshake()
         except ssl.SSLCertVerificationError as error:
@@ -244,7 +245,8 @@ class Transport(httpx.AsyncBaseTransport):
         origin = Origin.of(httpx.URL(proxy.url))
         stream = await self._dial(origin)
         if origin.scheme == "https":
-            stream = await self._secured(stream, origin, "proxy_tls", Transport._dial)
+            context = self._route.proxy_context or self._route.context
+            stream = await self._secured(stream, origin, context, "proxy_tls", Transport._dial)
         return Connection(stream)
 
     def _remember(self, answer: Answer) -> None:
