@@ -12,8 +12,8 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext, suppress
+from dataclasses import dataclass, field
 from typing import Final, NoReturn, TypeVar
 
 import anyio
@@ -23,6 +23,7 @@ from anyio.abc import TaskGroup
 from starlette.types import ASGIApp
 
 from exporter.app import Deployment, Exporter, Source, network_of
+from exporter.control import Control, Request
 from exporter.door import LONGEST_HEAD, Connection, Gate, Guard, Keys, welcome
 from exporter.loop import run_on_loop
 from exporter.net.descriptors import claim
@@ -57,6 +58,14 @@ def listen(address: str) -> socket.socket:
         return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+
+
+@dataclass(frozen=True)
+class Host:
+    """Who runs the exporter, where that is neither a person nor systemd: what it asks, and what it wants to know."""
+
+    control: Control = field(default_factory=Control)
+    listening: Callable[[str], None] = lambda addresses: None  # noqa: ARG005 - nobody wants to know
 
 
 @dataclass(frozen=True)
@@ -113,11 +122,15 @@ def interruptibly(function: Callable[[], T]) -> T:
 
 def run(source: Source, deployment: Deployment, front: Front) -> None:
     """Serve until SIGTERM or SIGINT."""
+    if run_hosted(source, deployment, front, Host()):
+        logging.shutdown()
+        os._exit(0)  # the interpreter would wait for what a thread holds that hangs in a file, and then abort
+
+
+def run_hosted(source: Source, deployment: Deployment, front: Front, host: Host) -> bool:
+    """Serve until the host, or else a signal, ends it; whether a thread hangs in a file in the end."""
     network = interruptibly(lambda: network_of(deployment))
-    with suppress(KeyboardInterrupt):  # Windows, where no signal can be received in the loop
-        if run_on_loop(_serve, source, deployment, network, front):
-            logging.shutdown()
-            os._exit(0)  # the interpreter would wait for what a thread holds that hangs in a file, and then abort
+    return run_on_loop(_serve, source, deployment, network, front, host)
 
 
 def share_one_heap() -> None:
@@ -142,8 +155,8 @@ async def give_memory_back() -> None:
         trim(0)
 
 
-async def _serve(source: Source, deployment: Deployment, network: Network, front: Front) -> bool:
-    """Until a signal; whether a thread hangs in a file in the end."""
+async def _serve(source: Source, deployment: Deployment, network: Network, front: Front, host: Host) -> bool:
+    """Until it is asked to end; whether a thread hangs in a file then."""
     notifier = Notifier(os.environ)
     exporter = Exporter(source, deployment, network, notifier.reloading)
     server = server_of(create_app(exporter), front)
@@ -153,18 +166,21 @@ async def _serve(source: Source, deployment: Deployment, network: Network, front
     doors = anyio.CancelScope()
     async with anyio.create_task_group() as group:
         exporter.start(group)
-        await group.start(_obey_signals, exporter, server, doors, notifier)
+        await group.start(_receive_signals, host.control)
+        group.start_soon(_obey, host.control, exporter, server, doors, notifier)
         group.start_soon(open_doors, front, server, doors, group)
         group.start_soon(give_memory_back)
+        addresses = ",".join(map(_shown, front.sockets))
         log.info(
             "listening",
-            addresses=",".join(map(_shown, front.sockets)),
+            addresses=addresses,
             checks=len(deployment.plan.checks),
             shard=source.shard.index,
             shards=source.shard.count,
             **front.keys.config.demands,
         )
         notifier.tell("READY=1")
+        host.listening(addresses)
         group.start_soon(notifier.keep_telling, exporter.board.status)
         await server.serve(sockets=[])  # it speaks on the connections that the doors give it
         group.cancel_scope.cancel()
@@ -188,7 +204,14 @@ def server_of(app: ASGIApp, front: Front) -> uvicorn.Server:
 
 
 class _Server(uvicorn.Server):
-    """A server that looks twice a second whether to end: ten times, as it does by itself, cost 0.2 % of a core."""
+    """A server that leaves signals to us, and looks twice a second whether to end.
+
+    Ten times, as it does by itself, cost 0.2 % of a core; and signals that it receives it raises again when it is done.
+    """
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Capture none."""
+        return nullcontext()
 
     async def main_loop(self) -> None:
         """Until it shall end."""
@@ -214,35 +237,39 @@ def _shown(bound: socket.socket) -> str:
     return f"[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{host}:{port}"
 
 
-async def _obey_signals(
-    exporter: Exporter,
-    server: uvicorn.Server,
-    doors: anyio.CancelScope,
-    notifier: Notifier,
-    *,
-    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+async def _obey(
+    control: Control, exporter: Exporter, server: uvicorn.Server, doors: anyio.CancelScope, notifier: Notifier
 ) -> None:
-    """SIGHUP reloads. The others end, and are received here because the server raises them again when it is done.
+    """Reload as often as that is asked, until it is asked to end."""
+    async with aclosing(control.requests()) as requests:
+        async for request in requests:
+            if request is Request.END:
+                break
+            exporter.ask_for_reload()
+    notifier.stopping()
+    exporter.end()
+    doors.cancel()
+    server.should_exit = True
 
-    The server takes SIGTERM and SIGINT over while it runs, and without this receiver the second one would kill us.
-    """
-    if sys.platform == "win32":  # no signal reaches the loop there: the server ends by Ctrl+C, `run` sees the rest
+
+async def _receive_signals(
+    control: Control, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """SIGHUP asks for a reload, the others for the end. Signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
         task_status.started()
         return
-    ending = False
+    if sys.platform == "win32":  # where no signal wakes the loop, which looks up twice a second
+        for each in (signal.SIGINT, signal.SIGBREAK, signal.SIGTERM):
+            signal.signal(each, lambda *_: control.ask(Request.END))
+        task_status.started()
+        return
     try:
         with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
             task_status.started()
             if _reload_wanted.is_set():
-                exporter.ask_for_reload()
+                control.ask(Request.RELOAD)
             async for received in signals:
-                if received != signal.SIGHUP and not ending:
-                    ending = True
-                    notifier.stopping()
-                    exporter.end()
-                    doors.cancel()
-                    server.should_exit = True
-                elif not ending:
-                    exporter.ask_for_reload()
+                control.ask(Request.RELOAD if received == signal.SIGHUP else Request.END)
     finally:
         _ignore_signals()  # which the receiver leaves deadly
