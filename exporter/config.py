@@ -24,6 +24,7 @@ from exporter.reading.documents import (
     Mistake,
     TooLarge,
     Unreadable,
+    decoded,
     peek,
     read,
     read_bytes,
@@ -57,6 +58,7 @@ from exporter.reading.fields import (
 from exporter.reading.groups import GroupSection, Names, StatusWord, blame_contradictions
 from exporter.reading.groups import read_groups as groups_at
 from exporter.reading.prefixes import read_prefixes
+from exporter.waiting import BY_SELECT, PROBES, SOCKETS
 
 T = TypeVar("T")
 
@@ -291,7 +293,7 @@ def _auth(auth: Auth, info: ValidationInfo) -> Auth:
 def _read_secret(path: Path) -> str:
     """The text of a file. The messages show neither its text nor its path: some give the password for the path."""
     try:
-        return read_bytes(path, _LONGEST_SECRET).decode()
+        return decoded(read_bytes(path, _LONGEST_SECRET))
     except (OSError, TooLarge) as error:
         raise ValueError(f"the file cannot be read: {reason(error)}") from None
     except UnicodeDecodeError:
@@ -376,6 +378,15 @@ class SiteSection(Section):
         )
 
 
+def _can_be_waited_for(concurrency: int) -> int:
+    if BY_SELECT and concurrency > PROBES:
+        raise ValueError(
+            f"expected a number from 1 to {PROBES}, because on Windows a program can wait for {SOCKETS} sockets at a "
+            f"time, found {concurrency}; for more targets make probe.interval longer, or share them by --shard.index"
+        )
+    return concurrency
+
+
 class ProbeSection(Section):
     """How each target is probed."""
 
@@ -387,7 +398,7 @@ class ProbeSection(Section):
     attempts: Annotated[int, within(1, 10)] = Field(
         default=_DEFAULT.probing.attempts, description="A failed attempt is repeated at once; the last one counts."
     )
-    concurrency: Annotated[int, within(1, 10_000)] = Field(
+    concurrency: Annotated[int, within(1, 10_000), AfterValidator(_can_be_waited_for)] = Field(
         default=_DEFAULT.probing.concurrency, description="Probes at the same time."
     )
     # Stands last: it is checked against the fields above it.

@@ -30,6 +30,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from exporter import waiting
 from exporter.net.threads import in_daemon_thread
 from exporter.reading.documents import DocumentError
 from exporter.web_config import WebConfig, files_of, load
@@ -37,7 +38,7 @@ from exporter.web_config import WebConfig, files_of, load
 log = structlog.get_logger("exporter")
 
 # A person, a Prometheus or a proxy asks by few connections; a scanner by many, and may have these and no other's.
-CONNECTIONS: Final = 512
+CONNECTIONS: Final = waiting.CONNECTIONS if waiting.BY_SELECT else 512
 CONNECTIONS_OF_ONE_ORIGIN: Final = 64
 HANDSHAKE_WITHIN: Final = 5.0  # seconds for TLS
 HEAD_WITHIN: Final = 10.0  # seconds for the head of a request, from the first moment it is waited for

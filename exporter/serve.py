@@ -34,6 +34,7 @@ from exporter.web import create_app
 log = structlog.get_logger("exporter")
 T = TypeVar("T")
 
+INTERNAL_ERROR: Final = 70  # EX_SOFTWARE of sysexits.h, which Windows lacks
 GRACE: Final = 2  # seconds that answers under way have to finish
 LOOK_UP: Final = 0.5  # seconds between two looks whether to end
 BACKLOG: Final = 2048  # connections that wait to be taken; beyond, the system lets a Prometheus, too, try again later
@@ -79,6 +80,7 @@ class Front:
 
 def prepare() -> None:
     """What has to be done before anything is read: a file may hang, and signals may come."""
+    threading.excepthook = _end_with_a_thread
     claim()
     share_one_heap()
     signal.signal(signal.SIGTERM, _end)
@@ -86,6 +88,15 @@ def prepare() -> None:
         signal.signal(signal.SIGBREAK, lambda *_: signal.raise_signal(signal.SIGINT))  # Ctrl+Break is Ctrl+C
     else:
         signal.signal(signal.SIGHUP, lambda *_: _reload_wanted.set())
+
+
+def _end_with_a_thread(ended: threading.ExceptHookArgs) -> None:
+    """End when a thread has: whoever waits for it would wait for ever, and call everything down."""
+    error = ended.exc_value
+    log.critical("a thread has ended, and so does the exporter", error=f"{ended.exc_type.__name__}: {error}")
+    log.debug("internal error", exc_info=error)
+    logging.shutdown()
+    os._exit(INTERNAL_ERROR)
 
 
 _reload_wanted: Final = threading.Event()  # before there was anything to reload

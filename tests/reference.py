@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import Metric
 
 from exporter import catalogue, web_config
 from exporter.app import Exporter, Source, deploy, network_of
-from exporter.cli import INTERNAL_ERROR, app
+from exporter.cli import app
 from exporter.cli.options import BAD_INPUT, NOT_READY
 from exporter.config import MainSection
 from exporter.explain import UNPROBED, WORDS
@@ -28,6 +28,7 @@ from exporter.model import Answer, Certificate, Contact, Evidence, Failure, Phas
 from exporter.reading.durations import spelled
 from exporter.reading.fields import Section
 from exporter.reading.groups import GroupSection
+from exporter.serve import INTERNAL_ERROR
 from exporter.web import create_app
 from tests.running import ROOT
 

@@ -228,6 +228,26 @@ def test_a_password_ends_before_the_last_line_end(config: Path, written: str, pa
     assert load(config, CATALOGUE).proxies["p"].password == password
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_password_that_powershell_wrote_is_read_without_its_byte_order_mark(config: Path, encoding: str) -> None:
+    (config.parent / "password").write_bytes("ä b\r\n".encode(encoding))
+    config.write_text("proxies: {p: {url: 'http://proxy:1', username: svc, password_file: password}}")
+    assert load(config, CATALOGUE).proxies["p"].password == "ä b"  # noqa: S105 - of a test
+
+
+def test_more_probes_at_a_time_than_windows_can_wait_for_are_refused_there(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("probe:\n  concurrency: 129\n")
+    monkeypatch.setattr("exporter.config.BY_SELECT", False)
+    assert load(config, CATALOGUE).probing.concurrency == 129
+    monkeypatch.setattr("exporter.config.BY_SELECT", True)
+    with pytest.raises(DocumentError) as caught:
+        load(config, CATALOGUE)
+    assert str(caught.value).startswith(f"{config}:2: probe.concurrency: expected a number from 1 to 128, because on")
+    assert str(caught.value).endswith("make probe.interval longer, or share them by --shard.index")
+
+
 def test_a_password_file_may_be_a_link_and_is_read_anew(config: Path) -> None:
     link = config.parent / "password"
     config.write_text("proxies: {p: {url: 'http://proxy:1', username: svc, password_file: password}}")

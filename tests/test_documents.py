@@ -239,6 +239,24 @@ def test_whatever_is_written_every_mistake_stands_on_one_of_its_lines(text: str)
     assert all(1 <= mistake.line <= lines for mistake in mistakes_of(text))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_file_is_read_as_editors_and_powershell_write_it(tmp_path: Path, encoding: str, end: str) -> None:
+    path = tmp_path / "any.yaml"
+    mark = "" if encoding in {"utf-8", "utf-8-sig", "utf-16"} else "\ufeff"
+    path.write_bytes(f"{mark}title: Büro{end}other: 2{end}".encode(encoding))
+    document = read(path)
+    assert document.value == {"title": "Büro", "other": 2}
+    assert document.line(("other",)) == 2
+
+
+def test_utf_16_without_its_mark_is_a_mistake_that_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_bytes("title: Büro\n".encode("utf-16-le"))
+    with pytest.raises(DocumentError, match="save the file in UTF-8"):
+        read(path)
+
+
 @settings(max_examples=200, deadline=None)
 @given(data=st.one_of(st.binary(), TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass"))))
 def test_any_bytes_are_read_or_are_mistakes(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:

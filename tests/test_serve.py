@@ -6,7 +6,8 @@ from typing import Final, NoReturn
 
 import pytest
 
-from exporter.cli import INTERNAL_ERROR, main
+from exporter.cli import main
+from exporter.serve import INTERNAL_ERROR
 
 THREADS: Final = 8
 GROWN: Final = f"""
@@ -77,3 +78,21 @@ def test_a_defect_is_told_as_what_it_is_also_where_it_ends_a_group_of_tasks(
         main()
     assert ended.value.code == INTERNAL_ERROR
     assert capsys.readouterr().err.startswith("internal error: OSError: [Errno 5] Input/output error (")
+
+
+ENDED: Final = """
+import threading
+
+from exporter import serve
+
+serve.prepare()
+threading.Thread(target=lambda: [][0]).start()
+threading.Event().wait(60)
+"""
+
+
+def test_a_thread_that_ends_by_an_error_ends_the_exporter_which_would_wait_for_it_for_ever() -> None:
+    done = subprocess.run([sys.executable, "-c", ENDED], check=False, capture_output=True, text=True)
+    assert done.returncode == INTERNAL_ERROR
+    assert "a thread has ended, and so does the exporter" in done.stdout + done.stderr
+    assert "IndexError: list index out of range" in done.stdout + done.stderr

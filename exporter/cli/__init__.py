@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import sys
-from typing import Annotated, Final
+from typing import Annotated
 
 import structlog
 import typer
@@ -19,8 +20,6 @@ from exporter.cli.listing import endpoints, validate
 from exporter.cli.options import BAD_INPUT
 from exporter.cli.serve import serve
 from exporter.narrow import UNUSABLE
-
-INTERNAL_ERROR: Final = 70  # EX_SOFTWARE of sysexits.h
 
 app = typer.Typer(
     name="configmgr-endpoint-exporter",
@@ -40,7 +39,7 @@ def main() -> None:
     """Run the command line; a person sees words, never a traceback."""
     for stream in (sys.stdout, sys.stderr):  # a narrow code page, as on Windows, shall not stop a report
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(encoding=None if stream.isatty() else _console_encoding(), errors="backslashreplace")
     try:
         app()
     except (*UNUSABLE, server.ListenError) as error:
@@ -49,7 +48,18 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last line of defence
         structlog.get_logger("exporter").debug("internal error", exc_info=True)
         typer.echo(f"internal error: {_told(error)} (the log at level debug tells where)", err=True)
-        sys.exit(INTERNAL_ERROR)
+        sys.exit(server.INTERNAL_ERROR)
+
+
+def _console_encoding() -> str | None:
+    """How PowerShell reads what a command writes into a pipe or a file: by the code page of its console.
+
+    Python writes by that of the system. None: as Python does, where there is no console or no such difference.
+    """
+    if sys.platform == "win32":
+        page = ctypes.windll.kernel32.GetConsoleOutputCP()
+        return f"cp{page}" if page else None
+    return None
 
 
 def _told(error: Exception) -> str:

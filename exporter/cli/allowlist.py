@@ -8,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
-import anyio
 import typer
 from rich.console import Console
 
@@ -16,6 +15,7 @@ from exporter import allowlist as lists
 from exporter.app import Source, selected
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, source_of
 from exporter.log import LogFormat, LogLevel, configure
+from exporter.loop import run_on_loop
 from exporter.model import Role
 from exporter.narrow import NarrowingError
 from exporter.reading.fields import unknown
@@ -131,7 +131,7 @@ def _write(
             for note in notes:
                 typer.echo(f"note: {note}", err=True)
         case AllowlistFormat.NFTABLES:
-            addresses_of = anyio.run(lists.addresses_of, lists.names_to_resolve(rules))
+            addresses_of = run_on_loop(lists.addresses_of, lists.names_to_resolve(rules))
             typer.echo(lists.nftables(rules, addresses_of))
         case _:
             typer.echo(_FROM_RULES[form](rules))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-import anyio
 import typer
 from pydantic import ValidationError
 
@@ -19,6 +18,7 @@ from exporter.cli.completion import known_clouds, known_roles
 from exporter.cli.options import BAD_INPUT, NOT_READY
 from exporter.config import ProxySection
 from exporter.imports import Choice, Format, Origin, Unfit
+from exporter.loop import run_on_loop
 from exporter.model import Proxy, Settings
 from exporter.narrow import NarrowingError
 from exporter.net import Route, verifying
@@ -113,7 +113,7 @@ def _read(source: str, settings: Settings, proxy: Proxy | None, timeout: float) 
         direct = proxy is None or bypasses(proxy.no_proxy, urlsplit(url).hostname or "")
         return Route(context, None if direct else proxy)
 
-    return anyio.run(imports.from_web, source, route_to, timeout)
+    return run_on_loop(imports.from_web, source, route_to, timeout)
 
 
 def _write(file: Path, text: str) -> None:

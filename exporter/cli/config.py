@@ -144,4 +144,4 @@ def schema(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"Of which file: {', '.join(Kind)}.")] = Kind.EXPORTER,
 ) -> None:
     """Write the JSON Schema by which an editor completes and checks a file."""
-    typer.echo(json.dumps(schema_of(kind, shipped.load()), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(schema_of(kind, shipped.load()), indent=2))

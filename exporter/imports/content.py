@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.reading.documents import spelled
+from exporter.reading.documents import decoded, spelled
 from exporter.reading.fields import expected
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ Content: TypeAlias = Json | Table
 def content(data: bytes) -> Content:
     """What a source holds. Raises Unfit."""
     try:
-        text = data.decode("utf-8-sig")
+        text = decoded(data)
     except UnicodeDecodeError as error:
         raise Unfit(f"the byte 0x{data[error.start]:02x} is not UTF-8; save the list in UTF-8") from None
     first = text.lstrip()[:1]

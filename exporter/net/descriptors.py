@@ -9,15 +9,20 @@ from contextlib import suppress
 from functools import cache
 from typing import Final
 
+from exporter.loop import waited_for
+from exporter.waiting import FOR_PROBES
+
 RESERVE: Final = 32  # for those who ask, for files that a reload reads, and for what a look-up opens in its thread
 
-if sys.platform == "win32":  # sockets are no descriptors there, and have no limit to speak of
+if sys.platform == "win32":  # sockets are no descriptors there, but there is a limit to how many can be waited for
 
     def claim() -> None:
         """Nothing is held back."""
 
-    def leave_reserve(newest: int | None = None) -> None:
-        """Nothing runs out."""
+    def leave_reserve(newest: int | None = None) -> None:  # noqa: ARG001 - numbers tell nothing there
+        """Raise OSError (EMFILE) where probes wait for as many sockets as they may."""
+        if waited_for() >= FOR_PROBES:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 else:
     import resource

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -15,6 +16,7 @@ from exporter.model import Question
 from exporter.net.clock import Arrival, now
 from exporter.net.descriptors import leave_reserve
 from exporter.net.system_names import Resolver, is_listed, resolver_in_force
+from exporter.net.system_words import words_of
 from exporter.net.threads import Job
 from exporter.net.trail import Trail
 from exporter.patterns import address_of
@@ -142,6 +144,8 @@ class _Question:
         except socket.gaierror as error:
             if error.errno == socket.EAI_AGAIN:
                 raise _in_words(error, self.resolver, now() - begun) from error
+            if sys.platform == "win32":  # where Python says no more than "getaddrinfo failed"
+                raise socket.gaierror(error.errno, words_of(error.errno or 0)) from error
             raise
         return _LookUp(addresses, begun, now(), listed)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from exporter.model import Contact, Tried
 from exporter.net.clock import Arrival, Clock, LoopClock, now
 from exporter.net.descriptors import leave_reserve
 from exporter.net.resolver import AddressInfo
+from exporter.net.system_words import words_of
 from exporter.net.trail import Trail
 
 HEAD_START: Final = 0.25  # seconds that an address has before the next is tried beside it (RFC 8305, section 5)
@@ -108,7 +108,7 @@ class _Attempt:
             if self._status in _CUT:
                 self._status = 0
             if self._status:
-                raise OSError(self._status, os.strerror(self._status))  # noqa: TRY301 - kept, as any other
+                raise OSError(self._status, words_of(self._status))  # noqa: TRY301 - kept, as any other
             self.opened = clock.connected()
             self._ended = self.opened.at
         except OSError as error:

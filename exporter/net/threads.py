@@ -35,7 +35,7 @@ class Job(Generic[T]):
             try:
                 value = function()
                 self._outcome = lambda: value
-            except Exception as error:  # noqa: BLE001 - carried over to the waiting task, whatever it is
+            except BaseException as error:  # noqa: BLE001 - carried over to the waiting task, whatever it is
                 self._outcome = lambda error=error: _raise(error)
             _idle.append(tasks)
             with suppress(anyio.RunFinishedError):  # meanwhile: nobody waits any more
@@ -89,5 +89,5 @@ def _work(tasks: SimpleQueue[_Task]) -> None:
                 return
 
 
-def _raise(error: Exception) -> Any:  # noqa: ANN401 - it never returns, but stands where a value would
+def _raise(error: BaseException) -> Any:  # noqa: ANN401 - it never returns, but stands where a value would
     raise error

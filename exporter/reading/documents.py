@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,16 +128,24 @@ def read(path: Path) -> Document:
 
 
 def read_text(path: Path, limit: int) -> str:
-    """The text of a file of `limit` bytes at most. Raises Unreadable, or DocumentError where it is no UTF-8."""
+    """The text of a file of `limit` bytes at most. Raises Unreadable, or DocumentError where it is no text we know."""
     file = str(path)
     try:
-        return read_bytes(path, limit).decode("utf-8-sig")
+        return decoded(read_bytes(path, limit))
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         message = f"the byte 0x{error.object[error.start]:02x} is not UTF-8; save the file in UTF-8"
         raise DocumentError([Mistake(file, line, "", message)]) from None
     except (OSError, ValueError, TooLarge) as error:
         raise unreadable(file, error) from None
+
+
+def decoded(data: bytes) -> str:
+    """UTF-8, with a byte order mark or without; or UTF-16 with one, as PowerShell 5.1 writes what a command says.
+
+    Raises UnicodeDecodeError.
+    """
+    return data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
 
 
 def read_all(paths: Iterable[Path]) -> tuple[list[Document], list[Mistake]]:
