@@ -77,7 +77,9 @@ def facts(
     taken = tuple(map(_read, path)) or _built(sent, tuple(map(_read, known)))
     if not taken:
         return TlsFacts(protocol)
-    root, missing = _leads_to(taken, sent, verified=verified)
+    # One that was built and stops below a root is not the one that the system took, which fetches what was not sent.
+    whole = bool(path) or _self_signed([taken[-1].parsed]) is not None
+    root, missing = _leads_to(taken, sent, verified=verified and whole)
     chain, way = (tuple(one.shown for one in ones) for ones in (sent, taken))
     return TlsFacts(protocol, chain, root, way, verified, missing)
 
@@ -184,8 +186,8 @@ def _leads_to(taken: Sequence[_Read], sent: Sequence[_Read], *, verified: bool) 
     if any(_is_below(certificate, public_by_name()) for certificate in above):
         return Root.PUBLIC, None
     end = top if verified else _self_signed(above or [top])
-    if verified or end is not None:
-        named = {*_common_names(end.subject), *_common_names(end.issuer)} if end is not None else set()
+    if end is not None:
+        named = {*_common_names(end.subject), *_common_names(end.issuer)}
         return Root.MICROSOFT_PRODUCT if named & _MICROSOFT_PRODUCT else Root.PRIVATE, None
     named = {name for certificate in above for name in _common_names(certificate.issuer)}
     missing = taken[-1].shown.issuer

@@ -109,6 +109,10 @@ def is_tls_record(said: bytes) -> bool:
     return said[:1] in _TLS_RECORDS and said[1:2] in {b"", b"\x03"}
 
 
+class Unverifiable(Exception):
+    """The system, which verifies certificates here, was not able to."""
+
+
 class ProxyRefused(Exception):
     """The proxy answered CONNECT with something other than success."""
 
@@ -349,7 +353,9 @@ def _unwrapped(error: BaseException) -> list[BaseException]:
 def _telling(error: BaseException) -> bool:
     if isinstance(error, OSError):  # a bare OSError without a number is a wrapper; TimeoutError and ours need none
         return error.errno is not None or type(error) is not OSError
-    return isinstance(error, UnicodeError | ProxyRefused | SignInFailed | SignInBroken | NotHttp | NotTls)
+    return isinstance(
+        error, UnicodeError | ProxyRefused | SignInFailed | SignInBroken | NotHttp | NotTls | Unverifiable
+    )
 
 
 def _in_any_phase(phase: Phase, cause: BaseException) -> Failure | None:

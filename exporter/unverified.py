@@ -11,8 +11,9 @@ from exporter.model import Cause, Certificate, Failure, Phase, Reason, Root, Tls
 
 # OpenSSL's verification errors (x509_vfy.h), and those of Windows' chain policy (winerror.h), which truststore passes
 # on.
+WINDOWS_EXPIRED: Final = 0x800B0101  # CERT_E_EXPIRED, which is also not yet valid
 _NOT_YET_VALID: Final = 9
-_EXPIRED: Final = frozenset({_NOT_YET_VALID, 10, 0x800B0101})  # CERT_E_EXPIRED, which is also not yet valid
+_EXPIRED: Final = frozenset({_NOT_YET_VALID, 10, WINDOWS_EXPIRED})
 _MISMATCH: Final = frozenset({62, 64, 0x800B010F})  # host name, IP address, CERT_E_CN_NO_MATCH
 _SELF_SIGNED_ROOT: Final = frozenset({18, 19, 0x800B0109})  # CERT_E_UNTRUSTEDROOT
 _UNKNOWN_ISSUER: Final = frozenset({2, 20, 21, 0x800B010A})  # CERT_E_CHAINING
@@ -26,6 +27,26 @@ _CAUSES: Final[Mapping[int, Cause]] = MappingProxyType(
         **dict.fromkeys((23, 0x800B010C, 0x80092010), Cause.REVOKED),  # CERT_E_REVOKED, CRYPT_E_REVOKED
     }
 )
+# What Windows calls its codes depends on the language that it speaks.
+_WORDS: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        0x800B0101: "certificate has expired",
+        0x800B0109: "the chain ends in a root that Windows does not trust",
+        0x800B010A: "Windows finds no path to a root that it trusts",
+        0x800B010C: "certificate is revoked",
+        0x800B010F: "certificate is not valid for this name",
+        0x800B0110: "certificate is not for this use",
+        0x800B0114: "a name in the certificate is not permitted",
+        0x80092010: "certificate is revoked",
+        0x80092012: "Windows could not ask whether the certificate is revoked",
+        0x80092013: "Windows could not ask whether the certificate is revoked: the list is offline",
+        0x80096004: "the signature of a certificate is wrong",
+    }
+)
+NOT_YET_VALID: Final = (
+    _NOT_YET_VALID,
+    "certificate is not yet valid",
+)  # OpenSSL's code and words; Windows has none of its own
 _LIBRARY: Final = re.compile(r"^\[[^]]*\]\s*|\s*\(_ssl\.c:\d+\)$")  # "[SSL: NAME]", and a line of Python's source
 
 
@@ -42,7 +63,7 @@ def ends_in_unknown_root(code: int) -> bool:
 def failure_of(code: int, words: str, tls: TlsFacts | None) -> Failure:
     """What a verification that failed stands for. The message is the library's words and what they are about."""
     tls = tls or TlsFacts()
-    words = without_source(words)
+    words = f"{_WORDS[code]} (0x{code:08x})" if code in _WORDS else without_source(words)
     if code in _EXPIRED:
         return _of_time(code, words, tls)
     if code in _MISMATCH:

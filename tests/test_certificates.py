@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from exporter.anchors import anchors_present
 from exporter.certificates import ends_in, facts
-from exporter.model import Root, TlsFacts, TlsSettings
+from exporter.model import Root, TlsFacts, TlsSettings, Trust
 from exporter.net import trusted_roots, verifying
 
 ENDS = datetime(2040, 1, 1, tzinfo=UTC)
@@ -174,6 +174,18 @@ def test_where_the_system_tells_no_path_the_one_that_lasts_longest_is_taken() ->
     assert found.presented_not_after == early.timestamp()
     assert found.leads_to is Root.PRIVATE
     assert not found.was_sent(found.path[-1])
+
+
+def test_a_path_that_was_built_and_lacks_an_issuer_proves_nothing_though_the_system_verified_another() -> None:
+    for sent in (CHAIN[:1], CHAIN[:2]):
+        found = facts(der(*sent), "TLSv1.3", verified=True, known=der(PRIVATE))
+        assert (found.leads_to, found.missing) == (None, f"CN={'issuing' if len(sent) == 1 else 'middle'}")
+        assert found.intercepted(Trust.PUBLIC) is None
+
+
+def test_a_certificate_that_cannot_be_read_proves_nothing_where_the_system_tells_no_path() -> None:
+    found = facts((b"unreadable", *der(*CHAIN[1:], PUBLIC)), "TLSv1.3", verified=True, known=der(PUBLIC))
+    assert (found.leads_to, found.missing) == (None, None)
 
 
 @pytest.mark.parametrize("number", [40, 100])

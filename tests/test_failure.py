@@ -22,6 +22,7 @@ from exporter.failure import (
     PeerClosed,
     ProxyRefused,
     Signs,
+    Unverifiable,
     Way,
     classify,
     judge,
@@ -289,6 +290,19 @@ VERIFY_CODES = [
     (23, Reason.TLS_UNTRUSTED, False),  # revoked
     (0x800B010C, Reason.TLS_UNTRUSTED, False),  # revoked
 ]
+
+
+def test_what_windows_says_of_a_chain_is_told_in_words_that_do_not_depend_on_its_language() -> None:
+    error = not_verified(0x800B0109 - (1 << 32))
+    error.verify_message = "Eine Zertifikatkette wurde zwar verarbeitet, endete jedoch mit einem Stammzertifikat."
+    message = classify(Phase.TLS, error, Way.DIRECT).message
+    assert message == "the chain ends in a root that Windows does not trust (0x800b0109)"
+
+
+def test_a_system_that_cannot_verify_is_no_fault_of_the_target() -> None:
+    found = classify(Phase.TLS, Unverifiable("this machine cannot verify certificates: Invalid parameter"), Way.DIRECT)
+    assert found.reason is Reason.INTERNAL_ERROR
+    assert found.message == "this machine cannot verify certificates: Invalid parameter"
 
 
 @pytest.mark.parametrize(("code", "reason", "intercepted"), VERIFY_CODES)

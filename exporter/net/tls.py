@@ -10,13 +10,16 @@ from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import truststore
 
-from exporter.failure import NotTls, PeerClosed, is_tls_record
+from exporter.failure import NotTls, PeerClosed, Unverifiable, is_tls_record
 from exporter.model import TlsFacts, TlsSettings
 from exporter.net.streams import Stream
+from exporter.net.threads import in_daemon_thread
 from exporter.net.trail import Trail
+from exporter.unverified import NOT_YET_VALID, WINDOWS_EXPIRED
 
 T = TypeVar("T")
 _CHUNK: Final = 64 * 1024
@@ -38,11 +41,33 @@ def verifying(settings: TlsSettings, *, with_secrets: bool = False) -> ssl.SSLCo
     `with_secrets`: for connections that carry some, as to a proxy where an account signs in; TLS is of today then.
     Raises OSError where that cannot be read now: out of descriptors, OpenSSL by itself would go on and trust nobody.
     """
-    # On Linux truststore only points OpenSSL at the system's bundle, but does so for every connection, which reads the
-    # bundle again: 24 ms, twenty times the probe. The standard library reads the same bundle once.
-    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if _SYSTEM_VERIFIES else _by_hash()
-    if settings.ca_file is not None:
-        context.load_verify_locations(settings.ca_file)
+    if not _SYSTEM_VERIFIES:
+        # Here truststore only points OpenSSL at the system's bundle, but does so for every connection, which reads the
+        # bundle again: 24 ms, twenty times the probe. The standard library reads the same bundle once.
+        context = _by_hash()
+        if settings.ca_file is not None:
+            context.load_verify_locations(settings.ca_file)
+        return _prepared(context, with_secrets=with_secrets)
+    added = None if settings.ca_file is None else Path(settings.ca_file).read_text(encoding="ascii", errors="replace")
+
+    def make() -> ssl.SSLContext:
+        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if added is not None:
+            context.load_verify_locations(cadata=added)
+        return _prepared(context, with_secrets=with_secrets)
+
+    context = make()
+    _makers[context] = make
+    return context
+
+
+# One of truststore's contexts lets nobody shake hands while it verifies a chain, for which the system may fetch what it
+# lacks, and wait for a firewall to let it. So each connection has one of its own, which takes a moment only where
+# there is no bundle to read.
+_makers: Final = WeakKeyDictionary[ssl.SSLContext, Callable[[], ssl.SSLContext]]()
+
+
+def _prepared(context: ssl.SSLContext, *, with_secrets: bool) -> ssl.SSLContext:
     if not with_secrets:
         return _as_windows_takes(context, _CIPHERS, ssl.TLSVersion.TLSv1_2)
     context = _as_windows_takes(context, _CIPHERS_OF_TODAY, ssl.TLSVersion.TLSv1_2)
@@ -113,7 +138,8 @@ class TlsStream:
         self._below = below
         self._trail = trail
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        own = _makers[context]() if context in _makers else context
+        self._tls = own.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._verifies = context.verify_mode is not ssl.CERT_NONE
         self._first = b""  # what was read first, as a whole
 
@@ -123,12 +149,21 @@ class TlsStream:
         Raises NotTls where the other side speaks something else.
         """
         try:
-            await self._drive(self._tls.do_handshake)
+            await self._drive(self._tls.do_handshake, apart=_SYSTEM_VERIFIES and self._verifies)
         except ssl.SSLError as error:
             if self._first and not is_tls_record(self._first):
                 raise NotTls(self._first) from error
+            if isinstance(error, ssl.SSLCertVerificationError):
+                self._tell_early_from_late(error)
             raise
         return self.facts(verified=self._verifies)
+
+    def _tell_early_from_late(self, error: ssl.SSLCertVerificationError) -> None:
+        """Windows has one code for a certificate that has expired and for one that is not yet valid."""
+        if error.verify_code & 0xFFFFFFFF == WINDOWS_EXPIRED:
+            begins = [one.not_before for one in self.facts().chain if one.not_before is not None]
+            if any(moment > time.time() for moment in begins):
+                error.verify_code, error.verify_message = NOT_YET_VALID
 
     def facts(self, *, path: tuple[bytes, ...] = (), verified: bool = False) -> TlsFacts:
         """What was seen so far, also of a handshake that failed. `path`: if another verification took it."""
@@ -184,11 +219,14 @@ class TlsStream:
         """Send all of it, encrypted."""
         await self._drive(lambda: self._tls.write(data))
 
-    async def _drive(self, operation: Callable[[], T]) -> T:
-        """Do an operation of the TLS engine, carrying its records back and forth until it is done."""
+    async def _drive(self, operation: Callable[[], T], *, apart: bool = False) -> T:
+        """Do an operation of the TLS engine, carrying its records back and forth until it is done.
+
+        `apart`: in a thread, because its end is the system's, which may take its time.
+        """
         while True:
             try:
-                value = operation()
+                value = await _by_the_system(operation) if apart else operation()
             except ssl.SSLWantReadError:
                 await self._flush()
                 data = await self._below.read(_CHUNK)
@@ -205,6 +243,16 @@ class TlsStream:
     async def _flush(self) -> None:
         if self._outgoing.pending:
             await self._below.write(self._outgoing.read())
+
+
+async def _by_the_system(handshake: Callable[[], T]) -> T:
+    """A step of a handshake, with the verification in the end. Raises Unverifiable where the system is not able to."""
+    try:
+        return await in_daemon_thread(handshake)
+    except ssl.SSLError:
+        raise
+    except OSError as error:
+        raise Unverifiable(f"this machine cannot verify certificates: {error.strerror or error}") from error
 
 
 def _sent(tls: ssl.SSLObject) -> tuple[bytes, ...]:
