@@ -189,7 +189,9 @@ def test_a_drop_is_a_time_out_of_the_phase_it_hits(lab: Lab, configured: Callabl
         report = checked(lab, "--config.file", config, "--feature", FEATURE)
     dropped = [target for target in targets_of(report) if HOST in target["target"]]
     assert [target["reason"] for target in dropped] == [Reason.CONNECT_TIMEOUT]
-    assert dropped[0]["phases"]["connect"] == pytest.approx(1.0, abs=0.1)
+    phases = dropped[0]["phases"]
+    assert list(phases) == ["resolve", "connect"]
+    assert sum(phases.values()) > 0.99  # up to the time-out
 
 
 def test_a_silent_resolver_is_a_time_out_of_names(lab: Lab, configured: Callable[[str], Path]) -> None:
