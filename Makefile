@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab demo test check truth fuzz soak format bench image unit schema audit sbom wheel clean
+.PHONY: help run lab demo test check truth fuzz soak format bench image unit schema audit sbom wheel windows clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -18,6 +18,7 @@ run: $(VENV)/installed ## Run the exporter on the embedded default, http://local
 # less claim to the processor, and more of them than processors, since they wait as well; a file stays in one process, for
 # its tests share what they set up. Status 5: no test.
 test: check $(VENV)/laboratory $(VENV)/other ## Set up what is missing, check the code, run all tests
+	$(BIN)/python -m tests.lab.make_windows
 	nice -n 5 $(BIN)/pytest -m "not timing" --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(ARGS) >$(VENV)/others.log 2>&1 & \
 	    others=$$!; $(BIN)/pytest -m timing $(ARGS); timing=$$?; \
 	    wait $$others; others=$$?; cat $(VENV)/others.log; \
@@ -73,6 +74,11 @@ sbom: $(VENV)/developer $(VENV)/runtime ## Write the bill of materials to dist/s
 
 wheel: $(VENV)/developer ## Build wheel and source distribution to dist/, the same bytes everywhere
 	$(BIN)/hatchling build --directory dist
+
+windows: $(VENV)/developer ## Write the bundle for Windows to dist/ (PYTHON_ZIP=FILE packs another Python than the pinned one)
+	sh tests/lab/install.sh config/windows/packages.txt
+	$(BIN)/python -m config.windows.bundle $(if $(PYTHON_ZIP),--python-zip "$(PYTHON_ZIP)") \
+	    $(if $(PYTHON_SHA256),--python-sha256 $(PYTHON_SHA256)) dist
 
 clean: ## Remove the virtual environment and all caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov

@@ -1,0 +1,1 @@
+"""What is configured: data, and below `windows` the program that makes the bundle."""

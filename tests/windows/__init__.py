@@ -1,0 +1,1 @@
+"""The exporter where its users are: on Windows."""
