@@ -159,31 +159,25 @@ def _kept(packages: Path) -> Iterator[tuple[str, bytes]]:
 def _compiled(python: Python, sources: Mapping[str, bytes], folder: Path) -> Iterator[tuple[str, bytes]]:
     """Each module as bytecode that Python takes without a look at its source's date, which unpacking changes.
 
-    Where the exporter may not write, Python could never keep its own. The format is the same on every system, and Python
-    of the same version makes the same bytes.
+    Where the exporter may not write, Python could never keep its own. The format is the same on every system, and the
+    same version of Python makes the same bytes.
     """
-    if python.magic != MAGIC_NUMBER:
-        here = f"{sys.version_info.major}.{sys.version_info.minor}"
-        raise Refused(
-            f"Python {python.version} is packed, and {here} runs: use it for make, PYTHON=python{python.version}"
-        )
     modules = sorted(name for name in sources if name.endswith(".py"))
     for name in modules:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(sources[name])
     lines = "".join(f"{folder / name}\t{name}\n" for name in modules)
-    argv = [_compiler(python), "-W", "ignore", "-c", COMPILE]
+    argv = [compiler(python), "-W", "ignore", "-c", COMPILE]
     environment = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": ""}
-    done = subprocess.run(
-        argv, check=False, env=os.environ | environment, input=lines, capture_output=True, encoding="utf-8"
-    )
+    given = os.environ | environment
+    done = subprocess.run(argv, check=False, env=given, input=lines, capture_output=True, encoding="utf-8")
     if done.returncode:
         raise Refused(f"a module could not be compiled: {done.stderr}")
     for file in sorted(folder.rglob("*.pyc")):
         yield file.relative_to(folder).as_posix(), file.read_bytes()
 
 
-def _compiler(python: Python) -> str:
+def compiler(python: Python) -> str:
     """A Python here that writes the same bytecode as the one that is packed; raises `Refused` where there is none."""
     if python.magic == MAGIC_NUMBER:
         return sys.executable

@@ -17,8 +17,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from config.windows.bundle import CACHE, NAME, PACKAGES, ROOT, SEARCH_PATH
-from config.windows.embedded_python import CORE, Refused, downloaded, verified
+from config.windows.bundle import CACHE, NAME, PACKAGES, ROOT, SEARCH_PATH, compiler
+from config.windows.embedded_python import CORE, Python, Refused, downloaded, verified
 from exporter import __version__
 from tests.lab.make_windows import made, missing
 
@@ -161,6 +161,19 @@ def test_every_module_is_compiled_from_the_source_beside_it(files: Mapping[str, 
     library = zipfile.ZipFile(io.BytesIO(files["python/python311.zip"]))
     assert compiled == expected
     assert {files[name][:8] for name in compiled} == {library.read("os.pyc")[:4] + b"\1\0\0\0"}
+
+
+def test_modules_are_compiled_by_a_python_of_the_version_that_is_packed(
+    genuine: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = Python(genuine)
+    assert compiler(python) == sys.executable
+    monkeypatch.setattr("config.windows.bundle.MAGIC_NUMBER", b"of another version")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Refused, match=r"python3\.11 is not on the PATH"):
+        compiler(python)
+    (tmp_path / "python3.11").symlink_to(sys.executable)
+    assert compiler(python) == str(tmp_path / "python3.11")
 
 
 def test_python_looks_for_packages_nowhere_else(files: Mapping[str, bytes]) -> None:
