@@ -31,6 +31,7 @@ demo: $(VENV)/laboratory ## Break things in the laboratory one after the other, 
 	$(BIN)/python -m tests.demo $(ARGS)
 
 truth: $(VENV)/laboratory $(VENV)/other ## Inject every fault and compare the reported reasons with the true ones
+	$(BIN)/python -m tests.lab.make_windows
 	$(BIN)/python -m tests.truth $(ARGS)
 
 check: $(VENV)/developer ## Format, lint, types, import direction

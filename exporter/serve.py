@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final, NoReturn, TypeVar
 
 import anyio
@@ -49,22 +48,17 @@ class ListenError(Exception):
 
 def listen(address: str) -> socket.socket:
     """A listening socket for `HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for all addresses. Raises ListenError."""
-    host, port = parted(address)
-    try:
-        if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
-
-
-def parted(address: str) -> tuple[str, int]:
-    """Host, empty for all addresses, and port. Raises ListenError."""
     host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
     if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest port there is
         raise ListenError(f"{address!r} is not HOST:PORT, for example :10965 or 127.0.0.1:10965")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    try:
+        if not host and socket.has_dualstack_ipv6():
+            return socket.create_server(("", int(port)), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)
@@ -73,8 +67,6 @@ class Host:
 
     control: Control = field(default_factory=Control)
     listening: Callable[[str], None] = lambda addresses: None  # noqa: ARG005 - nobody wants to know
-    log: logging.Handler | None = None  # in place of stderr
-    leave: Callable[[int], object] = os._exit  # ends the process at once, with a status
 
 
 @dataclass(frozen=True)
@@ -86,13 +78,11 @@ class Front:
     closed: frozenset[str] = frozenset()  # paths that are switched off
 
 
-def prepare(host: Host) -> None:
+def prepare() -> None:
     """What has to be done before anything is read: a file may hang, and signals may come."""
-    threading.excepthook = partial(_end_with_a_thread, host)
+    threading.excepthook = _end_with_a_thread
     claim()
     share_one_heap()
-    if threading.current_thread() is not threading.main_thread():
-        return  # no signal comes to others
     signal.signal(signal.SIGTERM, _end)
     if sys.platform == "win32":
         signal.signal(signal.SIGBREAK, lambda *_: signal.raise_signal(signal.SIGINT))  # Ctrl+Break is Ctrl+C
@@ -100,13 +90,13 @@ def prepare(host: Host) -> None:
         signal.signal(signal.SIGHUP, lambda *_: _reload_wanted.set())
 
 
-def _end_with_a_thread(host: Host, ended: threading.ExceptHookArgs) -> None:
+def _end_with_a_thread(ended: threading.ExceptHookArgs) -> None:
     """End when a thread has: whoever waits for it would wait for ever, and call everything down."""
     error = ended.exc_value
     log.critical("a thread has ended, and so does the exporter", error=f"{ended.exc_type.__name__}: {error}")
     log.debug("internal error", exc_info=error)
     logging.shutdown()
-    host.leave(INTERNAL_ERROR)
+    os._exit(INTERNAL_ERROR)
 
 
 _reload_wanted: Final = threading.Event()  # before there was anything to reload
@@ -141,12 +131,17 @@ def interruptibly(function: Callable[[], T]) -> T:
     return outcome.result()
 
 
-def run(source: Source, deployment: Deployment, front: Front, host: Host) -> None:
-    """Serve until the host, or else SIGTERM or SIGINT, ends it."""
-    network = interruptibly(lambda: network_of(deployment))
-    if run_on_loop(_serve, source, deployment, network, front, host):
+def run(source: Source, deployment: Deployment, front: Front) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    if run_hosted(source, deployment, front, Host()):
         logging.shutdown()
-        host.leave(0)  # the interpreter would wait for what a thread holds that hangs in a file, and then abort
+        os._exit(0)  # the interpreter would wait for what a thread holds that hangs in a file, and then abort
+
+
+def run_hosted(source: Source, deployment: Deployment, front: Front, host: Host) -> bool:
+    """Serve until the host, or else a signal, ends it; whether a thread hangs in a file in the end."""
+    network = interruptibly(lambda: network_of(deployment))
+    return run_on_loop(_serve, source, deployment, network, front, host)
 
 
 def share_one_heap() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any
 
 import pytest
 
 from tests.kerberos import Domain
 from tests.lab import EXTRA_HOSTS, Lab, catalogue_hosts, unavailable
+from tests.lab.windows import Windows, missing_windows, windows_in
 from tests.pythons import missing_python
 
 _IN_CI = os.environ.get("CI") == "true"
@@ -31,6 +34,12 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
+def windows(lab: Lab) -> Iterator[Windows]:
+    with windows_in(lab) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def domain(lab: Lab) -> Iterator[Domain]:
     made = Domain(lab)
     made.add("locked", "-allow_tix")
@@ -46,7 +55,11 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str], No
 
 
 # What a mark asks for, and why it is not there, in words; None: it is.
-_WANTED: Mapping[str, Callable[[], str | None]] = {"lab": unavailable, "other_python": missing_python}
+_WANTED: Mapping[str, Callable[[], str | None]] = {
+    "lab": unavailable,
+    "other_python": missing_python,
+    "windows": missing_windows,
+}
 
 
 @pytest.hookimpl(trylast=True)  # when what -k and -m deselect is gone
@@ -80,10 +93,28 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Genera
         terminalreporter.section("figures")
         terminalreporter.write("".join(figures))
     yield
+    for line in _on_windows(terminalreporter):
+        terminalreporter.write_line(line)
     verdict = ", and with CI=true that fails the run" if _IN_CI else ""
     for mark, (count, reason) in _skipped(terminalreporter).items():
         line = f"{count} {mark} tests skipped{verdict}: {reason}"
         terminalreporter.write_line(line, red=_IN_CI, yellow=not _IN_CI)
+
+
+def _on_windows(reporter: pytest.TerminalReporter) -> Iterator[str]:
+    """What the Windows laboratory ran, and what wine could not show of it, each reason with its count."""
+    found = {kind: _of_windows(reporter.getreports(kind)) for kind in ("passed", "failed", "skipped")}
+    if not (found["passed"] or found["failed"]):
+        return
+    passed, failed = len(found["passed"]), len(found["failed"])
+    not_shown = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in found["skipped"])
+    yield f"Windows laboratory: {passed + failed} run, {passed} passed; {not_shown.total()} that wine cannot show"
+    for reason, count in not_shown.items():
+        yield f"  {count}: {reason}"
+
+
+def _of_windows(reports: Iterable[Any]) -> list[Any]:
+    return [report for report in reports if "windows" in report.keywords and report.when != "teardown"]
 
 
 def _skipped(reporter: pytest.TerminalReporter) -> Mapping[str, tuple[int, str]]:

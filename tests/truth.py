@@ -13,33 +13,33 @@ import multiprocessing
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import anyio
 from rich.console import Console
 from rich.table import Table
 
 from exporter.app import Deployment, Source, deploy, network_of
-from exporter.model import Cause, CheckKey, Probing, Proxy, Reason, Result, Settings, Target, TlsSettings, Trust
-from exporter.probes import run_check
-from tests.faults import CONTRADICTIONS, FAULTS, HOSTS, Chain, Etc, Fault, Outcome, Via, Way
+from exporter.model import Cause, Proxy, Reason
+from tests.answering import TIMEOUT, answer
+from tests.faults import BEYOND_WINE, CONTRADICTIONS, FAULTS, HOSTS, Chain, Etc, Fault, Outcome, Via, Way
 from tests.lab import PROXY_HOST, Lab, Port, unavailable
+from tests.lab.windows import missing_windows, windows_in
 from tests.pythons import OTHER, missing_python, public_roots_of, pythons
 from tests.running import among_public_roots
 
 ROOT: Final = Path(__file__).parents[1]
 _LONG: Final = 600.0  # seconds; a machine may be busy with other things
 HOSTS_FILE: Final = "127.0.0.1 localhost\n::1 localhost ip6-localhost\n"
-TIMEOUT: Final = 6.0  # seconds; the laboratory's proxy gives up on a target after three
-AT_ONCE: Final = 64  # probes; those that take long only wait
 CURLS_AT_ONCE: Final = 24
+WINDOWS: Final = "Windows"  # stands where else the version of a Python does
 
 # What curl's exit status may be where the exporter reports a reason: https://curl.se/libcurl/c/libcurl-errors.html
 CURL_EXITS: Final[Mapping[Outcome, frozenset[int]]] = MappingProxyType(
@@ -76,6 +76,13 @@ CURL_EXITS: Final[Mapping[Outcome, frozenset[int]]] = MappingProxyType(
 _WITH_HEAD: Final = frozenset({None, Reason.HTTP_STATUS, Reason.HTTP_BLOCKED})
 _WITHOUT_HEAD: Final = frozenset({Reason.HTTP_TIMEOUT, Reason.HTTP_RESET})
 _ASKS_FOR_PASSWORD: Final = frozenset({401, 407})  # some proxies say the former
+
+
+ON_WINDOWS: Final = """## On Windows
+
+The bundle for Windows gives the same verdicts, by the official CPython in wine, but for the faults below. They are
+skipped there, and a test fails when wine has learnt to show one. What Windows itself says of a chain to an unknown root
+is tested by its codes only."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ class Cell:
 
     fault: Fault
     way: Way
-    python: str  # its version, such as 3.13
+    python: str  # its version, such as 3.13, or WINDOWS
     reported: Outcome
     message: str
     cause: Cause | None
@@ -133,6 +140,16 @@ class Cell:
         return self.fault.expected[self.way]
 
     @property
+    def asker(self) -> str:
+        """Who reported it, in words."""
+        return self.python if self.python == WINDOWS else f"Python {self.python}"
+
+    @property
+    def beyond(self) -> str | None:
+        """Why wine cannot show this; None: it can."""
+        return BEYOND_WINE.get(self.fault.name) if self.python == WINDOWS else None
+
+    @property
     def right(self) -> bool:
         """Whether the exporter reported the truth, with its cause, and told who issued the certificate."""
         inspected = self.fault.via is Via.INSPECTING and self.way is not Way.DIRECT
@@ -143,7 +160,7 @@ class Cell:
     def __str__(self) -> str:
         verdict = f"expected {word(self.expected)}, reported {word(self.reported)}: {self.message}"
         told = f"cause: {self.cause}, intercepted: {self.intercepted}; {self.seen}"
-        return f"{self.fault.title}, {self.way}, Python {self.python}: {verdict} ({told})"
+        return f"{self.fault.title}, {self.way}, {self.asker}: {verdict} ({told})"
 
 
 _INTERCEPTED: Final[Mapping[Chain, tuple[bool | None, ...]]] = MappingProxyType(
@@ -177,7 +194,9 @@ def measure(faults: Sequence[Fault], artefacts: Path) -> list[Cell]:
             Question(fault, way, _proxy(lab, fault, way), etc_of[fault.title]) for fault in faults for way in Way
         ]
         asked = {python: pool.submit(_ask_exporter, lab, questions, pythons()[python]) for python in pythons()}
-        answers = {python: found.result() for python, found in asked.items()}
+        if not missing_windows():
+            asked[WINDOWS] = pool.submit(_ask_windows, lab, questions)
+        answers = {asker: found.result() for asker, found in asked.items()}
         sights = list(pool.map(_Curl(lab, artefacts).ask, questions))
     return [
         Cell(
@@ -217,9 +236,9 @@ def _proxy(lab: Lab, fault: Fault, way: Way) -> Proxy | None:
     return Proxy("proxy", f"{scheme}://{host}:{port}", username, password)
 
 
-def _ask_exporter(lab: Lab, questions: Sequence[Question], python: str) -> list[dict[str, Any]]:
-    """What the exporter reports, question by question."""
-    jobs = [
+def _jobs(lab: Lab, questions: Sequence[Question]) -> list[dict[str, Any]]:
+    """The questions as `tests.answering` takes them."""
+    return [
         {
             "url": question.fault.url,
             "own": question.fault.own,
@@ -230,12 +249,48 @@ def _ask_exporter(lab: Lab, questions: Sequence[Question], python: str) -> list[
         }
         for question in questions
     ]
-    hosts = "".join(dict.fromkeys(question.etc.get("hosts", "") for question in questions))
+
+
+def _hosts(questions: Sequence[Question]) -> str:
+    """What the hosts file says beside what it always says."""
+    return HOSTS_FILE + "".join(dict.fromkeys(question.etc.get("hosts", "") for question in questions))
+
+
+def _ask_exporter(lab: Lab, questions: Sequence[Question], python: str) -> list[dict[str, Any]]:
+    """What the exporter reports, question by question."""
+    jobs = _jobs(lab, questions)
     asked = among_public_roots(lab, [python, "-m", "tests.truth", "--inside"], public_roots_of(python))
-    etc = {"hosts": HOSTS_FILE + hosts}
+    etc = {"hosts": _hosts(questions)}
     done = lab.run(asked, cwd=ROOT, input=json.dumps(jobs), check=True, etc=etc, timeout=_LONG)
     answers: list[dict[str, Any]] = json.loads(done.stdout)
     return answers
+
+
+def _ask_windows(lab: Lab, questions: Sequence[Question]) -> list[dict[str, Any]]:
+    """What the bundle for Windows reports, question by question: a process for each resolv.conf."""
+    jobs, etc = _jobs(lab, questions), {"hosts": _hosts(questions)}
+    answers: dict[int, dict[str, Any]] = {}
+    with windows_in(lab) as windows:
+        windows.take_for_public(lab.ca_file)
+        windows.hosts.write_text(etc["hosts"], encoding="ascii")
+        for number, numbers in enumerate(_by_resolver(jobs).values()):
+            resolver = jobs[numbers[0]]["resolv.conf"]
+            asked, told = windows.folder / f"questions{number}.json", windows.folder / f"answers{number}.json"
+            asked.write_text(json.dumps([jobs[each] for each in numbers]), encoding="utf-8")
+            own = {"resolv.conf": resolver} if resolver is not None else {}
+            done = windows.run_test("tests.answering", asked, told, etc=etc | own, timeout=_LONG)
+            if done.returncode != 0:
+                raise RuntimeError(done.stderr.decode(errors="replace"))
+            answers |= zip(numbers, json.loads(told.read_text(encoding="utf-8")), strict=True)
+    return [answers[number] for number in range(len(answers))]
+
+
+def _by_resolver(jobs: Sequence[dict[str, Any]]) -> Mapping[str | None, list[int]]:
+    """The numbers of the jobs by the resolv.conf that they need."""
+    found: dict[str | None, list[int]] = {}
+    for number, job in enumerate(jobs):
+        found.setdefault(job["resolv.conf"], []).append(number)
+    return found
 
 
 # ---------------------------------------------------------------- inside
@@ -244,9 +299,7 @@ def _ask_exporter(lab: Lab, questions: Sequence[Question], python: str) -> list[
 def inside() -> None:
     """Answer the questions on standard input: a process for each resolv.conf, all at once."""
     jobs = json.load(sys.stdin)
-    by_resolver: dict[str | None, list[int]] = {}
-    for number, job in enumerate(jobs):
-        by_resolver.setdefault(job["resolv.conf"], []).append(number)
+    by_resolver = _by_resolver(jobs)
     answers: dict[int, dict[str, Any]] = {}
     shipped = deploy(Source())
     network_of(shipped)  # reads once what all of them need
@@ -261,7 +314,7 @@ def inside() -> None:
 def _answer(shipped: Deployment, jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     if (resolver := jobs[0]["resolv.conf"]) is not None:
         _mount("resolv.conf", resolver)
-    return anyio.run(_probe_all, shipped, jobs)
+    return answer(shipped, jobs)
 
 
 def _mount(name: str, text: str) -> None:
@@ -275,41 +328,6 @@ def _mount(name: str, text: str) -> None:
 
 
 _CLONE_NEWNS: Final = 0x00020000  # <linux/sched.h>
-
-
-async def _probe_all(shipped: Deployment, jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the exporter finds, wired as it always is."""
-    limiter = anyio.CapacityLimiter(AT_ONCE)
-    proxies = {str(number): Proxy(str(number), *job["proxy"]) for number, job in enumerate(jobs) if job["proxy"]}
-    networks = {
-        ca_file: network_of(replace(shipped, settings=Settings(tls=TlsSettings(ca_file), proxies=proxies)))
-        for ca_file in {job["ca_file"] for job in jobs}
-    }
-    documented = {check.key.target.url: check.key.target for check in shipped.plan.checks}
-    answers: dict[int, dict[str, Any]] = {}
-
-    async def probe(number: int, job: dict[str, Any]) -> None:
-        other = Target(job["url"], own=job["own"], leads_to=frozenset(job["leads_to"]))
-        target = documented.get(job["url"], other)
-        key = CheckKey(target, str(number) if job["proxy"] else None)
-        async with limiter:
-            result = await run_check(key, networks[job["ca_file"]], Probing(timeout=TIMEOUT, attempts=1))
-        answers[number] = _told(result)
-
-    async with anyio.create_task_group() as group:
-        for number, job in enumerate(jobs):
-            group.start_soon(probe, number, job)
-    return [answers[number] for number in range(len(jobs))]
-
-
-def _told(result: Result) -> dict[str, Any]:
-    failure, tls = result.failure, result.evidence.tls
-    return {
-        "reported": failure.reason if failure else None,
-        "message": failure.message if failure else f"status {result.evidence.status}",
-        "cause": failure.cause if failure else None,
-        "intercepted": tls.intercepted(Trust.PUBLIC) if tls else None,
-    }
 
 
 class _Curl:
@@ -371,7 +389,9 @@ def markdown(cells: Sequence[Cell]) -> str:
     for title, row in rows(cells).items():
         verdicts = (("" if row[way].right else "✗ ") + f"`{word(row[way].reported)}`" for way in Way)
         lines.append(f"| {title} | {' | '.join(verdicts)} |")
-    return "\n".join([*contradictions, "", "## The matrix", "", *lines])
+    beyond = ["| fault | why wine does not show it |", "|---|---|"]
+    beyond += [f"| {name} | {why} |" for name, why in BEYOND_WINE.items()]
+    return "\n".join([*contradictions, "", ON_WINDOWS, "", *beyond, "", "## The matrix", "", *lines])
 
 
 def rows(cells: Sequence[Cell]) -> Mapping[str, Row]:
@@ -425,6 +445,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tell(cells: Sequence[Cell], *, in_markdown: bool) -> int:
+    beyond = [cell for cell in cells if cell.beyond]
+    cells = [cell for cell in cells if not cell.beyond]
     wrong = [cell for cell in cells if not cell.right]
     disagreed = contradicted(cells)
     unexplained = [cell for name, found in disagreed.items() if name not in CONTRADICTIONS for cell in found]
@@ -444,8 +466,12 @@ def _tell(cells: Sequence[Cell], *, in_markdown: bool) -> int:
         tell(f"curl disagrees: {cell}\n")
     if reason := missing_python():
         tell(f"not asked by Python {OTHER}: {reason}\n")
-    versions = " and ".join(pythons())
-    tell(f"{len(cells)} verdicts by Python {versions}, {len(wrong)} wrong; ")
+    if reason := missing_windows():
+        tell(f"not asked on Windows: {reason}\n")
+    for reason, count in Counter(cell.beyond for cell in beyond).items():
+        tell(f"{count} not shown on Windows: {reason}\n")
+    by_asker = Counter(cell.asker for cell in cells)
+    tell(f"{', '.join(f'{count} verdicts by {asker}' for asker, count in by_asker.items())}, {len(wrong)} wrong; ")
     tell(f"curl disagrees with {len(unexplained)} for no known reason\n")
     return 1 if wrong or unexplained or out_of_date else 0
 

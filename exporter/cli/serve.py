@@ -20,7 +20,6 @@ MOST_SHARDS: Final = 1000  # dividing takes time for each: a slip of the finger 
 
 
 def serve(
-    context: typer.Context,
     config_file: ConfigFile = None,
     listen: Annotated[
         list[str] | None,
@@ -53,20 +52,18 @@ def serve(
     log_format: Form = LogFormat.LOGFMT,
 ) -> None:
     """Run the exporter until SIGTERM or SIGINT."""
-    host = context.find_object(server.Host) or server.Host()
-    configure(log_level, log_format, host.log)
-    source = replace(source_of(config_file, feature, role, cloud), shard=shard_of(shard_index, shard_count))
-    server.prepare(host)
+    configure(log_level, log_format)
+    source = replace(source_of(config_file, feature, role, cloud), shard=_shard(shard_index, shard_count))
+    server.prepare()
     deployment = server.interruptibly(lambda: deploy(source))
     keys = server.interruptibly(lambda: Keys(web_config_file))
     closed = {"/-/reload": disable_reload, "/probe": disable_probe}
     sockets = [server.listen(address) for address in listen or [DEFAULT_ADDRESS]]
     front = server.Front(sockets, keys, frozenset(path for path, off in closed.items() if off))
-    server.run(source, deployment, front, host)
+    server.run(source, deployment, front)
 
 
-def shard_of(index: int | None, count: int | None) -> Shard:
-    """The share that the options name. Raises BadParameter."""
+def _shard(index: int | None, count: int | None) -> Shard:
     if index is None and count is None:
         return Shard()
     if count is None:

@@ -16,8 +16,10 @@ from .names import WILDCARD, connections, families, literals, names, resolvers, 
 from .pages import forwarders, labels, logins, pages
 from .proxies import conversations, inspection, openings, proxies, refusals, tls_to_the_proxy
 from .tls import certificates, odd_certificates, servers, tls_faults
+from .wine import BEYOND_WINE
 
 __all__ = [
+    "BEYOND_WINE",
     "CONTRADICTIONS",
     "FAULTS",
     "HEALTHY",

@@ -12,6 +12,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -158,6 +159,8 @@ def _certificate(
     for extension, critical in shape.extensions:
         builder = builder.add_extension(extension, critical=critical)
     certificate = builder.sign(signer, hashes.SHA256())
+    while _is_short(certificate.signature, signer):
+        certificate = builder.sign(signer, hashes.SHA256())
     return (
         certificate.public_bytes(Encoding.DER) if shape.fields is None else _remade(certificate, signer, shape.fields)
     )
@@ -167,12 +170,24 @@ def _remade(certificate: x509.Certificate, signer: Key, change: Callable[[list[F
     """Change its parts, as no library would write them, and sign it anew."""
     body = der(0x30, *change(fields(certificate.tbs_certificate_bytes)))
     _, algorithm, _ = fields(certificate.public_bytes(Encoding.DER))
-    signature = (
-        signer.sign(body, ec.ECDSA(hashes.SHA256()))
-        if isinstance(signer, ec.EllipticCurvePrivateKey)
-        else signer.sign(body, padding.PKCS1v15(), hashes.SHA256())
-    )
+    signature = _signature(body, signer)
+    while _is_short(signature, signer):
+        signature = _signature(body, signer)
     return der(0x30, body, algorithm, der(0x03, b"\0", signature))
+
+
+def _signature(body: Field, signer: Key) -> bytes:
+    if isinstance(signer, ec.EllipticCurvePrivateKey):
+        return signer.sign(body, ec.ECDSA(hashes.SHA256()))
+    return signer.sign(body, padding.PKCS1v15(), hashes.SHA256())
+
+
+def _is_short(signature: bytes, signer: Key) -> bool:
+    """Whether one of its numbers is shorter than the curve's, as in one of 128: wine's crypt32 takes that for wrong."""
+    if not isinstance(signer, ec.EllipticCurvePrivateKey):
+        return False
+    size = (signer.key_size + 7) // 8
+    return any((number.bit_length() + 7) // 8 < size for number in decode_dss_signature(signature))
 
 
 def fields(sequence: Field) -> list[Field]:

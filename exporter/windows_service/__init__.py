@@ -1,1 +1,0 @@
-"""The exporter as a service of Windows: what the service manager is told, and what it tells."""
