@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -24,11 +25,25 @@ from exporter.interference import domains_of
 from exporter.journal import Journal
 from exporter.lag import Pulse, watch
 from exporter.metrics import Conditions, Events, ReloadStatus, State, Timing, registry_for
-from exporter.model import Catalogue, CheckKey, Group, Plan, Requirement, Result, Settings, Site, Snapshot
+from exporter.model import (
+    Catalogue,
+    CheckKey,
+    Group,
+    Plan,
+    Proxy,
+    Requirement,
+    Result,
+    Settings,
+    Site,
+    Snapshot,
+    TlsSettings,
+    Ways,
+)
 from exporter.narrow import UNUSABLE, Narrowing
 from exporter.net import clock_in_force, sign_ins_of, trusted_roots, verifying
 from exporter.plan import plan
-from exporter.probes import PATIENCE, Network, run_check
+from exporter.probes import PATIENCE, Network, found_at, run_check
+from exporter.proxies.finding import Found, find
 from exporter.reading.documents import unreadable
 from exporter.reloading import NotReloaded, Reader, Reloads
 from exporter.requirements import everything, requirements
@@ -56,14 +71,36 @@ class Deployment:
     settings: Settings
     plan: Plan
     domains: frozenset[str]  # that the documents name: where an endpoint may lead to
+    found: Found = field(default_factory=Found)  # of proxies that Windows or a PAC file names
 
 
-def deploy(source: Source) -> Deployment:
-    """Read everything anew. Raises DocumentError with every mistake, and NarrowingError."""
+def deploy(source: Source, *, elsewhere: bool = False) -> Deployment:
+    """Read everything anew, what Windows and PAC files say of proxies included. Raises DocumentError, NarrowingError.
+
+    DocumentError has every mistake; what is read from Windows or the network is read once all else is right.
+    `elsewhere`: the configuration may be another machine's, and Windows be missing here.
+    """
+    settings, work, domains = _planned(source)
+    found = find(
+        work,
+        settings.proxies.values(),
+        str(source.config_file),
+        lambda: trusted(settings.tls),
+        elsewhere=elsewhere,
+    )
+    return Deployment(settings, work, domains, found)
+
+
+def planned(source: Source) -> Plan:
+    """The work alone, of which nobody asks which way it goes. Raises as `deploy`."""
+    return _planned(source)[1]
+
+
+def _planned(source: Source) -> tuple[Settings, Plan, frozenset[str]]:
     catalogue, settings, groups, site = selected(source)
     work = plan(requirements(catalogue, groups, site), settings.proxies, settings.via)
     patterns = (endpoint.pattern for group in groups for endpoint in group.endpoints)
-    return Deployment(settings, share(work, source.shard), domains_of(patterns))
+    return settings, share(work, source.shard), domains_of(patterns)
 
 
 def selected(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...], Site]:
@@ -104,6 +141,12 @@ def _trust_store() -> Iterator[None]:
 
 
 @_trust_store()
+def trusted(tls: TlsSettings) -> ssl.SSLContext:
+    """What verifies chains. Reads the trust store, which takes a moment; raises Unreadable."""
+    return verifying(tls)
+
+
+@_trust_store()
 def network_of(deployment: Deployment, before: Network | None = None) -> Network:
     """What the probes of a deployment share. Reads the trust store, which takes a moment; raises Unreadable.
 
@@ -116,8 +159,9 @@ def network_of(deployment: Deployment, before: Network | None = None) -> Network
 
         public_roots()  # lest the first probes wait for these
     known = () if before is None else (*before.sign_ins.values(), *before.former)
-    sign_ins = sign_ins_of(settings.proxies, known)
-    by_tls = any(proxy.url.startswith("https:") for proxy in settings.proxies.values())
+    proxies = _concrete(settings.proxies, deployment.found.ways)
+    sign_ins = sign_ins_of(proxies, known)
+    by_tls = any(proxy.url.startswith("https:") for proxy in proxies.values())
     return Network(
         verifying(settings.tls),
         settings.proxies,
@@ -127,7 +171,15 @@ def network_of(deployment: Deployment, before: Network | None = None) -> Network
         clock,
         tuple(sign_in for sign_in in dict.fromkeys(known) if sign_in.tells and sign_in not in sign_ins.values()),
         verifying(settings.tls, with_secrets=True) if by_tls else None,
+        deployment.found.ways,
     )
+
+
+def _concrete(proxies: Mapping[str, Proxy], ways: Mapping[CheckKey, Ways]) -> dict[str, Proxy]:
+    """Every proxy that has a URL: each at which the account of a name may have to sign in."""
+    given = {name: proxy for name, proxy in proxies.items() if proxy.url}
+    named = {(key.proxy, url) for key, found in ways.items() for url in found.urls if key.proxy and url}
+    return given | {found_at(name, url): replace(proxies[name], url=url) for name, url in sorted(named)}
 
 
 @_trust_store()
@@ -172,6 +224,7 @@ class Exporter:
 
     def start(self, group: TaskGroup) -> None:
         """Begin to probe and to reload, in tasks of `group`."""
+        self._warn()
         self._reloads = Reloads(group, self._reload)
         self._schedule = Schedule(group, self._attempt, self, self._pulse)
         self._reschedule()
@@ -259,6 +312,11 @@ class Exporter:
         self._conditions.tell(deployment.settings.probing.interval, anchors)
         self._reload_status.tell(successful=True)
         log.info("configuration reloaded", checks=len(deployment.plan.checks), unprobed=len(deployment.plan.unprobed))
+        self._warn()
+
+    def _warn(self) -> None:
+        for warning in self._deployment.found.warnings:
+            log.warning("proxy not as configured in the system", detail=warning)
 
     def _reschedule(self) -> None:
         if self._schedule is not None:

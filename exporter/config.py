@@ -12,11 +12,23 @@ from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from exporter.addresses import collapsed
 from exporter.authentication import missing_extra
-from exporter.model import Auth, Catalogue, Group, Parameter, Prefix, Probing, Proxy, Settings, Site, TlsSettings
+from exporter.model import (
+    Auth,
+    Catalogue,
+    Group,
+    Parameter,
+    Prefix,
+    Probing,
+    Proxy,
+    Settings,
+    Site,
+    SystemProxy,
+    TlsSettings,
+)
 from exporter.patterns import fill, parameters_of
 from exporter.reading.documents import (
     Document,
@@ -88,7 +100,15 @@ def _settings(main: Document, directory: Path, catalogue: Catalogue) -> Settings
     settle((main, *files), (*mistakes, *amiss))
     if section is None:
         raise AssertionError("what is not valid is blamed")
-    return section.settings(groups, collapsed(chain.from_iterable(ranges)))
+    settings = section.settings(groups, collapsed(chain.from_iterable(ranges)))
+    proxies = {name: replace(proxy, line=_line(main, proxy)) for name, proxy in settings.proxies.items()}
+    return replace(settings, proxies=proxies)
+
+
+def _line(main: Document, proxy: Proxy) -> int:
+    """Where it is said how a proxy is found."""
+    key = "pac" if proxy.pac is not None else "system" if proxy.system is not None else "url"
+    return main.line(("proxies", proxy.name, key))
 
 
 def read_groups(path: Path, catalogue: Catalogue) -> tuple[Group, ...]:
@@ -253,6 +273,31 @@ def _proxy_url(url: str) -> str:
     if parts.path or parts.query:
         raise ValueError("a proxy has no path; remove what follows the port")
     return url
+
+
+def _pac(place: str, info: ValidationInfo) -> str:
+    """The URL of a PAC file, or the path of one."""
+    if "://" not in place:
+        return str(_known(info).directory / place)
+    if place.lower().startswith("file:"):
+        raise ValueError("write the path of the file itself, relative to this configuration")
+    if "@" in place:
+        raise ValueError("credentials do not belong into the URL; give an address that asks for none")
+    if fault := url_fault(place):
+        raise ValueError(f"{fault}; write http://host/proxy.pac, or the path of a file")
+    return place
+
+
+def _found_in_one_way(pac: str | None, info: ValidationInfo) -> str | None:
+    """A proxy that somebody can find, and in one way."""
+    if not {"url", "system"} <= info.data.keys():  # a mistake of its own
+        return pac
+    given = [key for key, value in {**info.data, "pac": pac}.items() if value is not None]
+    if not given:
+        raise ValueError("nothing says where the proxy is; give one of `url`, `system` and `pac`")
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(f'`{key}`' for key in given)} say where the proxy is; keep one of them")
+    return pac
 
 
 def _username(name: str) -> str:
@@ -421,11 +466,29 @@ class TlsSection(Section):
     )
 
 
-class ProxySection(Section):
-    """A web proxy."""
+_HOW_FOUND: Final = ("url", "system", "pac")  # of which a proxy has one
 
-    url: Annotated[Text, Rule(_proxy_url, {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^@/?#]+:[0-9]+$"})] = Field(
-        description="http://host:port or https://host:port, without credentials."
+
+class ProxySection(Section):
+    """A web proxy: by its URL, as Windows has it, or as a PAC file says."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [key], "properties": {key: {"type": "string"}}} for key in _HOW_FOUND]
+        }
+    )
+
+    url: Annotated[Text, Rule(_proxy_url, {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^@/?#]+:[0-9]+$"})] | None = Field(
+        default=None, description="http://host:port or https://host:port, without credentials."
+    )
+    system: Annotated[SystemProxy, member_of("place where Windows keeps a proxy", SystemProxy)] | None = Field(
+        default=None, description="What Windows has: winhttp (for the machine) or wininet (of the exporter's account)."
+    )
+    # Stands below the others: it is checked against them.
+    pac: Annotated[Annotated[Text, AfterValidator(_pac)] | None, AfterValidator(_found_in_one_way)] = Field(
+        default=None,
+        validate_default=True,
+        description="A PAC file, by its path or URL, which names the proxy for each target.",
     )
     username: Annotated[Text, Rule(_username, {"pattern": r"^[^:]*[^:\s][^:]*$"})] | None = Field(
         default=None, description="Who signs in, together with the password file: svc, DOMAIN\\svc or svc@REALM."
@@ -447,7 +510,16 @@ class ProxySection(Section):
 
     def proxy(self, name: str) -> Proxy:
         """The same as a value of the vocabulary."""
-        return Proxy(name, self.url, self.username, self.secret, tuple(self.no_proxy), self.auth)
+        return Proxy(
+            name,
+            self.url or "",
+            self.username,
+            self.secret,
+            tuple(self.no_proxy),
+            self.auth,
+            self.system,
+            self.pac,
+        )
 
 
 class MainSection(Section):

@@ -235,16 +235,26 @@ class Auth(StrEnum):
     NEGOTIATE = "negotiate"
 
 
+class SystemProxy(StrEnum):
+    """Where Windows keeps the address of a proxy."""
+
+    WINHTTP = "winhttp"  # for the whole machine: `netsh winhttp`
+    WININET = "wininet"  # for one account: Internet Options
+
+
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """A web proxy. Its URL and password are secrets: only the name travels."""
 
     name: str
-    url: str = field(repr=False)  # http://host:port or https://host:port, without credentials
+    url: str = field(repr=False)  # http://host:port or https://host:port, without credentials; empty: see below
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     no_proxy: tuple[str, ...] = ()
     auth: Auth = Auth.AUTO
+    system: SystemProxy | None = None  # where Windows keeps the URL
+    pac: str | None = field(default=None, repr=False)  # URL or path of the PAC file that names the URL for each target
+    line: int = field(default=1, compare=False)  # of the configuration, where one of the three stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +358,14 @@ class CheckKey:
     def path(self) -> str:
         """The path as it is labelled: `direct` or `proxy:NAME`."""
         return DIRECT if self.proxy is None else f"proxy:{self.proxy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What Windows or a PAC file names for a target: in this order they are tried, as far as no connection opens."""
+
+    urls: tuple[str | None, ...]  # of proxies, without credentials; None: direct
+    why_none: str | None = None  # set exactly where there is none, in words
 
 
 @dataclass(frozen=True)
@@ -592,6 +610,15 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
+class WayTaken:
+    """Which of the ways to a target that Windows or a PAC file names was gone. The address of a proxy is a secret."""
+
+    number: int  # from 1
+    of: int
+    direct: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What a probe saw on its way; each part only where the probe came that far."""
 
@@ -606,6 +633,7 @@ class Evidence:
     by_dns: bool | None = None  # False: the host is an address, or stands in the hosts file; None: was not resolved
     unanswered: Question | None = None  # what the resolver did not answer, where it answered the other
     gap: bool = False  # what was waited for had arrived in part: the end of it, and not what stands before
+    way: WayTaken | None = None  # where the configuration leaves it to Windows or to a PAC file
 
     @property
     def status(self) -> int | None:
@@ -631,6 +659,12 @@ class Result:
     def up(self) -> bool:
         """Whether the target is usable from here."""
         return self.failure is None
+
+    @property
+    def through_proxy(self) -> bool:
+        """Whether a proxy was asked: what a PAC file sends direct goes direct, whatever its path is called."""
+        way = self.evidence.way
+        return self.key.proxy is not None and not (way is not None and way.direct)
 
     @property
     def repeatable(self) -> bool:

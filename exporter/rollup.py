@@ -87,7 +87,8 @@ def _says(result: Result) -> Iterator[tuple[str, _Say]]:
     if key.proxy is not None:
         if by_dns:  # else the proxy is given as an address, which vouches for no name
             yield "dns", _Say(host, _points_at(result, _RESOLVER), inside=True)
-        yield key.path, _Say(host, _points_at(result, _PROXY))
+        if result.through_proxy:
+            yield key.path, _Say(host, _points_at(result, _PROXY))
         return
     if by_dns is not False and address_of(host) is None:
         yield "dns", _Say(host, _points_at(result, _DNS), inside=own)

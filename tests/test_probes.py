@@ -570,7 +570,7 @@ async def test_a_failed_attempt_is_tried_again() -> None:
 # ---------------------------------------------------------------- defects, and the end
 
 
-@pytest.mark.parametrize("where", ["route", "probe", "words", "evidence", "ranges", "phases"])
+@pytest.mark.parametrize("where", ["routes", "probe", "words", "evidence", "ranges", "phases"])
 async def test_a_defect_anywhere_in_a_probe_is_its_result_with_the_cause(
     monkeypatch: pytest.MonkeyPatch, context: ssl.SSLContext, where: str
 ) -> None:
@@ -578,7 +578,7 @@ async def test_a_defect_anywhere_in_a_probe_is_its_result_with_the_cause(
         raise ZeroDivisionError("as in a bug")
 
     places = {
-        "route": "exporter.probes.Network.route",
+        "routes": "exporter.probes.Network.routes",
         "probe": "exporter.probes.http.way_of",
         "words": "exporter.probes.classify",
         "evidence": "exporter.probes._discreet",

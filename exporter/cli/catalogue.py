@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -19,10 +21,12 @@ from exporter.cli.options import BAD_INPUT, NOT_READY
 from exporter.config import ProxySection
 from exporter.imports import Choice, Format, Origin, Unfit
 from exporter.loop import run_on_loop
-from exporter.model import Proxy, Settings
+from exporter.model import Proxy, Settings, Target
 from exporter.narrow import NarrowingError
 from exporter.net import Route, verifying
 from exporter.plan import bypasses
+from exporter.proxies.finding import Finder, NotFound, finder
+from exporter.proxies.winhttp import NotWindows
 from exporter.reading.documents import reason
 from exporter.reading.durations import seconds
 from exporter.reading.fields import unknown
@@ -108,12 +112,28 @@ def _read(source: str, settings: Settings, proxy: Proxy | None, timeout: float) 
     if "://" not in source:
         return imports.from_file(Path(source))
     context = verifying(settings.tls)
+    where = None if proxy is None else _found(proxy, context)
 
     def route_to(url: str) -> Route:
-        direct = proxy is None or bypasses(proxy.no_proxy, urlsplit(url).hostname or "")
-        return Route(context, None if direct else proxy)
+        if proxy is None or where is None or bypasses(proxy.no_proxy, urlsplit(url).hostname or ""):
+            return Route(context)
+        ways = where.ways([Target(url)])[0]
+        if ways.why_none is not None:
+            raise Unfit(f"cannot be fetched: {ways.why_none}")
+        first = ways.urls[0]  # one connection is made, and not by another way where this one fails
+        return Route(context, None if first is None else replace(proxy, url=first))
 
-    return run_on_loop(imports.from_web, source, route_to, timeout)
+    try:
+        return run_on_loop(imports.from_web, source, route_to, timeout)
+    except NotFound as error:
+        raise NarrowingError(f"--proxy {proxy.name if proxy else ''}: {error}") from None
+
+
+def _found(proxy: Proxy, context: ssl.SSLContext) -> Finder:
+    try:
+        return finder(proxy, lambda: context)
+    except (NotFound, NotWindows) as error:
+        raise NarrowingError(f"--proxy {proxy.name}: {error}") from None
 
 
 def _write(file: Path, text: str) -> None:

@@ -20,6 +20,7 @@ from exporter.cli.completion import explainable
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, progress, source_of
 from exporter.log import LogFormat, LogLevel, configure
 from exporter.loop import run_on_loop
+from exporter.model import Snapshot
 from exporter.narrow import NarrowingError
 from exporter.reading.documents import reason
 
@@ -81,10 +82,18 @@ def check(
     if path is not None:
         raise typer.BadParameter("--path goes with --against")
     deployment = deploy(source)
+    for line in deployment.found.told:
+        typer.echo(line, err=True)
     with progress(len(deployment.plan.checks)) as advance:
         snapshot = run_on_loop(check_once, deployment, advance)
     if textfile is not None:
         _replace(textfile, metrics.textfile(snapshot))
+    _tell(snapshot, form)
+    if not report.all_ready(snapshot):
+        raise typer.Exit(NOT_READY)
+
+
+def _tell(snapshot: Snapshot, form: CheckFormat) -> None:
     match form:
         case CheckFormat.TABLE:
             report.print_check(snapshot, Console())
@@ -94,8 +103,6 @@ def check(
             typer.echo(report.check_junit(snapshot))
         case CheckFormat.MARKDOWN:
             typer.echo(report.check_markdown(snapshot))
-    if not report.all_ready(snapshot):
-        raise typer.Exit(NOT_READY)
 
 
 def _replace(file: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import typer
 
 from exporter import catalogue as shipped
-from exporter.app import Source, deploy, selected
+from exporter.app import Source, planned, selected
 from exporter.model import Catalogue, Group, Site
 from exporter.narrow import UNUSABLE
 from exporter.patterns import host_of
@@ -49,9 +49,9 @@ def known_clouds(incomplete: str) -> Words:
 def explainable(context: typer.Context, incomplete: str) -> Words:
     """What `explain` takes: hosts and wildcards; URLs once a colon is typed, since bash ends a word there."""
     try:
-        work = deploy(Source(context.params.get("config_file"))).plan
+        work = planned(Source(context.params.get("config_file")))
     except UNUSABLE:
-        work = deploy(Source()).plan
+        work = planned(Source())
     urls = {check.key.target.url for check in work.checks}
     hosts = {urlsplit(url).hostname or "" for url in urls} | {host_of(use.pattern) for use in work.requirement_of}
     return _beginning(incomplete, ((word, "") for word in sorted(urls if ":" in incomplete else hosts)))

@@ -27,8 +27,10 @@ def validate(
 ) -> None:
     """Read the configuration and name every mistake."""
     configure(log_level, log_format)
-    deployment = deploy(source_of(config_file, None, None, None))
+    deployment = deploy(source_of(config_file, None, None, None), elsewhere=True)
     plan = deployment.plan
+    for line in deployment.found.told:
+        typer.echo(line)
     name = config_file or "embedded default"
     typer.echo(f"{name}: ok, {len(plan.checks)} targets to probe, {len(plan.unprobed)} endpoints without a target")
 

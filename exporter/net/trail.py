@@ -70,6 +70,12 @@ class Trail:
         """Note no more: what comes now belongs to no phase. The phase stays the one where the attempt stood."""
         self._over = True
 
+    def begin_again(self) -> None:
+        """Forget what was seen, but not how long it took: another way is gone."""
+        self._over = False
+        self.cause = None
+        self.evidence = {}
+
     @property
     def laps(self) -> Mapping[Phase, float]:
         """Seconds of each phase that was reached, in order."""

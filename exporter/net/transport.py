@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Self, TypeAlias, cast
 
@@ -17,7 +17,7 @@ from exporter.addresses import Whose
 from exporter.authentication import Account
 from exporter.bodies import readable
 from exporter.failure import NotHttp, NotTls, ProxyRefused, TooStrict, may_be_too_strict, unknown_root
-from exporter.model import DEFAULT_PORTS, Answer, Phase, Proxy, Root, TlsFacts
+from exporter.model import DEFAULT_PORTS, Answer, Phase, Proxy, Root, TlsFacts, WayTaken
 from exporter.net.clock import Clock, clock_in_force
 from exporter.net.http1 import Connection, Headers
 from exporter.net.proxy_auth import Talk
@@ -48,6 +48,12 @@ class Route:
     clock: Clock = field(default_factory=clock_in_force)
     own: bool = False  # the target is one of the operator's own
     proxy_context: ssl.SSLContext | None = None  # for TLS to the proxy itself; None: the same
+    way: WayTaken | None = None  # which of several it is; those that follow need time, too
+
+    @property
+    def share(self) -> float:
+        """The part of the time that is left in which it must be connected: the same for each way that is left."""
+        return 1.0 if self.way is None else 1.0 / (self.way.of - self.way.number + 1)
 
     @property
     def whose(self) -> Whose:
@@ -134,7 +140,8 @@ class Transport(httpx.AsyncBaseTransport):
         """A stream to the origin as it is before TLS, through the proxy's tunnel where there is one."""
         proxy = self._route.proxy
         if proxy is None:
-            return await self._dial(origin)
+            with self._in_time_for_others():
+                return await self._dial(origin)
         headers = [(b"Host", origin.authority), (b"User-Agent", USER_AGENT.encode()), *_TO_PROXIES]
         connection, answer = await self._ask_proxy(proxy, Phase.PROXY, "CONNECT", origin.authority, headers)
         if not httpx.codes.is_success(answer.status):
@@ -243,11 +250,21 @@ class Transport(httpx.AsyncBaseTransport):
     async def _connect_to(self, proxy: Proxy) -> Connection:
         """A connection to the proxy itself, by TLS if its URL says so: until that stands, it is not connected to."""
         origin = Origin.of(httpx.URL(proxy.url))
-        stream = await self._dial(origin)
-        if origin.scheme == "https":
-            context = self._route.proxy_context or self._route.context
-            stream = await self._secured(stream, origin, context, "proxy_tls", Transport._dial)
+        with self._in_time_for_others():
+            stream = await self._dial(origin)
+            if origin.scheme == "https":
+                context = self._route.proxy_context or self._route.context
+                stream = await self._secured(stream, origin, context, "proxy_tls", Transport._dial)
         return Connection(stream)
+
+    @contextmanager
+    def _in_time_for_others(self) -> Iterator[None]:
+        """Raise TimeoutError when this way takes more than its share of the time that is left."""
+        if self._route.share == 1:
+            yield
+            return
+        with anyio.fail_after((anyio.current_effective_deadline() - anyio.current_time()) * self._route.share):
+            yield
 
     def _remember(self, answer: Answer) -> None:
         self._trail.evidence["dialogue"] = (*self._trail.evidence.get("dialogue", ()), answer)

@@ -7,12 +7,25 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard, cast
 
 from exporter.addresses import AddressRanges
 from exporter.connecting import at_private_address
 from exporter.failure import Signs, Way, classify, defect
-from exporter.model import Answer, CheckKey, Evidence, Failure, Probing, Proxy, Reason, Result, Target
+from exporter.model import (
+    Answer,
+    CheckKey,
+    Evidence,
+    Failure,
+    Phase,
+    Probing,
+    Proxy,
+    Reason,
+    Result,
+    Target,
+    Ways,
+    WayTaken,
+)
 from exporter.net import Clock, Limit, Route, SignIn, Trail, clock_in_force
 from exporter.probes import http
 
@@ -23,25 +36,53 @@ class Network:
 
     context: ssl.SSLContext
     proxies: Mapping[str, Proxy] = field(default_factory=dict)
-    sign_ins: Mapping[str, SignIn] = field(default_factory=dict)  # by the proxy's name
+    sign_ins: Mapping[str, SignIn] = field(default_factory=dict)  # by the proxy's name, or as `found_at` says
     signs: Signs = field(default_factory=Signs)
     ranges: AddressRanges = field(default_factory=AddressRanges)
     clock: Clock = field(default_factory=clock_in_force)
     former: Sequence[SignIn] = ()  # of proxies that have left, for the case that they come back
     proxy_context: ssl.SSLContext | None = None  # for TLS to a proxy, which may be told a password; None: the same
+    ways: Mapping[CheckKey, Ways] = field(default_factory=dict)  # where Windows or a PAC file names them
 
-    def route(self, key: CheckKey) -> Route:
-        """The way that a check goes."""
+    def routes(self, key: CheckKey) -> tuple[Route, ...]:
+        """The ways that a check goes, in their order. Raises NoWay."""
         if key.proxy is None:
-            return Route(self.context, clock=self.clock, own=key.target.own)
-        proxy, sign_in = self.proxies[key.proxy], self.sign_ins.get(key.proxy)
+            return (self._direct(key),)
+        proxy = self.proxies[key.proxy]
+        if proxy.url:
+            return (self._through(proxy, self.sign_ins.get(proxy.name)),)
+        named = self.ways[key]
+        if named.why_none is not None:
+            raise NoWay(named.why_none)
+        routes = []
+        for number, url in enumerate(named.urls, 1):
+            route = self._direct(key) if url is None else self._found(proxy, url)
+            routes.append(replace(route, way=WayTaken(number, len(named.urls), direct=url is None)))
+        return tuple(routes)
+
+    def _direct(self, key: CheckKey) -> Route:
+        return Route(self.context, clock=self.clock, own=key.target.own)
+
+    def _through(self, proxy: Proxy, sign_in: SignIn | None) -> Route:
         return Route(self.context, proxy, sign_in, self.clock, proxy_context=self.proxy_context)
+
+    def _found(self, proxy: Proxy, url: str) -> Route:
+        return self._through(replace(proxy, url=url), self.sign_ins.get(found_at(proxy.name, url)))
 
     def in_range(self, key: CheckKey, addresses: Sequence[str]) -> bool | None:
         """Whether all addresses of a target lie in the ranges; None without ranges, or where a proxy resolves it."""
         if key.proxy is not None or not addresses or not self.ranges:
             return None
         return all(map(self.ranges.holds, addresses))
+
+
+class NoWay(Exception):
+    """No way to a target that is supported."""
+
+
+def found_at(name: str, url: str) -> str:
+    """The name of one of several proxies that Windows or a PAC file names: each has a sign-in of its own."""
+    return f"{name} {url}"  # no proxy's own name holds a blank
 
 
 Probe: TypeAlias = Callable[[Target, Route, Signs, Trail], Awaitable[Failure | None]]
@@ -65,28 +106,79 @@ async def run_check(key: CheckKey, network: Network, probing: Probing, patience:
 
 
 async def _attempt(key: CheckKey, network: Network, limit: Limit) -> Result:
-    trail, started, route = Trail(limit), time.time(), None
+    trail, started = Trail(limit), time.time()
+    journey = _Journey(key, network, trail)
     try:
-        route = network.route(key)
-        failure = _less_secret(await _failure(key, network, route, trail), route)
-        evidence = _discreet(Evidence(**trail.evidence), route)
+        failure = _less_secret(await journey.made(), journey.route)
+        evidence = _discreet(Evidence(**trail.evidence), journey.route)
         in_range = network.in_range(key, evidence.addresses)
         begun = started + limit.stood_still
         return Result(key, begun, trail.laps, replace(evidence, in_range=in_range), failure, late=trail.late)
     except Exception as error:  # noqa: BLE001 - a defect of ours is the result of this check, and of no other
-        return Result(key, started, failure=_less_secret(defect(error, trail.phase), route))
+        return Result(key, started, failure=_less_secret(defect(error, trail.phase), journey.route))
 
 
-async def _failure(key: CheckKey, network: Network, route: Route, trail: Trail) -> Failure | None:
-    """What came of one attempt; None where the target is usable."""
-    try:
-        with trail.limit.in_force():
-            failure = await PROBES[key.target.scheme](key.target, route, network.signs, trail)
-    except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
-        failure = _named(error, key, route, trail, network.signs)
-    if failure is not None and failure.reason is Reason.PROXY_AUTH_REQUIRED and trail.cause is not None:
-        return replace(failure, message=f"{failure.message}; it took the account before", cause=trail.cause)
-    return failure
+class _Journey:
+    """One attempt: along the first way on which a connection opens."""
+
+    def __init__(self, key: CheckKey, network: Network, trail: Trail) -> None:
+        self._key = key
+        self._network = network
+        self._trail = trail
+        self._first: tuple[Route, Failure, dict[str, Any]] | None = None  # that was of no avail, and what was seen
+        self.route: Route | None = None  # that was gone
+
+    async def made(self) -> Failure | None:
+        """What came of it; None where the target is usable."""
+        try:
+            routes = self._network.routes(self._key)
+        except NoWay as error:
+            return Failure(Phase.PROXY, Reason.PROXY_ERROR, str(error))
+        failure: Failure | None = None
+        try:
+            with self._trail.limit.in_force():
+                for route in routes:
+                    self._begin(route)
+                    failure = await self._along(route)
+                    if not _unconnected(failure):
+                        break
+                    self._first = self._first or (route, failure, self._trail.evidence)
+        except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
+            failure = self._named(error, routes[0] if self.route is None else self.route)
+        if _unconnected(failure) and self._first is not None and len(routes) > 1:
+            failure = self._of_the_first()
+        if failure is not None and failure.reason is Reason.PROXY_AUTH_REQUIRED and self._trail.cause is not None:
+            return replace(failure, message=f"{failure.message}; it took the account before", cause=self._trail.cause)
+        return failure
+
+    def _begin(self, route: Route) -> None:
+        if self.route is not None:
+            self._trail.begin_again()
+        self.route = route
+        if route.way is not None:
+            self._trail.evidence["way"] = route.way
+
+    async def _along(self, route: Route) -> Failure | None:
+        try:
+            return await PROBES[self._key.target.scheme](self._key.target, route, self._network.signs, self._trail)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._named(error, route)
+
+    def _named(self, error: Exception, route: Route) -> Failure:
+        """The failure that ended a way, by all that was seen."""
+        seen, way = Evidence(**self._trail.evidence), http.way_of(self._key.target, route)
+        failure = classify(self._trail.phase, error, way, seen, self._network.signs)
+        return at_private_address(failure, self._key.target, seen) if way is Way.DIRECT else failure
+
+    def _of_the_first(self) -> Failure:
+        """The failure where no way could be gone: that of the one which was meant to be."""
+        self.route, failure, self._trail.evidence = cast("tuple[Route, Failure, dict[str, Any]]", self._first)
+        return replace(failure, message=f"{failure.message}; nor does a connection open on any other way named for it")
+
+
+def _unconnected(failure: Failure | None) -> TypeGuard[Failure]:
+    """Whether nobody was reached, so that another way may be gone: the phases before a word is said."""
+    return failure is not None and failure.phase in {Phase.RESOLVE, Phase.CONNECT}
 
 
 def _less_secret(failure: Failure | None, route: Route | None) -> Failure | None:
@@ -96,16 +188,9 @@ def _less_secret(failure: Failure | None, route: Route | None) -> Failure | None
     return replace(failure, message=route.sign_in.account.conceal(failure.message))
 
 
-def _named(error: Exception, key: CheckKey, route: Route, trail: Trail, signs: Signs) -> Failure:
-    """The failure that ended an attempt, by all that was seen."""
-    seen, way = Evidence(**trail.evidence), http.way_of(key.target, route)
-    failure = classify(trail.phase, error, way, seen, signs)
-    return at_private_address(failure, key.target, seen) if way is Way.DIRECT else failure
-
-
-def _discreet(seen: Evidence, route: Route) -> Evidence:
+def _discreet(seen: Evidence, route: Route | None) -> Evidence:
     """Evidence whose answers lack the password that a proxy may have given back."""
-    if route.sign_in is None:
+    if route is None or route.sign_in is None:
         return seen
     conceal = route.sign_in.account.conceal
 

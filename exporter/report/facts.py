@@ -85,15 +85,12 @@ class Probe:
 def connection(result: Result) -> Iterator[Fact]:
     """The path, the addresses, and what became of the tunnel."""
     key, evidence = result.key, result.evidence
-    if key.proxy is None:
-        yield "path", "direct"
-    else:
-        yield "path", f"through the proxy {key.proxy}, which resolves the name of the target itself"
+    yield "path", _path(result)
     if evidence.addresses:
-        listed = evidence.by_dns is False and key.proxy is None and address_of(key.target.host) is None
+        listed = evidence.by_dns is False and not result.through_proxy and address_of(key.target.host) is None
         found = ", ".join(evidence.addresses) + (", by the hosts file of this machine" if listed else "")
-        yield "name resolved to" if key.proxy is None else "proxy's name resolved to", found
-    if key.proxy is None:
+        yield "proxy's name resolved to" if result.through_proxy else "name resolved to", found
+    if not result.through_proxy:
         yield from _private(result)
     if evidence.unanswered:
         yield "resolver", f"no answer to {evidence.unanswered.words}"
@@ -103,6 +100,17 @@ def connection(result: Result) -> Iterator[Fact]:
     if Phase.PROXY in result.phases:
         opened = result.failure is None or result.failure.phase is not Phase.PROXY
         yield "tunnel", "opened" if opened else "not opened"
+
+
+def _path(result: Result) -> str:
+    """The way that was gone. The address of a proxy is a secret, so of several it is told by its number."""
+    name, way = result.key.proxy, result.evidence.way
+    if name is None:
+        return "direct"
+    number = f"way {way.number} of {way.of} named for the target, " if way is not None and way.of > 1 else ""
+    if not result.through_proxy:
+        return f"{number}direct, as the settings or the PAC file of the proxy {name} say"
+    return f"{number}through the proxy {name}, which resolves the name of the target itself"
 
 
 def _private(result: Result) -> Iterator[Fact]:

@@ -1,0 +1,1 @@
+function FindProxyForURL(url, host) { return { proxy: "a.corp.example:80" }; }

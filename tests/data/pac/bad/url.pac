@@ -1,0 +1,1 @@
+function FindProxyForURL(url, host) { return "http://a.corp.example:80"; }

@@ -1,0 +1,2 @@
+// für alle
+function FindProxyForURL(url, host) { return "PROXY latin.corp.example"; }
