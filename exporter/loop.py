@@ -34,6 +34,12 @@ def run_on_loop(function: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
     return anyio.run(function, *arguments, backend_options=options)
 
 
+def run_beside(function: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
+    """Run to its end in a thread beside the loop that serves, or before there is one; its sockets are not counted."""
+    options = {"loop_factory": asyncio.SelectorEventLoop} if sys.platform == "win32" else {}
+    return anyio.run(function, *arguments, backend_options=options)
+
+
 class Selector(selectors.SelectSelector):
     """Waits by `select`, and refuses a socket that would be one too many: `select` would fail for all of them."""
 

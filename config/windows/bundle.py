@@ -218,14 +218,17 @@ def _lines(name: str, data: bytes) -> bytes:
 
 
 def _licences(python: Python, packages: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
-    """The licence of each part, in a folder for each; raises `Refused` for a package that brings none."""
+    """The licence of each part, in a folder for each; raises `Refused` for a package of which there is none."""
     yield f"LICENSES/Python-{python.version}/LICENSE.txt", python.files["LICENSE.txt"]
     yield "LICENSE", (ROOT / "LICENSE").read_bytes()
     for folder in sorted({name.partition("/")[0] for name in packages if ".dist-info/" in name}):
         part = folder.removesuffix(".dist-info")
         found = [name for name in packages if name.startswith(f"{folder}/") and LICENCE.match(PurePosixPath(name).name)]
-        if not found:
+        given = sorted((HERE / "licences" / part.rpartition("-")[0]).glob("*"))  # where a package forgets its own
+        if not found and not given:
             raise Refused(f"{part}: brings no licence")
+        for text in given:
+            yield f"LICENSES/{part}/{text.name}", text.read_bytes()
         for name in found:
             yield f"LICENSES/{part}/{name.removeprefix(f'{folder}/').removeprefix('licenses/')}", packages[name]
     distlib = importlib.metadata.distribution("distlib")

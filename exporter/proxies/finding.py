@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from exporter.imports import Unfit, from_file, from_web
-from exporter.loop import run_on_loop
+from exporter.loop import run_beside
 from exporter.model import CheckKey, Plan, Proxy, SystemProxy, Target, Ways
 from exporter.net import Route
 from exporter.proxies import pac, winhttp
@@ -143,7 +143,7 @@ def _by_pac(place: str, trust: Trust, prefix: str = "", warnings: Sequence[str] 
 
 
 def _fetched(url: str, context: ssl.SSLContext) -> bytes:
-    return run_on_loop(from_web, url, lambda _: Route(context), FETCHED_WITHIN, LARGEST)
+    return run_beside(from_web, url, lambda _: Route(context), FETCHED_WITHIN, LARGEST)
 
 
 def _text(data: bytes) -> str:
