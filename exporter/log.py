@@ -1,10 +1,12 @@
-"""Log lines on stderr: logfmt or JSON, one event each, with fields."""
+"""Log lines on stderr or in a file: logfmt or JSON, one event each, with fields."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from enum import StrEnum
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -38,8 +40,23 @@ def _escaped(text: str) -> str:
     )
 
 
-def configure(level: LogLevel, form: LogFormat) -> None:
-    """Send our own events and those of the libraries through one formatter."""
+class _RotatingFile(RotatingFileHandler):
+    """A file that grows on as long as somebody holds it open: Windows renames no such file."""
+
+    def doRollover(self) -> None:  # noqa: N802 - the library's name
+        try:
+            super().doRollover()
+        except OSError:
+            self.stream = self._open()
+
+
+def rotating(file: Path, size: int, files: int) -> logging.Handler:
+    """Write to a file of at most so many bytes, beside so many files of earlier lines. Raises OSError."""
+    return _RotatingFile(file, maxBytes=size, backupCount=files - 1, encoding="utf-8")
+
+
+def configure(level: LogLevel, form: LogFormat, handler: logging.Handler | None = None) -> None:
+    """Send our own events and those of the libraries through one formatter; to stderr, if nowhere else is named."""
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -54,7 +71,7 @@ def configure(level: LogLevel, form: LogFormat) -> None:
             structlog.processors.LogfmtRenderer(key_order=["ts", "level", "logger", "msg"], drop_missing=True),
         ]
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = handler or logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

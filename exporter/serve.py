@@ -48,17 +48,22 @@ class ListenError(Exception):
 
 def listen(address: str) -> socket.socket:
     """A listening socket for `HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for all addresses. Raises ListenError."""
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest port there is
-        raise ListenError(f"{address!r} is not HOST:PORT, for example :10965 or 127.0.0.1:10965")
+    host, port = parted(address)
     try:
         if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(("", int(port)), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+            return socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+
+
+def parted(address: str) -> tuple[str, int]:
+    """Host, empty for all addresses, and port. Raises ListenError."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest port there is
+        raise ListenError(f"{address!r} is not HOST:PORT, for example :10965 or 127.0.0.1:10965")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Host:
 
     control: Control = field(default_factory=Control)
     listening: Callable[[str], None] = lambda addresses: None  # noqa: ARG005 - nobody wants to know
+    log: logging.Handler | None = None  # in place of stderr
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,8 @@ def prepare() -> None:
     threading.excepthook = _end_with_a_thread
     claim()
     share_one_heap()
+    if threading.current_thread() is not threading.main_thread():
+        return  # no signal comes to others
     signal.signal(signal.SIGTERM, _end)
     if sys.platform == "win32":
         signal.signal(signal.SIGBREAK, lambda *_: signal.raise_signal(signal.SIGINT))  # Ctrl+Break is Ctrl+C
@@ -131,17 +139,13 @@ def interruptibly(function: Callable[[], T]) -> T:
     return outcome.result()
 
 
-def run(source: Source, deployment: Deployment, front: Front) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    if run_hosted(source, deployment, front, Host()):
+def run(source: Source, deployment: Deployment, front: Front, host: Host | None = None) -> None:
+    """Serve until the host, or else SIGTERM or SIGINT, ends it."""
+    network = interruptibly(lambda: network_of(deployment))
+    hangs = run_on_loop(_serve, source, deployment, network, front, host or Host())
+    if hangs and host is None:  # a host ends the process by itself
         logging.shutdown()
         os._exit(0)  # the interpreter would wait for what a thread holds that hangs in a file, and then abort
-
-
-def run_hosted(source: Source, deployment: Deployment, front: Front, host: Host) -> bool:
-    """Serve until the host, or else a signal, ends it; whether a thread hangs in a file in the end."""
-    network = interruptibly(lambda: network_of(deployment))
-    return run_on_loop(_serve, source, deployment, network, front, host)
 
 
 def share_one_heap() -> None:

@@ -21,6 +21,7 @@ from exporter import catalogue, web_config
 from exporter.app import Exporter, Source, deploy, network_of
 from exporter.cli import app
 from exporter.cli.options import BAD_INPUT, NOT_READY
+from exporter.cli.service import NOT_RUNNING
 from exporter.config import MainSection
 from exporter.explain import UNPROBED, WORDS
 from exporter.log import LogFormat, LogLevel, configure
@@ -251,8 +252,9 @@ def _alerts() -> str:
 
 _STATUSES: Final = {
     0: "The answer is yes; or the service was ended in order",
-    NOT_READY: "The answer is no: something needed is not usable, is missing, or has changed",
+    NOT_READY: "The answer is no: something needed is not usable, is missing, or has changed; or Windows refused",
     BAD_INPUT: "What was written cannot be used: a command line, a file, an address",
+    NOT_RUNNING: "`service status`: the service does not run",
     INTERNAL_ERROR: "A defect of the exporter; the log at level `debug` tells where",
 }
 

@@ -174,7 +174,7 @@ def arguments_of(line: str) -> list[str]:
 def test_a_call_that_is_shown_is_understood(call: list[str]) -> None:
     depth = 2 if " ".join(call[:2]) in COMMANDS else 1
     name = " ".join(call[:depth])
-    assert COMMANDS[name].make_context(name, call[depth:]).params
+    assert COMMANDS[name].make_context(name, call[depth:]).info_name == name
 
 
 # ---------------------------------------------------------------- configuration

@@ -1,4 +1,4 @@
-"""What the exporter is installed by, read and run: the image's recipe, the units and the Windows service."""
+"""What the exporter is installed by, read and run: the image's recipe and the units; and what Windows lacks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
-from xml.etree import ElementTree as ET
 
 import pytest
 import typer
@@ -23,7 +22,6 @@ from exporter.cli.options import NOT_READY
 from exporter.cli.serve import DEFAULT_ADDRESS
 from exporter.notify import STATUS_EVERY
 from exporter.reading.durations import seconds
-from exporter.serve import GRACE
 from tests.lab import Lab
 from tests.running import ADDRESS, ROOT, eventually, http, program
 from tests.stack import with_examples
@@ -101,7 +99,6 @@ def test_kubernetes_runs_the_image_as_it_was_made_to_run(stages: Any, manifest: 
 # ---------------------------------------------------------------- services
 
 UNIT: Final = ROOT / "config/systemd/configmgr-endpoint-exporter.service"
-WINSW: Final = ROOT / "config/windows/configmgr-endpoint-exporter.xml"
 EXPOSED: Final = 1.5  # of 10; what systemd-analyze calls OK ends at 2
 
 
@@ -148,16 +145,6 @@ def test_a_check_on_a_timer_writes_where_it_may_and_has_done_its_work_when_somet
     assert options["config_file"] == Path("/etc/configmgr-endpoint-exporter/exporter.yaml")
     assert said["SuccessExitStatus"] == str(NOT_READY)
     assert UNIT.with_name("configmgr-endpoint-check.timer").exists()
-
-
-def test_the_windows_service_serves_and_has_time_to_end() -> None:
-    said = {element.tag: (element.text or "").strip() for element in ET.fromstring(text(WINSW)).iter()}  # noqa: S314 - our own
-    arguments = [word.strip('"') for word in shlex.split(said["arguments"], posix=False)]
-    assert said["executable"] == r"%BASE%\.venv\Scripts\python.exe"
-    assert arguments[:2] == ["-m", "exporter"]
-    assert str(understood("serve", arguments[2:])["config_file"]).startswith(r"%ProgramData%\ConfigMgrEndpointExporter")
-    assert said["id"].isalnum()
-    assert int(said["stoptimeout"].removesuffix(" sec")) > GRACE * 2
 
 
 # ---------------------------------------------------------------- Windows

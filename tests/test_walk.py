@@ -34,7 +34,7 @@ NOT_RUN: Final = {
     "docker build -t configmgr-endpoint-exporter .": "needs a container engine",
     "python3 -m venv /opt/configmgr-endpoint-exporter": "installs a service; `make unit` runs it",
     "install -m 644 config/systemd/configmgr-endpoint-check.service -t /etc/systemd/system": "the same",
-    "Copy-Item config\\windows\\configmgr-endpoint-exporter.xml .": "PowerShell; test_packages reads the file",
+    f"{EXPORTER} service install": "on Windows; test_windows_service runs them there",
     '$check = "$PWD\\.venv\\Scripts\\configmgr-endpoint-exporter.exe"': "PowerShell, on Windows",
     "py -m venv .venv": "PowerShell, on Windows; test_docs tries the exporter's arguments",
     '.venv\\Scripts\\python -m pip install -c constraints.txt -e ".[dev]"': "PowerShell, on Windows",

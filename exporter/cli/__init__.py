@@ -1,4 +1,4 @@
-"""The command line: `serve`, `check`, `validate`, `endpoints`, `allowlist`, `explain`, `catalogue`, `config`."""
+"""The command line: a function for each command, and what becomes of an error."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from exporter.cli.config import config
 from exporter.cli.listing import endpoints, validate
 from exporter.cli.options import BAD_INPUT
 from exporter.cli.serve import serve
+from exporter.cli.service import service
 from exporter.narrow import UNUSABLE
 
 app = typer.Typer(
@@ -33,15 +34,16 @@ for command in (serve, check, validate, endpoints, allowlist, explain):
     app.command()(command)
 app.add_typer(catalogue, name="catalogue")
 app.add_typer(config, name="config")
+app.add_typer(service, name="service")
 
 
-def main() -> None:
-    """Run the command line; a person sees words, never a traceback."""
+def main(host: server.Host | None = None) -> None:
+    """Run the command line, for `serve` by a host; a person sees words, never a traceback."""
     for stream in (sys.stdout, sys.stderr):  # a narrow code page, as on Windows, shall not stop a report
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else _console_encoding(), errors="backslashreplace")
     try:
-        app()
+        app(obj=host)
     except (*UNUSABLE, server.ListenError) as error:
         typer.echo(str(error), err=True)
         sys.exit(BAD_INPUT)

@@ -20,6 +20,7 @@ MOST_SHARDS: Final = 1000  # dividing takes time for each: a slip of the finger 
 
 
 def serve(
+    context: typer.Context,
     config_file: ConfigFile = None,
     listen: Annotated[
         list[str] | None,
@@ -52,18 +53,20 @@ def serve(
     log_format: Form = LogFormat.LOGFMT,
 ) -> None:
     """Run the exporter until SIGTERM or SIGINT."""
-    configure(log_level, log_format)
-    source = replace(source_of(config_file, feature, role, cloud), shard=_shard(shard_index, shard_count))
+    host = context.find_object(server.Host)
+    configure(log_level, log_format, host.log if host else None)
+    source = replace(source_of(config_file, feature, role, cloud), shard=shard_of(shard_index, shard_count))
     server.prepare()
     deployment = server.interruptibly(lambda: deploy(source))
     keys = server.interruptibly(lambda: Keys(web_config_file))
     closed = {"/-/reload": disable_reload, "/probe": disable_probe}
     sockets = [server.listen(address) for address in listen or [DEFAULT_ADDRESS]]
     front = server.Front(sockets, keys, frozenset(path for path, off in closed.items() if off))
-    server.run(source, deployment, front)
+    server.run(source, deployment, front, host)
 
 
-def _shard(index: int | None, count: int | None) -> Shard:
+def shard_of(index: int | None, count: int | None) -> Shard:
+    """The share that the options name. Raises BadParameter."""
     if index is None and count is None:
         return Shard()
     if count is None:

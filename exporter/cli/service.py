@@ -1,0 +1,309 @@
+"""`service`: install the exporter as a service of Windows; reload, start, stop, look at and remove it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+
+import exporter
+from exporter import catalogue as shipped
+from exporter import serve as server
+from exporter.app import deploy
+from exporter.cli.options import BAD_INPUT, NOT_READY, source_of
+from exporter.cli.serve import DEFAULT_ADDRESS, serve, shard_of
+from exporter.door import Keys
+from exporter.questions import Answers, written
+from exporter.reading.documents import reason
+from exporter.windows_service.accounts import NETWORK_SERVICE, account_named, has_password
+from exporter.windows_service.command import NAME, ServiceCommand, belongs_to_a_person, inbound_rule, listening
+from exporter.windows_service.words import RUNNING, Condition
+
+if sys.platform == "win32":
+    import os
+
+    from exporter.windows_service import folder, manager
+
+    REFUSED: Final = (manager.ServiceError, folder.FolderError)
+
+NOT_RUNNING: Final = 3  # exit status of `service status`, as init scripts have it
+COMMAND: Final = "configmgr-endpoint-exporter"
+STDIN: Final = "-"
+CONFIG_OPTION: Final = "--config.file"
+LAST_LINES: Final = 20  # of the log, where a start fails
+
+service = typer.Typer(help="The exporter as a service of Windows.", no_args_is_help=True)
+_serve: Final = typer.Typer(add_completion=False)
+_serve.command()(serve)
+SERVE: Final[Any] = typer.main.get_command(_serve)
+
+
+def _only_on_windows() -> NoReturn:
+    unit = "config/systemd/configmgr-endpoint-exporter.service"
+    typer.echo(f"service: Windows only; on Linux use the systemd unit, {unit}", err=True)
+    raise typer.Exit(BAD_INPUT)
+
+
+@service.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def install(
+    context: typer.Context,
+    account: Annotated[
+        str | None,
+        typer.Option(
+            "--account", metavar="NAME", help=f"Whom it runs as; default {NETWORK_SERVICE}. A password is asked for."
+        ),
+    ] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option("--password-file", metavar="FILE", help="Holds the account's password; - is standard input."),
+    ] = None,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--log.file",
+            metavar="FILE",
+            help=f"Where it logs, in files of 10 MB; default %ProgramData%\\{NAME}\\log\\exporter.log.",
+        ),
+    ] = None,
+) -> None:
+    r"""Install the service, with the options of `serve` that follow; or update the one that there is.
+
+    Its configuration is %ProgramData%\ConfigMgrEndpointExporter\exporter.yaml, which is made if there is none. What is
+    not said again stays as it was.
+    """
+    given = serve_options(context.args)
+    if sys.platform == "win32":
+        with _in_words():
+            _install(given, account, password_file, log_file)
+    else:
+        _only_on_windows()
+
+
+@service.command()
+def remove() -> None:
+    """Stop the service and take it away. Configuration and log stay."""
+    if sys.platform == "win32":
+        with _in_words():
+            manager.remove()
+        typer.echo(f"Removed. Its configuration and its log are still in {folder.data_folder()}.")
+    else:
+        _only_on_windows()
+
+
+@service.command()
+def start() -> None:
+    """Start the service, and wait until it listens."""
+    if sys.platform == "win32":
+        before = _condition()
+        log_file = _log_of(before)
+        seen = log_file.stat().st_size if log_file.exists() else 0
+        with _in_words(lambda: _last_errors(log_file, seen)):
+            new = manager.start()
+        typer.echo(f"{'Started' if new else 'It runs already'}: it listens on {', '.join(_addresses(before))}.")
+    else:
+        _only_on_windows()
+
+
+@service.command()
+def stop() -> None:
+    """Stop the service, and wait until it has."""
+    if sys.platform == "win32":
+        with _in_words():
+            ran = manager.stop()
+        typer.echo("Stopped." if ran else "It did not run.")
+    else:
+        _only_on_windows()
+
+
+@service.command("reload")
+def reload_() -> None:
+    """Have the service read its configuration again; its log says what comes of it."""
+    if sys.platform == "win32":
+        with _in_words():
+            manager.reload()
+        typer.echo(f"Asked; what comes of it is in {_log_of(_condition())}.")
+    else:
+        _only_on_windows()
+
+
+@service.command()
+def status() -> None:
+    """Show the service: state, process, last end, account, start, addresses, log and command."""
+    if sys.platform == "win32":
+        found = _condition(absent=NOT_RUNNING)
+        for name, value in found.lines(", ".join(_addresses(found)), str(_log_of(found))):
+            typer.echo(f"{name + ':':11} {value}")
+        if found.state != RUNNING:
+            raise typer.Exit(NOT_RUNNING)
+    else:
+        _only_on_windows()
+
+
+def serve_options(words: Sequence[str]) -> tuple[str, ...]:
+    """The same options of `serve`, each file by its whole path, for a process that starts in another folder.
+
+    Raises what `serve` raises for options that it does not know, and for what they name that cannot be used.
+    """
+    context = SERVE.make_context("service install", list(words))
+    found: list[str] = []
+    for parameter in SERVE.params:
+        value = context.params.get(parameter.name)
+        if value == parameter.default or value in (None, [], ()):
+            continue
+        option = parameter.opts[0]
+        if parameter.is_flag:
+            found.append(option)
+        else:
+            values = value if isinstance(value, list | tuple) else [value]
+            found += (
+                text for one in values for text in (option, str(one.absolute() if isinstance(one, Path) else one))
+            )
+    return tuple(found)
+
+
+def usable(options: Sequence[str]) -> None:
+    """Read everything that the options name. Raises as `serve` does for what cannot be used."""
+    said = SERVE.make_context("service install", list(options)).params
+    shard = shard_of(said["shard_index"], said["shard_count"])
+    deploy(replace(source_of(said["config_file"], said["feature"], said["role"], said["cloud"]), shard=shard))
+    Keys(said["web_config_file"])
+    for address in said["listen"] or []:
+        server.parted(address)
+
+
+if sys.platform == "win32":
+
+    @contextmanager
+    def _in_words(more: Callable[[], Sequence[str]] = tuple) -> Iterator[None]:
+        """Say what was refused, and end by the status for that."""
+        try:
+            yield
+        except REFUSED as error:
+            for line in (str(error), *more()):
+                typer.echo(line, err=True)
+            raise typer.Exit(NOT_READY) from None
+
+    def _install(
+        given: tuple[str, ...], account: str | None, password_file: Path | None, log_file: Path | None
+    ) -> None:
+        manager.require_rights()
+        before = manager.condition()
+        known = ServiceCommand.parsed(before.command) if before else None
+        options = given or (known.options if known else ())
+        data = folder.data_folder()
+        if CONFIG_OPTION not in options:
+            options = (CONFIG_OPTION, str(data / "exporter.yaml"), *options)
+        log = (log_file or Path(known.log_file if known else data / "log" / "exporter.log")).absolute()
+        logon = _logon(account, password_file, new=before is None)
+        program = _program(log, options, logon)
+        folder.made(data, log.parent)
+        _begin(data / "exporter.yaml")
+        usable(options)
+        ran = before is not None and before.state == RUNNING
+        if ran:
+            manager.stop()
+        lacking = manager.install(program.text, logon)
+        if ran:
+            manager.start()
+        _tell(before, program, lacking, ran=ran)
+
+    def _program(log: Path, options: tuple[str, ...], logon: manager.Logon | None) -> ServiceCommand:
+        """What the service manager shall run. Raises FolderError for what the account could not read."""
+        python = Path(sys.base_exec_prefix, "python.exe")
+        script = Path(exporter.__file__).with_name("hosted.py")
+        profiles = Path(os.environ.get("PUBLIC", r"C:\Users\Public")).parent
+        for path in (python, script):
+            if belongs_to_a_person(str(path), str(profiles)) and not (logon and has_password(logon.account)):
+                raise folder.FolderError(
+                    f"{path} lies in a person's own folder, which the service's account cannot read."
+                    f" Put the exporter into {os.environ.get('ProgramFiles')}, by a Python for all users."  # noqa: SIM112
+                )
+        return ServiceCommand(str(python), str(script), str(log), options)
+
+    def _logon(account: str | None, password_file: Path | None, *, new: bool) -> manager.Logon | None:
+        """The account that was named, or the usual one of a new service; None leaves it as it is."""
+        if account is None:
+            if password_file is not None:
+                raise typer.BadParameter("of whom? Give --account, too.", param_hint="--password-file")
+            return manager.Logon(NETWORK_SERVICE) if new else None
+        name = account_named(account)
+        if not has_password(name):
+            return manager.Logon(name)
+        return manager.Logon(name, _password(name, password_file))
+
+    def _password(name: str, file: Path | None) -> str:
+        if file is None:
+            if not sys.stdin.isatty():
+                raise typer.BadParameter(f"nobody can be asked for the password of {name}.", param_hint="--account")
+            return str(typer.prompt(f"Password of {name}", hide_input=True))
+        try:
+            text = sys.stdin.readline() if str(file) == STDIN else file.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise typer.BadParameter(f"{file} cannot be read: {reason(error)}.", param_hint="--password-file") from None
+        return text.rstrip("\r\n")
+
+    def _begin(file: Path) -> None:
+        """A configuration to begin with, if there is none."""
+        try:
+            with file.open("x", encoding="utf-8", newline="\r\n") as out:
+                out.write(written(Answers(), shipped.load()))
+        except FileExistsError:
+            folder.refuse_strangers(file)
+        except OSError as error:
+            raise folder.FolderError(f"{file} cannot be written: {reason(error)}.") from None
+
+    def _tell(before: Condition | None, program: ServiceCommand, lacking: list[str], *, ran: bool) -> None:
+        for place in (Path(program.python).parent, Path(program.script).parent):
+            if anybody := folder.who_may_alter(place):
+                typer.echo(
+                    f"warning: {' and '.join(anybody)} may change {place}, and so what the service runs."
+                    f" Put the exporter into {os.environ.get('ProgramFiles')}.",  # noqa: SIM112
+                    err=True,
+                )
+        if lacking:
+            typer.echo(f"warning: this system cannot be told: {', '.join(lacking)}.", err=True)
+        if before is None:
+            typer.echo(f"Installed as {NAME}; it starts with Windows, and now by: {COMMAND} service start")
+        else:
+            same = before.command == program.text
+            runs = " It runs again." if ran else ""
+            typer.echo(f"{NAME} was there already, with {'the same' if same else 'another'} command.{runs}")
+            if not same:
+                typer.echo(f"  before: {before.command}")
+        typer.echo(f"  now: {program.text}")
+        if rule := inbound_rule(listening(program.options, DEFAULT_ADDRESS)):
+            typer.echo("For others to ask it, the firewall needs a rule, which you make if you want it:")
+            typer.echo(f"  {rule}")
+
+    def _condition(absent: int = NOT_READY) -> Condition:
+        """The installed service; ends with words, and this status, where there is none."""
+        with _in_words():
+            found = manager.condition()
+        if found is None:
+            typer.echo(f"the service is not installed. Type: {COMMAND} service install", err=True)
+            raise typer.Exit(absent)
+        return found
+
+    def _addresses(found: Condition) -> tuple[str, ...]:
+        known = ServiceCommand.parsed(found.command)
+        return listening(known.options if known else (), DEFAULT_ADDRESS)
+
+    def _log_of(found: Condition) -> Path:
+        known = ServiceCommand.parsed(found.command)
+        return Path(known.log_file) if known else folder.data_folder() / "log" / "exporter.log"
+
+    def _last_errors(log: Path, seen: int) -> list[str]:
+        """What was logged as an error since."""
+        try:
+            with log.open("rb") as file:
+                file.seek(seen if log.stat().st_size >= seen else 0)
+                lines = file.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            return []
+        errors = [line for line in lines if "level=error" in line or '"level": "error"' in line]
+        return [f"{log}:", *(f"  {line}" for line in errors[-LAST_LINES:])] if errors else [f"See {log}."]
