@@ -96,7 +96,7 @@ class Service:
         sys.argv = [sys.argv[0], "serve", *options]
         self._control = Control()
         try:
-            cli.main(Host(self._control, self._listening, log))
+            cli.main(Host(self._control, self._listening, log, lambda status: self._end(status, said.text)))
         except SystemExit as ended:
             return int(ended.code or 0), said.text
         return 0, said.text

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NoReturn, TypeVar
 
 import anyio
@@ -73,6 +74,7 @@ class Host:
     control: Control = field(default_factory=Control)
     listening: Callable[[str], None] = lambda addresses: None  # noqa: ARG005 - nobody wants to know
     log: logging.Handler | None = None  # in place of stderr
+    leave: Callable[[int], object] = os._exit  # ends the process at once, with a status
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,9 @@ class Front:
     closed: frozenset[str] = frozenset()  # paths that are switched off
 
 
-def prepare() -> None:
+def prepare(host: Host) -> None:
     """What has to be done before anything is read: a file may hang, and signals may come."""
-    threading.excepthook = _end_with_a_thread
+    threading.excepthook = partial(_end_with_a_thread, host)
     claim()
     share_one_heap()
     if threading.current_thread() is not threading.main_thread():
@@ -98,13 +100,13 @@ def prepare() -> None:
         signal.signal(signal.SIGHUP, lambda *_: _reload_wanted.set())
 
 
-def _end_with_a_thread(ended: threading.ExceptHookArgs) -> None:
+def _end_with_a_thread(host: Host, ended: threading.ExceptHookArgs) -> None:
     """End when a thread has: whoever waits for it would wait for ever, and call everything down."""
     error = ended.exc_value
     log.critical("a thread has ended, and so does the exporter", error=f"{ended.exc_type.__name__}: {error}")
     log.debug("internal error", exc_info=error)
     logging.shutdown()
-    os._exit(INTERNAL_ERROR)
+    host.leave(INTERNAL_ERROR)
 
 
 _reload_wanted: Final = threading.Event()  # before there was anything to reload
@@ -139,13 +141,12 @@ def interruptibly(function: Callable[[], T]) -> T:
     return outcome.result()
 
 
-def run(source: Source, deployment: Deployment, front: Front, host: Host | None = None) -> None:
+def run(source: Source, deployment: Deployment, front: Front, host: Host) -> None:
     """Serve until the host, or else SIGTERM or SIGINT, ends it."""
     network = interruptibly(lambda: network_of(deployment))
-    hangs = run_on_loop(_serve, source, deployment, network, front, host or Host())
-    if hangs and host is None:  # a host ends the process by itself
+    if run_on_loop(_serve, source, deployment, network, front, host):
         logging.shutdown()
-        os._exit(0)  # the interpreter would wait for what a thread holds that hangs in a file, and then abort
+        host.leave(0)  # the interpreter would wait for what a thread holds that hangs in a file, and then abort
 
 
 def share_one_heap() -> None:

@@ -70,7 +70,7 @@ def test_what_is_free_between_what_is_not_is_given_back() -> None:
 def test_a_defect_is_told_as_what_it_is_also_where_it_ends_a_group_of_tasks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def defect() -> NoReturn:
+    def defect(**_: object) -> NoReturn:
         raise ExceptionGroup("unhandled errors in a TaskGroup", [OSError(5, "Input/output error")])
 
     monkeypatch.setattr("exporter.cli.app", defect)
@@ -85,7 +85,7 @@ import threading
 
 from exporter import serve
 
-serve.prepare()
+serve.prepare(serve.Host())
 threading.Thread(target=lambda: [][0]).start()
 threading.Event().wait(60)
 """

@@ -279,7 +279,7 @@ def test_a_log_that_cannot_be_renamed_grows_on_and_loses_no_line(
 # ---------------------------------------------------------------- the exporter within a host
 
 HOSTED: Final = """
-import sys, threading
+import contextlib, sys, threading
 from pathlib import Path
 from exporter import cli
 from exporter.control import Control, Request
@@ -289,7 +289,11 @@ from exporter.serve import Host
 control = Control()
 host = Host(control, lambda addresses: print(addresses, flush=True), rotating(Path(sys.argv[1]), 10_000, 2))
 sys.argv[1:2] = ["serve"]
-thread = threading.Thread(target=cli.main, args=(host,))
+def serve():
+    with contextlib.suppress(SystemExit):
+        cli.main(host)
+
+thread = threading.Thread(target=serve)
 thread.start()
 for line in sys.stdin:
     control.ask(Request[line.strip()])

@@ -53,10 +53,10 @@ def serve(
     log_format: Form = LogFormat.LOGFMT,
 ) -> None:
     """Run the exporter until SIGTERM or SIGINT."""
-    host = context.find_object(server.Host)
-    configure(log_level, log_format, host.log if host else None)
+    host = context.find_object(server.Host) or server.Host()
+    configure(log_level, log_format, host.log)
     source = replace(source_of(config_file, feature, role, cloud), shard=shard_of(shard_index, shard_count))
-    server.prepare()
+    server.prepare(host)
     deployment = server.interruptibly(lambda: deploy(source))
     keys = server.interruptibly(lambda: Keys(web_config_file))
     closed = {"/-/reload": disable_reload, "/probe": disable_probe}
