@@ -1,0 +1,163 @@
+"""The bundle, unpacked and used under wine as on a Windows that has no Python: nothing is on its PATH."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pexpect
+import pytest
+
+from exporter import __version__
+from tests.lab.make_windows import PREFIX, PROGRAM, made, missing
+
+pytestmark = [pytest.mark.windows, pytest.mark.skipif(missing() is not None, reason=missing() or "")]
+
+COMMAND: Final = "configmgr-endpoint-exporter.exe"
+WINE: Final = Path("/usr/lib/wine")
+
+# Run by the bundle's Python: what follows is started by Windows' own means, several times in one Windows.
+ASK: Final = """
+import json, os, subprocess, sys
+command, calls = json.load(sys.stdin)
+environment = {name: os.environ[name] for name in ("SystemRoot", "TEMP", "ProgramData")} | {
+    "PATH": "", "PYTHONPATH": sys.argv[1], "PYTHONHOME": sys.argv[1], "PYTHONDONTWRITEBYTECODE": ""
+}
+answers = []
+for folder, *arguments in calls:
+    options = {"cwd": folder, "env": environment, "capture_output": True, "stdin": subprocess.DEVNULL}
+    done = subprocess.run([command, *arguments], **options)
+    answers.append([done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")])
+json.dump(answers, sys.stdout)
+"""
+
+# Nothing but this machine is asked.
+OWN: Final = """\
+site: {features: [own]}
+groups:
+  - feature: own
+    title: Own
+    docs: https://portal.corp.example/help
+    status: active
+    endpoints: [{pattern: "http://127.0.0.1:9/"}]
+"""
+
+
+def linked(source: str, copy: str) -> None:
+    try:
+        os.link(source, copy)
+    except OSError:  # another file system
+        shutil.copy(source, copy)
+
+
+def windows_path(path: Path) -> str:
+    return "Z:" + str(path).replace("/", "\\")
+
+
+@pytest.fixture(scope="module")
+def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """An environment for programs of Windows, in a Windows of their own."""
+    made()
+    prefix = tmp_path_factory.mktemp("windows") / "prefix"
+    shutil.copytree(PREFIX, prefix, symlinks=True, copy_function=linked)
+    for registry in prefix.glob("*.reg"):  # which is written, while the rest is replaced
+        content = registry.read_bytes()
+        registry.unlink()
+        registry.write_bytes(content)
+    environment = os.environ | {"WINEPREFIX": str(prefix), "WINEARCH": "win64", "WINEDEBUG": "-all", "DISPLAY": ""}
+    yield environment
+    subprocess.run([WINE / "wineserver64", "-k", "-w"], check=False, env=environment)
+
+
+@pytest.fixture(scope="module")
+def unpacked(wine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where somebody unpacked it: the folder has a blank and an umlaut."""
+    assert wine
+    folder = tmp_path_factory.mktemp("unpacked") / "Prüfung und Pläne"
+    with zipfile.ZipFile(made()) as archive:
+        archive.extractall(folder)
+    (top,) = folder.iterdir()
+    shutil.copy(PROGRAM / "python" / "bcryptprimitives.dll", top / "python")
+    return top
+
+
+@pytest.fixture(scope="module")
+def answers(wine: Mapping[str, str], unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """Status, output and messages of a few commands, each from another folder than its own."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "exporter").mkdir()
+    (elsewhere / "exporter" / "__init__.py").write_text("raise SystemExit('another exporter')\n")
+    (elsewhere / "bad.yaml").write_text("site: {roles: [clinet]}\n", encoding="utf-8")
+    folder = windows_path(elsewhere)
+    calls = {
+        "version": [folder, "--version"],
+        "example": [windows_path(unpacked), "validate", "--config.file", r"config\exporter.yaml"],
+        "mistake": [folder, "validate", "--config.file", "bad.yaml"],
+        "endpoints": [folder, "endpoints", "--format", "json"],
+        "help": [folder, "service", "--help"],
+    }
+    (elsewhere / "ask.py").write_text(ASK, encoding="utf-8")
+    done = subprocess.run(
+        [WINE / "wine64", unpacked / "python" / "python.exe", windows_path(elsewhere / "ask.py"), folder],
+        check=True,
+        env=wine,
+        input=json.dumps([windows_path(unpacked / COMMAND), list(calls.values())]),
+        capture_output=True,
+        encoding="utf-8",
+    )
+    return dict(zip(calls, json.loads(done.stdout), strict=True))
+
+
+def test_the_command_runs_from_any_folder_without_path_and_beside_other_pythons(answers: Mapping[str, Any]) -> None:
+    assert answers["version"] == [0, f"{__version__}\r\n", ""]
+    assert answers["help"][0] == 0
+    assert "configmgr-endpoint-exporter service" in answers["help"][1]
+
+
+def test_its_example_is_valid(answers: Mapping[str, Any]) -> None:
+    assert answers["example"][0] == 0, answers["example"]
+
+
+def test_its_status_is_that_of_the_command(answers: Mapping[str, Any]) -> None:
+    status, _, said = answers["mistake"]
+    assert status == 2
+    assert "bad.yaml:1: site.roles[0]" in said
+    assert "client" in said
+
+
+def test_it_lists_what_is_documented(answers: Mapping[str, Any]) -> None:
+    status, listed, _ = answers["endpoints"]
+    assert status == 0
+    assert len(json.loads(listed)) > 100
+
+
+def test_ctrl_c_in_its_console_ends_it_in_order(wine: Mapping[str, str], unpacked: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(OWN, encoding="utf-8")
+    arguments = ["serve", "--config.file", windows_path(tmp_path / "own.yaml"), "--web.listen-address", "127.0.0.1:0"]
+    console = pexpect.spawn(
+        str(WINE / "wine64"), [str(unpacked / COMMAND), *arguments], env=dict(wine), encoding="utf-8", timeout=120
+    )
+    try:
+        console.expect("msg=listening")
+        console.expect("target is down")
+        console.send("\x03")
+        console.expect(pexpect.EOF)
+    finally:
+        console.close(force=True)
+    assert console.exitstatus == 0
+    assert "Traceback" not in (console.before or "")
+
+
+def test_it_leaves_its_own_folder_as_it_was(answers: Mapping[str, Any], unpacked: Path) -> None:
+    """So it runs as well where it may not write, as below `Program Files`."""
+    assert answers
+    with zipfile.ZipFile(made()) as archive:
+        packed = {name.partition("/")[2] for name in archive.namelist()}
+    there = {file.relative_to(unpacked).as_posix() for file in unpacked.rglob("*") if file.is_file()}
+    assert there - {"python/bcryptprimitives.dll"} == packed
