@@ -220,6 +220,7 @@ def _lines(name: str, data: bytes) -> bytes:
 def _licences(python: Python, packages: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
     """The licence of each part, in a folder for each; raises `Refused` for a package of which there is none."""
     yield f"LICENSES/Python-{python.version}/LICENSE.txt", python.files["LICENSE.txt"]
+    yield f"LICENSES/Python-{python.version}/LIBRARIES.txt", (HERE / "licences/Python/LIBRARIES.txt").read_bytes()
     yield "LICENSE", (ROOT / "LICENSE").read_bytes()
     for folder in sorted({name.partition("/")[0] for name in packages if ".dist-info/" in name}):
         part = folder.removesuffix(".dist-info")

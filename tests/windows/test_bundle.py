@@ -148,6 +148,8 @@ def test_each_part_brings_its_licence(
     assert licensed - installed.keys() == {"distlib", "python"}
     for part in (b"Apache License", b"libffi", b"bzip2", b"Microsoft Distributable Code"):
         assert part in files["LICENSES/Python-3.11/LICENSE.txt"], part
+    for part in (b"Expat", b"zlib", b"libmpdec", b"SQLite", b"OpenSSL", b"liblzma"):
+        assert part in files["LICENSES/Python-3.11/LIBRARIES.txt"], part
     assert all(data.strip() for name, data in files.items() if name.startswith("LICENSES/"))
 
 
