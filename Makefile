@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab demo test check truth fuzz soak format bench image unit schema audit sbom wheel windows clean
+.PHONY: help run lab demo test check truth fuzz soak outages format bench image unit schema audit sbom wheel windows clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -54,6 +54,10 @@ fuzz: $(VENV)/developer ## Feed 100,000 broken answers, certificates and configu
 
 soak: $(VENV)/laboratory ## Break things at random for 15 minutes, and see that the exporter is as before
 	$(BIN)/python -m tests.soak $(ARGS)
+
+outages: $(VENV)/laboratory ## Watch the service on Windows for ten minutes among hosts that hang, reset and come back
+	$(BIN)/python -m tests.lab.make_windows
+	$(BIN)/python -m tests.windows.outages $(ARGS)
 
 bench: $(VENV)/bench ## Measure cost and truth beside the black-box prober, half an hour
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL, CompletedProcess, Popen
 from typing import Any, Final
@@ -146,11 +147,38 @@ class Windows:
         """Start a program of Windows."""
         return self.lab.popen(self.argv(program, *arguments), env=self.env, stdin=DEVNULL, **options)
 
+    def pid_of(self, name: str) -> int:
+        """The process of this machine that is the one program of this name."""
+        mark = f"WINEPREFIX={self._prefix}".encode()
+        (pid,) = (pid for pid in _processes(name) if mark in _read(pid, "environ").split(b"\0"))
+        return pid
+
+    def end(self, name: str) -> None:
+        """End the one program of this name at once."""
+        os.kill(self.pid_of(name), signal.SIGKILL)
+
+    def handles(self) -> int:
+        """How much all programs have open: handles of Windows are descriptors of the wine server."""
+        return len(list(Path(f"/proc/{self._server.pid}/fd").iterdir()))
+
     def close(self) -> None:
         """End all that runs in it, and remove it."""
         self._server.kill()  # its programs end with it
         self._server.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _processes(name: str) -> Iterator[int]:
+    """The processes of this machine that run a program of Windows of this name."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and name.encode() in _read(int(folder.name), "cmdline").split(b"\0")[0]:
+            yield int(folder.name)
+
+
+def _read(pid: int, name: str) -> bytes:
+    with suppress(OSError):  # it may have ended
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    return b""
 
 
 @contextmanager

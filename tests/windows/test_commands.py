@@ -1,0 +1,146 @@
+"""The commands on Windows: what they say on the console and into files, in which code page, and what they read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pexpect
+import pytest
+
+from tests.lab import Lab
+from tests.lab.windows import NAME, Windows, windows_path
+from tests.running import command
+
+pytestmark = [pytest.mark.lab, pytest.mark.windows]
+
+HERE: Final = Path(__file__).parents[1] / "lab"
+PAGES: Final = (437, 850, 1252, 65001)
+WRONG: Final = "probe:\n  intervall: 5s\nsite: {roles: ['Prüfer']}\n"
+GROUP: Final = """
+groups:
+- feature: gemeinde-büro
+  title: Büro
+  endpoints: [{pattern: "https://go.microsoft.com/"}]
+"""
+SETTINGS: Final = "site: {features: [tenant-attach], roles: [service-connection-point]}\nprobe: {attempts: 1}\n"
+
+
+def in_console(lab: Lab, windows: Windows, program: Path, *arguments: str) -> tuple[int, str]:
+    """Run a program of Windows on a terminal; its status, and what it shows."""
+    inside = ["ip", "netns", "exec", lab.name, *map(str, windows.argv(program, *arguments))]
+    terminal = pexpect.spawn(
+        inside[0], inside[1:], env={**windows.env, "TERM": "xterm"}, timeout=600, dimensions=(50, 250), encoding="utf-8"
+    )
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    return int(terminal.exitstatus or 0), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", str(terminal.before))
+
+
+@pytest.fixture(scope="module")
+def folder(lab: Lab, windows: Windows) -> Path:
+    """A folder with a blank and an umlaut in its name."""
+    made = windows.folder / "Büro Köln"
+    made.mkdir()
+    (made / "falsch.yaml").write_text(WRONG, encoding="utf-8")
+    (made / "gut.yaml").write_bytes(SETTINGS.replace("\n", "\r\n").encode("utf-8-sig"))
+    # As PowerShell 5.1 writes what a command says: `allowlist --format json > alt.json`.
+    rules = json.loads(command(lab, "allowlist", "--config.file", made / "gut.yaml", "--format", "json").stdout)
+    (made / "alt.json").write_bytes(json.dumps(rules[1:], indent=2).replace("\n", "\r\n").encode("utf-16"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def said(lab: Lab, windows: Windows, folder: Path) -> Mapping[str, Any]:
+    """What came of commands that were given in one console, by their names."""
+    exe, wrong = windows_path(windows.program / NAME), windows_path(folder / "falsch.yaml")
+    good = ["--config.file", windows_path(folder / "gut.yaml")]
+    serve = ["serve", *good, "--web.listen-address", "127.0.0.1:10970"]
+    running = {"page": 437, "until": "http://127.0.0.1:10970/-/ready"}
+    orders: dict[str, dict[str, Any]] = {
+        **{str(page): {"page": page, "argv": [exe, "validate", "--config.file", wrong]} for page in PAGES},
+        "validate": {"page": 437, "argv": [exe, "validate", *good]},
+        "endpoints": {"page": 437, "argv": [exe, "endpoints", *good, "--format", "csv"]},
+        "check": {"page": 437, "argv": [exe, "check", *good, "--format", "json"]},
+        "explain": {"page": 437, "argv": [exe, "explain", *good, "http://crl.microsoft.com"]},
+        "allowlist": {"page": 437, "argv": [exe, "allowlist", *good, "--format", "windows-firewall"]},
+        "diff": {"page": 437, "argv": [exe, "allowlist", *good, "--diff", windows_path(folder / "alt.json")]},
+        "init": {
+            "page": 437,
+            "argv": [exe, "config", "init", "--no-input", "--output", windows_path(folder / "neu.yaml")],
+        },
+        "Ctrl+C": {"argv": [exe, *serve], "key": "c"} | running,
+        "Ctrl+Break": {"argv": [windows_path(windows.python), "-m", "exporter", *serve], "key": "break"} | running,
+    }
+    asked, told = folder / "orders.json", folder / "results.json"
+    asked.write_text(json.dumps([*orders.values()]), encoding="utf-8")
+    script = [windows_path(each) for each in (HERE / "windows_console.py", asked, told)]
+    status, shown = in_console(lab, windows, windows.python, *script)
+    assert status == 0, shown
+    results = json.loads(told.read_text(encoding="utf-8"))
+    return dict(zip(orders, results, strict=True))
+
+
+def bytes_of(result: Mapping[str, Any], stream: str) -> bytes:
+    return bytes.fromhex(result[stream])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_redirected_is_in_the_code_page_of_the_console_as_powershell_reads_it(
+    said: Mapping[str, Any], folder: Path, page: int
+) -> None:
+    told = bytes_of(said[str(page)], "err").decode(f"cp{page}")
+    first, second = told.splitlines()
+    assert said[str(page)]["status"] == 2
+    assert first == f"{windows_path(folder)}\\falsch.yaml:2: probe.intervall: unknown key, did you mean interval?"
+    assert second.startswith(f"{windows_path(folder)}\\falsch.yaml:3: site.roles[0]: 'Prüfer': unknown role; known: ")
+
+
+def test_a_file_with_a_byte_order_mark_and_carriage_returns_is_read(said: Mapping[str, Any]) -> None:
+    assert said["validate"]["status"] == 0, said["validate"]
+    assert bytes_of(said["validate"], "err") == b""
+
+
+def test_a_site_is_checked_and_its_list_written(said: Mapping[str, Any]) -> None:
+    report = json.loads(bytes_of(said["check"], "out"))
+    assert (said["check"]["status"], report["ready"]) == (0, True)
+    assert {feature["feature"] for feature in report["features"]} == {"tenant-attach"}
+    assert b"tenant-attach" in bytes_of(said["endpoints"], "out")
+    assert b"New-NetFirewallRule" in bytes_of(said["allowlist"], "out")
+    assert said["allowlist"]["status"] == said["endpoints"]["status"] == 0
+
+
+def test_what_powershell_made_of_a_list_in_utf_16_is_compared_with_the_list_of_today(said: Mapping[str, Any]) -> None:
+    text = bytes_of(said["diff"], "out").decode("cp437")
+    assert bytes_of(said["diff"], "err") == b""
+    assert "1 added, 0 removed, 0 changed" in text
+
+
+def test_a_target_is_explained(said: Mapping[str, Any]) -> None:
+    text = bytes_of(said["explain"], "out").decode("cp437")
+    assert said["explain"]["status"] == 0
+    assert "UP" in text
+    assert "http://crl.microsoft.com" in text
+
+
+def test_a_configuration_can_be_begun(said: Mapping[str, Any], folder: Path) -> None:
+    assert said["init"]["status"] == 0, said["init"]
+    assert "site:" in (folder / "neu.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("keys", ["Ctrl+C", "Ctrl+Break"])
+def test_a_person_ends_the_exporter_in_order(said: Mapping[str, Any], keys: str) -> None:
+    log = bytes_of(said[keys], "err").decode()
+    assert said[keys]["status"] == 0, log
+    assert "msg=listening" in log
+    assert "Traceback" not in log
+
+
+def test_the_console_shows_what_its_code_page_lacks(lab: Lab, windows: Windows, folder: Path) -> None:
+    wrong = ["validate", "--config.file", windows_path(folder / "falsch.yaml")]
+    status, shown = in_console(lab, windows, windows.program / NAME, *wrong)
+    assert status == 2
+    assert "'Prüfer': unknown role" in shown

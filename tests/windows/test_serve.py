@@ -1,0 +1,93 @@
+"""The service on Windows: true in every interval, whatever its hosts do, its file, its clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import DEVNULL
+from typing import Final
+
+import pytest
+
+from tests.lab import Lab
+from tests.lab.wall_clock import wall_clock
+from tests.lab.windows import Windows, windows_path
+from tests.running import Exporter, eventually
+from tests.windows.outages import CHANGING, HANGING, STAGES, UP, WITHIN, served, watch
+
+pytestmark = [pytest.mark.lab, pytest.mark.windows]
+
+LOCK: Final = Path(__file__).parents[1] / "lab" / "windows_lock.py"
+MINUTES: Final = 3.0
+FAILURES: Final = "configmgr_probe_failures_total"
+LAST: Final = "configmgr_endpoint_last_probe_timestamp_seconds"
+RELOADED: Final = "configmgr_exporter_config_last_reload_successful"
+
+
+def reload(exporter: Exporter) -> int:
+    return exporter.get("/-/reload", "--request", "POST").status
+
+
+def failures_of(exporter: Exporter, feature: str) -> float:
+    return sum(exporter.values(FAILURES, feature=feature).values())
+
+
+def test_hosts_that_hang_reset_stall_and_come_back_are_told_in_every_interval_and_no_other_is_down_for_them(
+    lab: Lab, windows: Windows, tmp_path: Path
+) -> None:
+    with served(lab, windows, tmp_path) as exporter:
+        seen = watch(lab, windows, exporter, MINUTES * 60)
+        failed = {feature: failures_of(exporter, feature) for feature in ("hanging", "changing", "well")}
+        log = exporter.log.read_text()
+    assert seen.wrong == []
+    assert seen.stages >= len(STAGES)
+    assert failed["hanging"] >= len(HANGING)
+    assert failed["changing"] >= 3 * len(CHANGING)
+    assert failed["well"] == 0
+    assert "Traceback" not in log
+    assert "actively refused" in log or "Connection refused" in log
+
+
+@contextmanager
+def open_in_an_editor(windows: Windows, directory: Path, file: Path) -> Iterator[None]:
+    begun, ended = directory / "begun", directory / "ended"
+    paths = map(windows_path, (LOCK, file, begun, ended))
+    editor = windows.popen(windows.python, *paths, stdout=DEVNULL, stderr=DEVNULL)
+    try:
+        eventually("the file is locked", begun.exists, within=WITHIN)
+        yield
+    finally:
+        ended.touch()
+        editor.wait()
+
+
+def test_a_file_that_an_editor_keeps_to_itself_fails_a_reload_and_a_clock_that_jumps_moves_no_probe(
+    lab: Lab, windows: Windows, tmp_path: Path
+) -> None:
+    with wall_clock(tmp_path) as (living_by_it, move), served(lab, windows, tmp_path, living_by_it) as exporter:
+        eventually("all is well", lambda: set(exporter.values(UP).values()) == {1.0}, within=WITHIN)
+        first = reload(exporter)
+        with open_in_an_editor(windows, tmp_path, tmp_path / "exporter.yaml"):
+            locked = reload(exporter)
+            kept = set(exporter.values(RELOADED).values())
+        last = reload(exporter)
+        for hours in (6, -6):
+            move(hours * 3600)
+            eventually(
+                "every target is probed by the new clock",
+                lambda: all(abs(age) < WITHIN for age in _ages(exporter, hours)),  # noqa: B023
+                within=WITHIN,
+            )
+            eventually("all is well", lambda: set(exporter.values(UP).values()) == {1.0}, within=WITHIN)
+        log = exporter.log.read_text()
+    assert (first, locked, last) == (200, 500, 200)
+    assert kept == {0.0}
+    assert "exporter.yaml:1: cannot be read: " in log
+    assert "Traceback" not in log
+
+
+def _ages(exporter: Exporter, hours: int) -> list[float]:
+    """Seconds since the last probe of each target, by a clock that is so far off ours."""
+    return [time.time() + hours * 3600 - told for told in exporter.values(LAST).values()]
