@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -43,6 +44,7 @@ from tests.strategies import PREFIX
 
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = {path.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("*.md"))}
+FURTHER: Final = {f"docs/{path.name}": path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md"))}
 README: Final = PAGES["README.md"]
 REFERENCE: Final = PAGES[PAGE.name]
 NAME: Final = "configmgr-endpoint-exporter"
@@ -86,7 +88,7 @@ def paragraph(begins: str) -> str:
 def snippets(language: str) -> list[str]:
     """The fenced blocks in a language, on all pages."""
     fence = re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-    return [text for page in PAGES.values() for text in fence.findall(page)]
+    return [text for page in (PAGES | FURTHER).values() for text in fence.findall(page)]
 
 
 def prose(page: str) -> str:
@@ -421,7 +423,7 @@ def anchors(page: str) -> set[str]:
 
 LINKS: Final = [
     pytest.param(page, link, id=f"{page}: {link}")
-    for page, text in PAGES.items()
+    for page, text in (PAGES | FURTHER).items()
     for link in re.findall(r"\[[^\]]+\]\(([^)\s]+)\)", prose(text))
     if not link.startswith("https://")
 ]
@@ -430,8 +432,9 @@ LINKS: Final = [
 @pytest.mark.parametrize(("page", "link"), LINKS)
 def test_a_link_leads_somewhere(page: str, link: str) -> None:
     path, _, anchor = link.partition("#")
-    assert (ROOT / path).exists()
-    assert not anchor or anchor in anchors(PAGES[path or page])
+    leads_to = os.path.normpath(Path(page).parent / path) if path else page
+    assert (ROOT / leads_to).exists()
+    assert not anchor or anchor in anchors((PAGES | FURTHER)[leads_to])
 
 
 def test_no_host_is_named_that_the_catalogue_does_not_name() -> None:

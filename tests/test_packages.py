@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, Final
 
 import pytest
 import typer
 import yaml
 
+from exporter import __version__
 from exporter.cli import app
 from exporter.cli.options import NOT_READY
 from exporter.cli.serve import DEFAULT_ADDRESS
@@ -148,6 +149,18 @@ def test_a_check_on_a_timer_writes_where_it_may_and_has_done_its_work_when_somet
 
 
 # ---------------------------------------------------------------- Windows
+
+
+def test_a_scheduled_task_names_its_configuration_and_the_file_for_the_collector() -> None:
+    (block,) = re.findall(r"^```powershell\n(\$check = .*?)^```$", text(ROOT / "README.md"), re.DOTALL | re.MULTILINE)
+    values = dict(re.findall(r'^\$(\w+) = "(.*)"$', block, re.MULTILINE))
+    (argument,) = re.findall(r'New-ScheduledTaskAction -Execute \$check -Argument "(.*)"$', block, re.MULTILINE)
+    given = re.sub(r"\$(\w+)", lambda found: values[found[1]], argument.replace('`"', '"'))
+    options = understood("check", [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', given)])
+    assert PureWindowsPath(values["check"]).parts[-2:] == (f"{UNIT.stem}-{__version__}", f"{UNIT.stem}.exe")
+    assert str(options["config_file"]) == r"$env:ProgramData\ConfigMgrEndpointExporter\exporter.yaml"
+    assert str(options["textfile"]).endswith(r"\textfile_inputs\configmgr.prom")
+
 
 PLANTED: Final = """
 import fcntl, os, signal

@@ -28,7 +28,7 @@ def functions(file: str) -> frozenset[str]:
 
 
 def shown_by(row: list[str]) -> list[str]:
-    return re.findall(r"`(test_\w+\.py::test_\w+)`", row[-1])
+    return re.findall(r"`((?:windows/)?test_\w+\.py::test_\w+)`", row[-1])
 
 
 def test_the_attackers_are_those_of_the_boundaries() -> None:

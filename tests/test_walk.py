@@ -35,9 +35,14 @@ NOT_RUN: Final = {
     "python3 -m venv /opt/configmgr-endpoint-exporter": "installs a service; `make unit` runs it",
     "install -m 644 config/systemd/configmgr-endpoint-check.service -t /etc/systemd/system": "the same",
     f"{EXPORTER} service install": "on Windows; test_windows_service runs them there",
-    '$check = "$PWD\\.venv\\Scripts\\configmgr-endpoint-exporter.exe"': "PowerShell, on Windows",
-    "py -m venv .venv": "PowerShell, on Windows; test_docs tries the exporter's arguments",
-    '.venv\\Scripts\\python -m pip install -c constraints.txt -e ".[dev]"': "PowerShell, on Windows",
+    '$check = "$env:ProgramFiles\\configmgr-endpoint-exporter-0.1.0\\configmgr-endpoint-exporter.exe"': (
+        "PowerShell, on Windows; test_packages tries the arguments"
+    ),
+    "Expand-Archive configmgr-endpoint-exporter-0.1.0-windows-amd64.zip .": (
+        "PowerShell; windows/test_bundle_runs does what it says"
+    ),
+    "py -m pip install -c constraints.txt .": "the same: what is installed, and what it then runs",
+    "py -m venv .venv": "PowerShell, on Windows",
     f"{EXPORTER} serve --config.file config/exporter.yaml --shard.index 0 --shard.count 2": "test_shard runs them",
     f"$ {EXPORTER} check --feature tenant-attach --feature windows-servicing": "test_docs does, with the host broken",
 }

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from importlib.metadata import PathDistribution
+from pathlib import Path, PureWindowsPath
 from typing import Any, Final
 
 import pexpect
 import pytest
 
+from config.windows.bundle import COMMAND, NAME, ROOT
 from exporter import __version__
 from tests.lab.make_windows import PREFIX, PROGRAM, made, missing
 
 pytestmark = [pytest.mark.windows, pytest.mark.skipif(missing() is not None, reason=missing() or "")]
 
-COMMAND: Final = "configmgr-endpoint-exporter.exe"
+PROGRAM_NAME: Final = f"{NAME}.exe"
 WINE: Final = Path("/usr/lib/wine")
 
 # Run by the bundle's Python: what follows is started by Windows' own means, several times in one Windows.
@@ -36,6 +39,14 @@ for folder, *arguments in calls:
     answers.append([done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")])
 json.dump(answers, sys.stdout)
 """
+
+# The quick start in two commands, by its first words. PowerShell is not here: what they name is done by other means.
+QUICK_START: Final = {
+    first.split()[0]: (first, second)
+    for first, second in re.findall(
+        r"^```powershell\n(.*)\n(.*)\n```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+}
 
 # Nothing but this machine is asked.
 OWN: Final = """\
@@ -77,11 +88,12 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]
 
 @pytest.fixture(scope="module")
 def unpacked(wine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where somebody unpacked it: the folder has a blank and an umlaut."""
+    """Where somebody unpacked it by the first command: the folder has a blank and an umlaut."""
     assert wine
+    _, name, into = QUICK_START["Expand-Archive"][0].split()
     folder = tmp_path_factory.mktemp("unpacked") / "Prüfung und Pläne"
-    with zipfile.ZipFile(made()) as archive:
-        archive.extractall(folder)
+    with zipfile.ZipFile(made().with_name(name)) as archive:
+        archive.extractall(folder / into)
     (top,) = folder.iterdir()
     shutil.copy(PROGRAM / "python" / "bcryptprimitives.dll", top / "python")
     return top
@@ -107,7 +119,7 @@ def answers(wine: Mapping[str, str], unpacked: Path, tmp_path_factory: pytest.Te
         [WINE / "wine64", unpacked / "python" / "python.exe", windows_path(elsewhere / "ask.py"), folder],
         check=True,
         env=wine,
-        input=json.dumps([windows_path(unpacked / COMMAND), list(calls.values())]),
+        input=json.dumps([windows_path(unpacked / PROGRAM_NAME), list(calls.values())]),
         capture_output=True,
         encoding="utf-8",
     )
@@ -137,11 +149,30 @@ def test_it_lists_what_is_documented(answers: Mapping[str, Any]) -> None:
     assert len(json.loads(listed)) > 100
 
 
-def test_ctrl_c_in_its_console_ends_it_in_order(wine: Mapping[str, str], unpacked: Path, tmp_path: Path) -> None:
+def test_what_pip_installs_is_what_the_bundle_runs(unpacked: Path) -> None:
+    """Neither py nor pip is there: the same wheel with the same pins, by uv, and what pip makes a command of."""
+    assert QUICK_START["py"] == ("py -m pip install -c constraints.txt .", "py -m exporter serve")
+    packages = [*PathDistribution.discover(path=[str(unpacked / "python" / "Lib" / "site-packages")])]
+    (own,) = (found for found in packages if found.name == NAME)
+    (entry,) = own.entry_points.select(group="console_scripts")
+    assert (entry.name, entry.value) == (NAME, "exporter.cli:main")
+    assert "from exporter.cli import main\n" in COMMAND
+
+
+@pytest.mark.parametrize("by", ["Expand-Archive", "py"])
+def test_ctrl_c_in_its_console_ends_what_serves_in_order(
+    wine: Mapping[str, str], unpacked: Path, tmp_path: Path, by: str
+) -> None:
     (tmp_path / "own.yaml").write_text(OWN, encoding="utf-8")
-    arguments = ["serve", "--config.file", windows_path(tmp_path / "own.yaml"), "--web.listen-address", "127.0.0.1:0"]
+    program, *arguments = QUICK_START[by][1].split()
+    own = ["--config.file", windows_path(tmp_path / "own.yaml"), "--web.listen-address", "127.0.0.1:0"]
+    start = (
+        unpacked / "python" / "python.exe"
+        if program == "py"
+        else unpacked.parent / f"{PureWindowsPath(program).as_posix()}.exe"
+    )
     console = pexpect.spawn(
-        str(WINE / "wine64"), [str(unpacked / COMMAND), *arguments], env=dict(wine), encoding="utf-8", timeout=120
+        str(WINE / "wine64"), [str(start), *arguments, *own], env=dict(wine), encoding="utf-8", timeout=120
     )
     try:
         console.expect("msg=listening")
