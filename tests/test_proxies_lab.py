@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from tests.lab import PROXY_HOST, Lab
-from tests.running import COMMAND, ROOT, command, eventually, running
+from tests.running import COMMAND, ROOT, Exporter, command, eventually, running
 
 pytestmark = pytest.mark.lab
 
@@ -110,6 +110,8 @@ def test_check_goes_where_the_file_says(lab: Lab, configured: Callable[..., Path
     before = len(lab.proxy_log())
     found, said = checked(lab, configured("proxy.pac"))
     assert all(told["up"] for told in found.values())
+    assert found[f"https://{INSIDE}/"]["way"] == {"number": 1, "of": 1, "direct": True}
+    assert found["https://aka.ms/"]["way"] == {"number": 1, "of": 1, "direct": False}
     assert "proxy" in found["https://go.microsoft.com/"]["phases"]
     assert "proxy" not in found[f"https://{INSIDE}/"]["phases"]
     assert f"proxies.corporate.pac: 2 of 3 targets: {PROXY_HOST}:3128\n" in said
@@ -137,6 +139,12 @@ def test_a_dead_proxy_is_passed_over(lab: Lab, configured: Callable[..., Path], 
     assert first not in told
 
 
+def taken(exporter: Exporter) -> dict[str, int]:
+    """The number of the way to each target, as the status says."""
+    status = json.loads(exporter.get("/api/v1/status").body)
+    return {target["target"]: target["way"]["number"] for target in status["targets"]}
+
+
 def test_a_proxy_that_dies_is_replaced_by_the_one_that_wants_a_password_and_back(
     lab: Lab, configured: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -156,6 +164,8 @@ def test_a_proxy_that_dies_is_replaced_by_the_one_that_wants_a_password_and_back
         with lab.reset(PROXY_HOST, 3128):
             since = len(lab.proxy_log())
             eventually("the second proxy is used", lambda: by_port(3129, since))
+            ways = eventually("the ways", lambda: taken(exporter))
+            assert ways == {f"https://{host}/": 2 for host in OUTSIDE} | {f"https://{INSIDE}/": 1}
             assert exporter.values("configmgr_path_up", path="proxy:corporate") == {
                 frozenset({("path", "proxy:corporate")}): 1.0
             }

@@ -72,6 +72,7 @@ def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
         "addresses": list(result.evidence.addresses),
         "tried": [asdict(tried) for tried in result.evidence.tried],
         "unanswered": result.evidence.unanswered,
+        "way": asdict(result.evidence.way) if result.evidence.way else None,
         "status": result.evidence.status,
         "proxy_tls": _tls(result.evidence.proxy_tls),
         "tls": _tls(result.evidence.tls),

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from exporter.model import (
@@ -93,7 +94,8 @@ def _endpoint(
 def _target(key: CheckKey, latest: Latest | None) -> dict[str, Any]:
     result = latest.result if latest else None
     failure = result.failure if result else None
-    return {
+    way = result.evidence.way if result else None
+    facts = {
         "target": key.target.url,
         "path": key.path,
         "up": result.up if result else None,
@@ -103,6 +105,7 @@ def _target(key: CheckKey, latest: Latest | None) -> dict[str, Any]:
         "status": result.evidence.status if result else None,
         "phases": dict(result.phases) if result else {},
     }
+    return facts | {"way": asdict(way)} if way else facts
 
 
 def _requirement(requirement: Requirement) -> dict[str, Any]:
