@@ -31,9 +31,18 @@ NAME: Final = "configmgr-endpoint-exporter"
 PACKAGES: Final = "python/Lib/site-packages"
 EXTRAS: Final = "negotiate"  # NTLM and Kerberos by Windows itself, with the account that the exporter runs as
 
-# The file of this name isolates Python from every other one: neither PYTHONPATH nor the registry nor a user's own
-# packages count. Folders are relative to it. `site` adds Lib\site-packages, and what pywin32's own .pth file asks for.
-SEARCH_PATH: Final = "python3{minor}.zip\n.\nimport site\n"
+# The file of this name isolates Python from every other one: neither PYTHONPATH nor the registry counts. Folders are
+# relative to it. Without `import site`, the packages of a user (%APPDATA%\Python) do not count either, which would come
+# before these; so what pywin32's .pth file asks for stands here.
+SEARCH_PATH: Final = (
+    "python3{minor}.zip",
+    ".",
+    "Lib\\site-packages",
+    "Lib\\site-packages\\win32",
+    "Lib\\site-packages\\win32\\lib",
+)
+# Where Windows looks for libraries of a program: beside it.
+BESIDE_PYTHON: Final = re.compile(r"pywin32_system32/(pywintypes\d+\.dll)")
 
 # Not needed to run: pywin32's help, editor, COM, IIS and database parts, and tests of packages. `bin` has launchers for
 # the system that made the bundle; the other names are installers' notes of what they did.
@@ -115,11 +124,13 @@ def _contents(python: Python, folder: Path) -> Iterator[tuple[str, bytes]]:
     minor = python.version.partition(".")[2]
     for name, data in python.files.items():
         yield f"python/{name}", data
-    yield f"python/python3{minor}._pth", SEARCH_PATH.format(minor=minor).replace("\n", "\r\n").encode()
+    yield f"python/python3{minor}._pth", "".join(f"{line}\r\n" for line in SEARCH_PATH).format(minor=minor).encode()
     packages = folder / "packages"
     _install(python, packages, _wheel(folder / "wheel"))
     sources = dict(_kept(packages))
-    yield from ((f"{PACKAGES}/{name}", data) for name, data in sources.items())
+    for name, data in sources.items():
+        beside = BESIDE_PYTHON.fullmatch(name)
+        yield (f"python/{beside[1]}" if beside else f"{PACKAGES}/{name}"), data
     yield from ((f"{PACKAGES}/{name}", data) for name, data in _compiled(python, sources, folder / "compiled"))
     yield f"{NAME}.exe", _launcher()
     yield from _also(_version(sources))
@@ -235,7 +246,7 @@ def _licences(python: Python, packages: Mapping[str, bytes]) -> Iterator[tuple[s
     distlib = importlib.metadata.distribution("distlib")
     for file in distlib.files or ():
         if ".dist-info" in file.parts[0] and LICENCE.match(file.name):
-            yield f"LICENSES/distlib-{distlib.version} (the .exe)/{file.name}", file.read_binary()
+            yield f"LICENSES/distlib-{distlib.version}/{file.name}", file.read_binary()
 
 
 def _version(files: Mapping[str, bytes]) -> str:

@@ -66,7 +66,7 @@ def _alone() -> Iterator[None]:
 
 def _stamp() -> str:
     """A checksum over all that the bundle is made of, and who makes it."""
-    seen = hashlib.sha256(sys.version.encode())
+    seen = hashlib.sha256(f"{sys.version}\0{os.environ.get('SOURCE_DATE_EPOCH')}\0".encode())
     files = (
         file for part in MADE_OF for file in ([ROOT / part] if (ROOT / part).is_file() else (ROOT / part).rglob("*"))
     )

@@ -20,9 +20,9 @@ from packaging.utils import canonicalize_name
 from config.windows.bundle import CACHE, NAME, PACKAGES, ROOT, SEARCH_PATH, compiler
 from config.windows.embedded_python import CORE, Python, Refused, downloaded, verified
 from exporter import __version__
-from tests.lab.make_windows import made, missing
+from tests.lab.make_windows import made
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
+pytestmark = pytest.mark.windows
 
 TOP: Final = f"{NAME}-{__version__}"
 # What a Python on a 64-bit Windows says of itself, by which packages decide what they need there.
@@ -181,7 +181,11 @@ def test_modules_are_compiled_by_a_python_of_the_version_that_is_packed(
 def test_python_looks_for_packages_nowhere_else(files: Mapping[str, bytes]) -> None:
     (path,) = (name for name in files if name.endswith("._pth"))
     assert path == "python/python311._pth"
-    assert files[path].decode().splitlines() == SEARCH_PATH.format(minor=11).splitlines()
+    lines = files[path].decode().splitlines()
+    assert lines == [line.format(minor=11) for line in SEARCH_PATH]
+    assert not [line for line in lines if line.startswith("import")]
+    folders = [f"python/{line}".replace("\\", "/").replace("/.", "") for line in lines]
+    assert not [folder for folder in folders if not any(name.startswith(folder) for name in files)]
 
 
 # ---------------------------------------------------------------- by whom

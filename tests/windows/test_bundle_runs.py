@@ -18,9 +18,9 @@ import pytest
 
 from config.windows.bundle import COMMAND, NAME, ROOT
 from exporter import __version__
-from tests.lab.make_windows import PREFIX, PROGRAM, made, missing
+from tests.lab.make_windows import PREFIX, PROGRAM, made
 
-pytestmark = [pytest.mark.windows, pytest.mark.skipif(missing() is not None, reason=missing() or "")]
+pytestmark = pytest.mark.windows
 
 PROGRAM_NAME: Final = f"{NAME}.exe"
 WINE: Final = Path("/usr/lib/wine")
@@ -30,7 +30,8 @@ ASK: Final = """
 import json, os, subprocess, sys
 command, calls = json.load(sys.stdin)
 environment = {name: os.environ[name] for name in ("SystemRoot", "TEMP", "ProgramData")} | {
-    "PATH": "", "PYTHONPATH": sys.argv[1], "PYTHONHOME": sys.argv[1], "PYTHONDONTWRITEBYTECODE": ""
+    "PATH": "", "PYTHONPATH": sys.argv[1], "PYTHONHOME": sys.argv[1], "PYTHONDONTWRITEBYTECODE": "",
+    "APPDATA": sys.argv[1], "PYTHONUSERBASE": sys.argv[1] + r"\\Python",
 }
 answers = []
 for folder, *arguments in calls:
@@ -103,8 +104,9 @@ def unpacked(wine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) 
 def answers(wine: Mapping[str, str], unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     """Status, output and messages of a few commands, each from another folder than its own."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (elsewhere / "exporter").mkdir()
-    (elsewhere / "exporter" / "__init__.py").write_text("raise SystemExit('another exporter')\n")
+    for others in (elsewhere, elsewhere / "Python" / "Python311" / "site-packages"):  # and what a user has installed
+        (others / "exporter").mkdir(parents=True)
+        (others / "exporter" / "__init__.py").write_text("raise SystemExit('another exporter')\n")
     (elsewhere / "bad.yaml").write_text("site: {roles: [clinet]}\n", encoding="utf-8")
     folder = windows_path(elsewhere)
     calls = {
