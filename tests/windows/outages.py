@@ -68,10 +68,12 @@ class Served:
 
 
 @contextmanager
-def served(lab: Lab, windows: Windows, directory: Path, before: Sequence[str | Path] = ()) -> Iterator[Exporter]:
+def served(
+    lab: Lab, windows: Windows, directory: Path, before: Sequence[str | Path] = (), settings: str = SETTINGS
+) -> Iterator[Exporter]:
     """The service on Windows, until the block ends. `before`: a command of this machine that starts others."""
     config = directory / "exporter.yaml"
-    config.write_text(SETTINGS, encoding="utf-8")
+    config.write_text(settings, encoding="utf-8")
     arguments = ["-m", "exporter", "serve", "--web.listen-address", ADDRESS, "--config.file", windows_path(config)]
     log = directory / "exporter.log"
     with log.open("wb") as output:

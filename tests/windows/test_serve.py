@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from subprocess import DEVNULL
+from subprocess import DEVNULL, PIPE
 from typing import Final
 
 import pytest
 
-from tests.lab import Lab
+from exporter.waiting import CONNECTIONS, PROBES
+from tests.lab import Lab, catalogue_hosts
 from tests.lab.wall_clock import wall_clock
 from tests.lab.windows import Windows, windows_path
 from tests.running import Exporter, eventually
@@ -48,6 +50,40 @@ def test_hosts_that_hang_reset_stall_and_come_back_are_told_in_every_interval_an
     assert failed["well"] == 0
     assert "Traceback" not in log
     assert "actively refused" in log or "Connection refused" in log
+
+
+CROWD: Final = sorted(catalogue_hosts())[:160]
+CROWDED: Final = f"""
+probe: {{interval: 20s, timeout: 15s, attempts: 1, concurrency: {PROBES}}}
+site: {{features: [crowd], roles: [client]}}
+groups:
+- {{feature: crowd, endpoints: [{", ".join(f"{{pattern: '{host}'}}" for host in CROWD)}]}}
+"""
+STRANGERS: Final = """
+import socket, sys, time
+crowd = [socket.create_connection(("127.0.0.1", 10965)) for _ in range(int(sys.argv[1]))]
+print("here", flush=True)
+time.sleep(600)
+"""
+
+
+def test_all_that_may_be_waited_for_at_a_time_is_less_than_select_takes(
+    lab: Lab, windows: Windows, tmp_path: Path
+) -> None:
+    with served(lab, windows, tmp_path, settings=CROWDED) as exporter, ExitStack() as hanging:
+        for host in CROWD:
+            hanging.enter_context(lab.drop(host))
+        strangers = lab.popen([sys.executable, "-c", STRANGERS, str(2 * CONNECTIONS)], stdout=PIPE)
+        assert strangers.stdout is not None
+        assert strangers.stdout.readline() == b"here\n"
+        eventually("all hang", lambda: set(exporter.values(UP).values()) == {0.0}, within=WITHIN)
+        hanging.close()
+        eventually("all are up", lambda: set(exporter.values(UP).values()) == {1.0}, within=WITHIN)
+        strangers.kill()
+        strangers.communicate()
+        log = exporter.log.read_text()
+    assert "Traceback" not in log
+    assert "too many" not in log.lower()
 
 
 @contextmanager
