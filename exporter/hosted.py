@@ -31,7 +31,7 @@ import win32service
 import winerror
 
 from exporter.windows_service.command import DISPLAY_NAME, LOG_OPTION, NAME
-from exporter.windows_service.words import INTERNAL_ERROR
+from exporter.windows_service.words import BAD_INPUT, INTERNAL_ERROR
 
 if TYPE_CHECKING:
     from exporter.control import Control
@@ -89,7 +89,10 @@ class Service:
         option, log_file, *options = sys.argv[1:]
         if option != LOG_OPTION:
             raise ValueError(f"{option} in place of {LOG_OPTION}: this is started by `service start`")
-        log = rotating(Path(log_file), LOG_SIZE, LOG_FILES)
+        try:
+            log = rotating(Path(log_file), LOG_SIZE, LOG_FILES)
+        except OSError as error:
+            return BAD_INPUT, f"{log_file} cannot be written: {error.strerror}"
         configure(LogLevel.INFO, LogFormat.LOGFMT, log)
         said = _Said()
         sys.stdout = sys.stderr = said

@@ -180,6 +180,24 @@ def test_an_account_is_told_by_its_usual_names_and_a_password_is_asked_of_people
     assert (accounts.account_named(said), accounts.has_password(account)) == (account, password)
 
 
+@pytest.mark.parametrize(
+    ("account", "password"),
+    [(accounts.NETWORK_SERVICE, ""), (r"CORP\exporter$", None), (r"NT SERVICE\ConfigMgrEndpointExporter", None)],
+)
+def test_in_place_of_a_password_that_there_is_not_stands_what_the_service_manager_wants(
+    account: str, password: str | None
+) -> None:
+    assert accounts.empty_password(account) == password
+
+
+@pytest.mark.parametrize(
+    ("account", "whole"),
+    [(r".\ann", r"SERVER1\ann"), (r"CORP\ann", r"CORP\ann"), ("ann@corp.example", "ann@corp.example")],
+)
+def test_the_dot_of_an_account_is_this_computer(account: str, whole: str) -> None:
+    assert accounts.qualified(account, "SERVER1") == whole
+
+
 def test_the_identifier_of_a_service_is_that_of_windows() -> None:
     """As `sc.exe showsid TrustedInstaller` prints it; it is the same on every Windows."""
     known = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"
@@ -228,11 +246,11 @@ def test_who_lacks_the_rights_is_told_how_to_get_them_and_what_is_unknown_keeps_
 
 def test_what_is_known_of_a_service_is_said_line_by_line() -> None:
     stopped = words.Condition(1, 0, 1066, 2, r"NT AUTHORITY\NetworkService", 2, delayed=True, command="python.exe")
-    lines = dict(stopped.lines(":10965", "exporter.log"))
+    lines = dict(stopped.lines(":10965", "exporter.yaml", "exporter.log"))
     assert (lines["state"], lines["start"], lines["last end"][:8]) == ("stopped", "automatic, delayed", "status 2")
     assert "pid" not in lines
     running = words.Condition(4, 17, 0, 0, "LocalSystem", 3, delayed=False, command="python.exe")
-    lines = dict(running.lines(":10965", "exporter.log"))
+    lines = dict(running.lines(":10965", "exporter.yaml", "exporter.log"))
     assert (lines["state"], lines["start"], lines["pid"]) == ("running", "manual", "17")
     assert "last end" not in lines
 

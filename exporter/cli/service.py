@@ -20,8 +20,16 @@ from exporter.cli.serve import DEFAULT_ADDRESS, serve, shard_of
 from exporter.door import Keys
 from exporter.questions import Answers, written
 from exporter.reading.documents import reason
-from exporter.windows_service.accounts import NETWORK_SERVICE, account_named, has_password
-from exporter.windows_service.command import NAME, ServiceCommand, belongs_to_a_person, inbound_rule, listening
+from exporter.windows_service.accounts import NETWORK_SERVICE, account_named, empty_password, has_password
+from exporter.windows_service.command import (
+    CONFIG_OPTION,
+    NAME,
+    ServiceCommand,
+    belongs_to_a_person,
+    configuration,
+    inbound_rule,
+    listening,
+)
 from exporter.windows_service.words import RUNNING, Condition
 
 if sys.platform == "win32":
@@ -34,7 +42,6 @@ if sys.platform == "win32":
 NOT_RUNNING: Final = 3  # exit status of `service status`, as init scripts have it
 COMMAND: Final = "configmgr-endpoint-exporter"
 STDIN: Final = "-"
-CONFIG_OPTION: Final = "--config.file"
 LAST_LINES: Final = 20  # of the log, where a start fails
 
 service = typer.Typer(help="The exporter as a service of Windows.", no_args_is_help=True)
@@ -78,8 +85,7 @@ def install(
     """
     given = serve_options(context.args)
     if sys.platform == "win32":
-        with _in_words():
-            _install(given, account, password_file, log_file)
+        _install(given, account, password_file, log_file)
     else:
         _only_on_windows()
 
@@ -101,7 +107,7 @@ def start() -> None:
     if sys.platform == "win32":
         before = _condition()
         log_file = _log_of(before)
-        seen = log_file.stat().st_size if log_file.exists() else 0
+        seen = _size(log_file)
         with _in_words(lambda: _last_errors(log_file, seen)):
             new = manager.start()
         typer.echo(f"{'Started' if new else 'It runs already'}: it listens on {', '.join(_addresses(before))}.")
@@ -136,8 +142,10 @@ def status() -> None:
     """Show the service: state, process, last end, account, start, addresses, log and command."""
     if sys.platform == "win32":
         found = _condition(absent=NOT_RUNNING)
-        for name, value in found.lines(", ".join(_addresses(found)), str(_log_of(found))):
-            typer.echo(f"{name + ':':11} {value}")
+        known = ServiceCommand.parsed(found.command)
+        file = configuration(known.options if known else ())
+        for name, value in found.lines(", ".join(_addresses(found)), file, str(_log_of(found))):
+            typer.echo(f"{name + ':':14} {value}")
         if found.state != RUNNING:
             raise typer.Exit(NOT_RUNNING)
     else:
@@ -191,8 +199,9 @@ if sys.platform == "win32":
     def _install(
         given: tuple[str, ...], account: str | None, password_file: Path | None, log_file: Path | None
     ) -> None:
-        manager.require_rights()
-        before = manager.condition()
+        with _in_words():
+            manager.require_rights()
+            before = manager.condition()
         known = ServiceCommand.parsed(before.command) if before else None
         options = given or (known.options if known else ())
         data = folder.data_folder()
@@ -200,25 +209,31 @@ if sys.platform == "win32":
             options = (CONFIG_OPTION, str(data / "exporter.yaml"), *options)
         log = (log_file or Path(known.log_file if known else data / "log" / "exporter.log")).absolute()
         logon = _logon(account, password_file, new=before is None)
-        program = _program(log, options, logon)
-        folder.made(data, log.parent)
-        _begin(data / "exporter.yaml")
+        with _in_words():
+            program = _program(log, options, logon.account if logon else before.account if before else "")
+            folder.made(data, log.parent)
+            if Path(configuration(options)) == data / "exporter.yaml":
+                _begin(data / "exporter.yaml")
         usable(options)
         ran = before is not None and before.state == RUNNING
-        if ran:
-            manager.stop()
-        lacking = manager.install(program.text, logon)
-        if ran:
-            manager.start()
+        seen = _size(log)
+        with _in_words(lambda: _last_errors(log, seen)):
+            if ran:
+                manager.stop()
+            try:
+                lacking = manager.install(program.text, logon)
+            finally:
+                if ran:
+                    manager.start()
         _tell(before, program, lacking, ran=ran)
 
-    def _program(log: Path, options: tuple[str, ...], logon: manager.Logon | None) -> ServiceCommand:
+    def _program(log: Path, options: tuple[str, ...], account: str) -> ServiceCommand:
         """What the service manager shall run. Raises FolderError for what the account could not read."""
         python = Path(sys.base_exec_prefix, "python.exe")
         script = Path(exporter.__file__).with_name("hosted.py")
         profiles = Path(os.environ.get("PUBLIC", r"C:\Users\Public")).parent
         for path in (python, script):
-            if belongs_to_a_person(str(path), str(profiles)) and not (logon and has_password(logon.account)):
+            if belongs_to_a_person(str(path), str(profiles)) and not has_password(account):
                 raise folder.FolderError(
                     f"{path} lies in a person's own folder, which the service's account cannot read."
                     f" Put the exporter into {os.environ.get('ProgramFiles')}, by a Python for all users."  # noqa: SIM112
@@ -230,10 +245,10 @@ if sys.platform == "win32":
         if account is None:
             if password_file is not None:
                 raise typer.BadParameter("of whom? Give --account, too.", param_hint="--password-file")
-            return manager.Logon(NETWORK_SERVICE) if new else None
+            return manager.Logon(NETWORK_SERVICE, empty_password(NETWORK_SERVICE)) if new else None
         name = account_named(account)
         if not has_password(name):
-            return manager.Logon(name)
+            return manager.Logon(name, empty_password(name))
         return manager.Logon(name, _password(name, password_file))
 
     def _password(name: str, file: Path | None) -> str:
@@ -297,13 +312,16 @@ if sys.platform == "win32":
         known = ServiceCommand.parsed(found.command)
         return Path(known.log_file) if known else folder.data_folder() / "log" / "exporter.log"
 
+    def _size(log: Path) -> int:
+        return log.stat().st_size if log.exists() else 0
+
     def _last_errors(log: Path, seen: int) -> list[str]:
         """What was logged as an error since."""
         try:
             with log.open("rb") as file:
-                file.seek(seen if log.stat().st_size >= seen else 0)
+                file.seek(seen if _size(log) >= seen else 0)
                 lines = file.read().decode("utf-8", "replace").splitlines()
         except OSError:
             return []
         errors = [line for line in lines if "level=error" in line or '"level": "error"' in line]
-        return [f"{log}:", *(f"  {line}" for line in errors[-LAST_LINES:])] if errors else [f"See {log}."]
+        return [f"{log}:", *(f"  {line}" for line in errors[-LAST_LINES:])] if errors else [f"Its log: {log}"]

@@ -33,9 +33,27 @@ def is_built_in(account: str) -> bool:
     return account in _ALIASES.values()
 
 
+def is_virtual(account: str) -> bool:
+    """Whether it is the one that Windows makes for a service."""
+    return account.lower().startswith(_VIRTUAL)
+
+
 def has_password(account: str) -> bool:
     """Whether somebody must know a password: not for the system's, a service's own, and managed accounts (`NAME$`)."""
-    return not (is_built_in(account) or account.lower().startswith(_VIRTUAL) or account.endswith("$"))
+    return not (is_built_in(account) or is_virtual(account) or account.endswith("$"))
+
+
+def empty_password(account: str) -> str | None:
+    """What the service manager wants in place of a password that there is not: of the system's accounts an empty one.
+
+    https://learn.microsoft.com/en-us/windows/win32/api/winsvc/nf-winsvc-changeserviceconfigw
+    """
+    return "" if is_built_in(account) else None
+
+
+def qualified(account: str, computer: str) -> str:
+    """With the name of this computer for the dot that stands for it, which the service manager alone understands."""
+    return f"{computer}{account.removeprefix('.')}" if account.startswith(".\\") else account
 
 
 def service_sid(name: str) -> str:

@@ -13,9 +13,11 @@ from typing import Final
 
 NAME: Final = "ConfigMgrEndpointExporter"
 DISPLAY_NAME: Final = "ConfigMgr endpoint exporter"
+RULE_NAME: Final = "configmgr-endpoint-exporter"
 DESCRIPTION: Final = "Can this Configuration Manager site reach what it needs on the internet?"
 LOG_OPTION: Final = "--log.file"
 LISTEN_OPTION: Final = "--web.listen-address"
+CONFIG_OPTION: Final = "--config.file"
 ISOLATED: Final = "-I"  # Python heeds no variable and no folder of whoever starts it
 
 
@@ -72,8 +74,16 @@ def arguments(text: str) -> Iterator[str]:
 
 def listening(options: Sequence[str], default: str) -> tuple[str, ...]:
     """The addresses that the options of `serve` name."""
-    named = [value for option, value in pairwise(options) if option == LISTEN_OPTION]
-    return tuple(named) or (default,)
+    return tuple(_values(options, LISTEN_OPTION)) or (default,)
+
+
+def configuration(options: Sequence[str]) -> str:
+    """The file that the options of `serve` name."""
+    return next(_values(options, CONFIG_OPTION), "")
+
+
+def _values(options: Sequence[str], option: str) -> Iterator[str]:
+    return (value for found, value in pairwise(options) if found == option)
 
 
 def inbound_rule(addresses: Iterable[str]) -> str | None:
@@ -82,7 +92,7 @@ def inbound_rule(addresses: Iterable[str]) -> str | None:
     if not ports:
         return None
     return (
-        f'New-NetFirewallRule -DisplayName "{DISPLAY_NAME}" -Direction Inbound -Action Allow'
+        f'New-NetFirewallRule -DisplayName "{RULE_NAME}" -Direction Inbound -Action Allow'
         f" -Protocol TCP -LocalPort {','.join(ports)} -RemoteAddress ADDRESS_OF_PROMETHEUS"
     )
 

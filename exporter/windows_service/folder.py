@@ -53,15 +53,16 @@ def data_folder() -> Path:
 def made(folder: Path, log_folder: Path) -> None:
     """Make both, if need be. The service may read the one and write the other; others than administrators may nothing.
 
-    It is known by an identifier of its own, whatever its account: what runs as the same one may nothing here. Raises
-    FolderError.
+    It is known by an identifier of its own, whatever its account: what runs as the same one may nothing here. A folder
+    for the log that lies elsewhere is left as it is. Raises FolderError.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         refuse_strangers(folder)
         log_folder.mkdir(parents=True, exist_ok=True)
         _open_only_to(folder, READ)
-        _open_only_to(log_folder, CHANGE)
+        if log_folder.is_relative_to(folder):
+            _open_only_to(log_folder, CHANGE)
     except OSError as error:
         raise FolderError(f"{error.filename}: {error.strerror}") from None
     except pywintypes.error as error:
@@ -77,7 +78,11 @@ def _open_only_to(folder: Path, rights: int) -> None:
         known = win32security.ConvertStringSidToSid(sid)
         allowed.AddAccessAllowedAceEx(win32security.ACL_REVISION, INHERITED, may, known)
     what = win32security.DACL_SECURITY_INFORMATION | win32security.PROTECTED_DACL_SECURITY_INFORMATION
-    win32security.SetNamedSecurityInfo(str(folder), win32security.SE_FILE_OBJECT, what, None, None, allowed, None)
+    what |= win32security.OWNER_SECURITY_INFORMATION
+    owner = win32security.ConvertStringSidToSid(
+        ADMINISTRATORS
+    )  # so that another administrator may install it next time
+    win32security.SetNamedSecurityInfo(str(folder), win32security.SE_FILE_OBJECT, what, owner, None, allowed, None)
 
 
 def refuse_strangers(path: Path) -> None:

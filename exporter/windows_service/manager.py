@@ -17,12 +17,13 @@ from typing import Any, Final, TypeAlias
 import ntsecuritycon
 import pywintypes  # before what is built in C, which finds its DLL by it
 import servicemanager
+import win32api
 import win32evtlogutil
 import win32security
 import win32service
 
 from exporter.windows_service import words
-from exporter.windows_service.accounts import is_built_in
+from exporter.windows_service.accounts import is_built_in, is_virtual, qualified
 from exporter.windows_service.command import DESCRIPTION, DISPLAY_NAME, NAME
 from exporter.windows_service.words import Condition
 
@@ -114,7 +115,7 @@ class Logon:
     """The account that the service shall run as, and its password where it has one."""
 
     account: str
-    password: str = ""
+    password: str | None
 
 
 def install(command: str, logon: Logon | None) -> list[str]:
@@ -123,8 +124,8 @@ def install(command: str, logon: Logon | None) -> list[str]:
     What this system cannot be told is given back, in words. Raises ServiceError.
     """
     with _in_words("install the service"):
-        if logon is not None and not is_built_in(logon.account):
-            _let_log_on(logon.account)
+        if logon is not None and not (is_built_in(logon.account) or is_virtual(logon.account)):
+            _let_log_on(qualified(logon.account, win32api.GetComputerName()))
         with _manager(win32service.SC_MANAGER_CONNECT | win32service.SC_MANAGER_CREATE_SERVICE) as manager:
             service = _created_or_changed(manager, command, logon)
         try:
@@ -217,7 +218,7 @@ def start() -> bool:
         except pywintypes.error as error:
             if error.winerror != words.ALREADY_RUNNING:
                 raise
-            new = win32service.QueryServiceStatus(service)[1] == win32service.SERVICE_START_PENDING  # by itself
+            new = bool(win32service.QueryServiceStatus(service)[1] == win32service.SERVICE_START_PENDING)  # by itself
         else:
             new = True
         status = _settled(service, win32service.SERVICE_START_PENDING, "start")

@@ -79,7 +79,7 @@ class Condition:
     delayed: bool
     command: str
 
-    def lines(self, addresses: str, log_file: str) -> list[tuple[str, str]]:
+    def lines(self, addresses: str, configuration: str, log_file: str) -> list[tuple[str, str]]:
         """Each fact under its name, for people and programs."""
         start = START_TYPES.get(self.start_type, str(self.start_type)) + (", delayed" if self.delayed else "")
         return [
@@ -90,6 +90,7 @@ class Condition:
             ("account", self.account),
             ("start", start),
             ("listens on", addresses),
+            *([("configuration", configuration)] if configuration else []),
             ("log", log_file),
             ("command", self.command),
         ]

@@ -27,9 +27,9 @@ BEYOND_WINE: Final = {
     "it starts delayed": "wine's service manager cannot be told of a delayed start; `install` says so",
     "it is restarted when it fails": "wine's service manager restarts nothing, nor notices that a process was killed",
     "it has an identifier of its own": "wine gives services none; `install` says so",
-    "others are kept out of its folder": "wine's accounts may all do everything",
+    "others are kept out of its folder": "wine keeps of a folder's access list what mode bits of Linux can say",
     "who lacks the rights is refused": "wine's accounts may all do everything",
-    "an account's password is used": "wine logs nobody on",
+    "an account's password is used": "wine takes every password, and logs nobody on",
     "the event log shows start, end and mistakes": "wine keeps no event log",
     "a shutdown of Windows ends it in order": "wine tells services of no shutdown",
 }
