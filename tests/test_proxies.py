@@ -332,6 +332,12 @@ def test_a_pac_file_cannot_reach_files_or_programs() -> None:
     assert answered == ",".join(["undefined"] * len(names))
 
 
+def test_where_there_is_no_engine_is_told_how_to_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "find_spec", lambda _: None)
+    with pytest.raises(NotFound, match=r"bom\.pac: to run it needs pacparser, .*: pip install pacparser"):
+        finder(by_pac(PACS / "bom.pac"), no_trust).ways([Target("https://a.example/")])
+
+
 def test_an_engine_that_crashes_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "interpreter", lambda: "false")
     with pytest.raises(evaluation.NotEvaluated, match="ended with status 1 and without an answer"):
@@ -529,6 +535,33 @@ def test_nothing_is_read_of_proxies_to_complete_a_word_or_to_list(configuration:
     source = configuration("pac: missing.pac")
     for arguments in (["endpoints"], ["allowlist", "--format", "csv"]):
         assert CliRunner().invoke(app, [*arguments, "--config.file", str(source.config_file)]).exit_code == 0
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_list_is_fetched_as_the_file_says(
+    configuration: Callable[[str], Source],
+    tmp_path: Path,
+    direct: bool,
+) -> None:
+    heard: list[bytes] = []
+    with serving(status(404, heard=heard)) as server:
+        place = "DIRECT" if direct else f"PROXY {HOST}:{server.port}"
+        (tmp_path / "proxy.pac").write_text(f"function FindProxyForURL(url, host) {{ return '{place}'; }}")
+        config = str(configuration("pac: proxy.pac").config_file)
+        url = server.url(path="/list.json") if direct else "http://list.example/list.json"
+        arguments = ["catalogue", "import", url, "--config.file", config, "--proxy", "corporate"]
+        done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert "status 404" in done.stderr
+    assert heard[0].startswith(b"GET /list.json " if direct else b"GET http://list.example/list.json ")
+
+
+def test_a_list_is_not_fetched_where_the_proxy_cannot_be_found(configuration: Callable[[str], Source]) -> None:
+    config = str(configuration("pac: missing.pac").config_file)
+    arguments = ["catalogue", "import", "http://list.example/", "--config.file", config, "--proxy", "corporate"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code != 0
+    assert str(done.exception).startswith("--proxy corporate: the PAC file ")
 
 
 # ---------------------------------------------------------------- the ways that are gone

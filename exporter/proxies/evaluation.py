@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Final
 
@@ -21,6 +22,10 @@ _MOST_SAID: Final = 4 * 1024 * 1024  # bytes of answers
 _MOST_HEARD: Final = 64 * 1024  # bytes of what the engine says beside
 _JS_ERROR: Final = re.compile(r"JSERROR: ([^\r\n]*)")
 _LONGEST: Final = 200  # characters of it
+_LACKING: Final = (
+    "to run it needs pacparser, which is not made in advance for this kind of machine; with a C compiler, this makes "
+    "it: pip install pacparser"
+)
 _SPARE: Final = 1.0  # seconds for what remains in the pipes of a process that has ended
 
 
@@ -30,6 +35,8 @@ class NotEvaluated(Exception):
 
 def evaluate(script: str, asked: Sequence[tuple[str, str]]) -> list[str]:
     """What a PAC file answers to each URL and host, in their order. Blocks; raises NotEvaluated."""
+    if find_spec("pacparser") is None:
+        raise NotEvaluated(_LACKING)
     order = {"script": script, "asked": asked, "seconds": int(SECONDS) + 1, "bytes": MOST_MEMORY}
     status, said, heard = _run(json.dumps(order).encode(), SECONDS)
     if status is None:
