@@ -21,7 +21,7 @@ class Rubbish(ValueError):
 
 
 def question(target: Target) -> tuple[str, str]:
-    """URL and host as browsers and WinHTTP hand them on: of https without path and query, which may be secret."""
+    """URL and host as browsers hand them on: of https without path and query, which may be secret."""
     url = target.url
     if target.scheme == "https":
         url = f"https://{url.partition('://')[2].partition('/')[0].partition('?')[0]}/"
@@ -29,7 +29,7 @@ def question(target: Target) -> tuple[str, str]:
 
 
 def ways(answer: str) -> Ways:
-    """The ways that an answer names, in its order; SOCKS is passed over, as WinHTTP does. Raises Rubbish."""
+    """The ways that an answer names, in its order; SOCKS is passed over. Raises Rubbish."""
     urls: list[str | None] = []
     socks = False
     for part in filter(None, map(str.strip, answer.split(";"))):
