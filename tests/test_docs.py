@@ -465,6 +465,11 @@ def test_the_modules_are_listed_where_contributors_look() -> None:
     assert {word for word in listed if word.startswith("exporter/")} == modules | folders
 
 
+def test_the_bundle_is_named_with_this_version() -> None:
+    named = re.findall(rf"{NAME}-(\d+\.\d+\.\d+)", "".join((PAGES | FURTHER).values()))
+    assert set(named) == {__version__}
+
+
 def test_the_changelog_begins_with_this_version() -> None:
     versions = re.findall(r"^## \[(.*?)\]", PAGES["CHANGELOG.md"], re.MULTILINE)
     assert versions[0] == __version__

@@ -93,6 +93,7 @@ def _boot(prefix: Path) -> None:
     """Make an empty Windows; its programs have ended when this returns."""
     shutil.rmtree(prefix, ignore_errors=True)
     environment = os.environ | {"WINEPREFIX": str(prefix), "WINEARCH": "win64", "WINEDEBUG": "-all", "DISPLAY": ""}
+    environment["WINEDLLOVERRIDES"] = "mscoree,mshtml=d"  # whose parts wine would offer to download
     for argv in (["wine64", "wineboot", "--init"], ["wineserver64", "--wait"]):
         program = [f"/usr/lib/wine/{argv[0]}", *argv[1:]]
         subprocess.run(program, check=True, env=environment, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import io
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -77,9 +78,15 @@ def test_its_checksum_lies_beside_it(bundle: Path) -> None:
 
 
 def test_it_unpacks_into_one_folder_whose_paths_fit_where_260_characters_are_all(bundle: Path) -> None:
+    """Below a folder of as many characters as docs/windows.md says."""
+    (longest,) = re.findall(r"not longer than (\d+) characters", (ROOT / "docs/windows.md").read_text(encoding="utf-8"))
     names = zipfile.ZipFile(bundle).namelist()
     assert {PurePosixPath(name).parts[0] for name in names} == {TOP}
-    assert not [name for name in names if len(name) > 160 or ".." in PurePosixPath(name).parts or "\\" in name]
+    assert not [
+        name
+        for name in names
+        if len(name) + len("\\") + int(longest) >= 260 or ".." in PurePosixPath(name).parts or "\\" in name
+    ]
     assert len({name.casefold() for name in names}) == len(names)
 
 
@@ -273,6 +280,15 @@ def test_a_python_that_is_not_known_here_needs_the_checksum_that_its_publisher_s
         verified(path)
     with pytest.raises(Refused, match=rf"its SHA-256 is {stated}, and {'0' * 64} was expected"):
         verified(path, "0" * 64)
+
+
+def test_a_refusal_is_told_in_words(genuine: Mapping[str, bytes], tmp_path: Path) -> None:
+    given = zipped(tmp_path / "changed.zip", {**genuine, "python.exe": flipped(genuine["python.exe"])})
+    argv = [sys.executable, "-m", "config.windows.bundle", "--python-zip", str(given), str(tmp_path / "dist")]
+    done = subprocess.run(argv, check=False, cwd=ROOT, capture_output=True, encoding="utf-8")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"no bundle: {given}: python.exe: its signature does not verify")
+    assert not (tmp_path / "dist").exists()
 
 
 def test_what_is_no_zip_file_is_refused(tmp_path: Path) -> None:
