@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -23,6 +25,9 @@ from exporter.loop import run_on_loop
 from exporter.model import Snapshot
 from exporter.narrow import NarrowingError
 from exporter.reading.documents import reason
+
+_LOOKS_AT_A_READER: Final = 100
+_BETWEEN_TWO_LOOKS: Final = 0.1  # seconds
 
 
 class CheckFormat(StrEnum):
@@ -110,11 +115,21 @@ def _replace(file: Path, content: bytes) -> None:
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         unfinished.write_bytes(content)
-        unfinished.replace(file)
+        _take_its_place(unfinished, file)
     except OSError as error:
         with suppress(OSError):
             unfinished.unlink()
         raise typer.BadParameter(f"{file} cannot be written: {reason(error)}.", param_hint="--textfile") from None
+
+
+def _take_its_place(unfinished: Path, file: Path) -> None:
+    """Replace a file; on Windows as soon as nobody has it open, which a collector that reads it has for a moment."""
+    for _ in range(_LOOKS_AT_A_READER if sys.platform == "win32" else 0):
+        with suppress(PermissionError):
+            unfinished.replace(file)
+            return
+        time.sleep(_BETWEEN_TWO_LOOKS)
+    unfinished.replace(file)
 
 
 def _compare(compared: lists.Comparison, form: CheckFormat) -> None:

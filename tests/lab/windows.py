@@ -11,8 +11,10 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from enum import IntFlag
 from pathlib import Path
 from subprocess import DEVNULL, CompletedProcess, Popen
 from typing import Any, Final
@@ -25,7 +27,17 @@ NAME: Final = "configmgr-endpoint-exporter.exe"
 WINE: Final = Path("/usr/lib/wine/wine64")
 WINE_SERVER: Final = Path("/usr/lib/wine/wineserver64")
 _REGISTRY: Final = ("system.reg", "user.reg", "userdef.reg")
+_LOCK: Final = Path(__file__).with_name("windows_lock.py")
 _TRUST: Final = Path(__file__).with_name("windows_trust.py")
+
+
+class Sharing(IntFlag):
+    """What others may do with a file that is open, <winnt.h>."""
+
+    NOTHING = 0
+    READ = 1
+    WRITE = 2
+    DELETE = 4
 
 
 def missing_windows() -> str | None:
@@ -146,6 +158,23 @@ class Windows:
     def popen(self, program: str | Path, *arguments: str, **options: Any) -> Popen[bytes]:
         """Start a program of Windows."""
         return self.lab.popen(self.argv(program, *arguments), env=self.env, stdin=DEVNULL, **options)
+
+    @contextmanager
+    def open_file(self, file: Path, by_others: Sharing) -> Iterator[None]:
+        """Have a program of Windows keep a file open, and let others do with it meanwhile what is said."""
+        begun, ended = (file.with_name(f"{file.name}.{word}") for word in ("begun", "ended"))
+        script, locked, *marks = map(windows_path, (_LOCK, file, begun, ended))
+        quiet = {"stdout": DEVNULL, "stderr": DEVNULL}
+        program = self.popen(self.python, script, locked, str(int(by_others)), *marks, **quiet)
+        try:
+            while not begun.exists():
+                if program.poll() is not None:
+                    raise RuntimeError(f"{file} cannot be opened")
+                time.sleep(0.05)
+            yield
+        finally:
+            ended.touch()
+            program.wait()
 
     def pid_of(self, name: str) -> int:
         """The process of this machine that is the one program of this name."""

@@ -1,4 +1,7 @@
-"""Have a file open as an editor does that lets nobody else read it, until another is there. For the bundle's Python."""
+"""Have a file open until another one is there, and let others read it meanwhile or not. For the Python of the bundle.
+
+usage: python windows_lock.py FILE SHARE BEGUN ENDED; SHARE is a number as CreateFile takes it. BEGUN is made by this.
+"""
 
 import ctypes
 import sys
@@ -11,8 +14,8 @@ _INVALID_HANDLE = ctypes.c_void_p(-1).value
 
 kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined] # of Windows
 kernel.CreateFileW.restype = ctypes.c_void_p
-locked, begun, ended = sys.argv[1:]
-if kernel.CreateFileW(locked, _GENERIC_READ, 0, None, _OPEN_EXISTING, 0, None) == _INVALID_HANDLE:
+locked, share, begun, ended = sys.argv[1:]
+if kernel.CreateFileW(locked, _GENERIC_READ, int(share), None, _OPEN_EXISTING, 0, None) == _INVALID_HANDLE:
     sys.exit("the file cannot be opened")
 Path(begun).touch()
 while not Path(ended).exists():

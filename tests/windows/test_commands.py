@@ -6,14 +6,15 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Any, Final
 
 import pexpect
 import pytest
 
 from tests.lab import Lab
-from tests.lab.windows import NAME, Windows, windows_path
-from tests.running import command
+from tests.lab.windows import NAME, Sharing, Windows, windows_path
+from tests.running import command, eventually
 
 pytestmark = [pytest.mark.lab, pytest.mark.windows]
 
@@ -144,3 +145,20 @@ def test_the_console_shows_what_its_code_page_lacks(lab: Lab, windows: Windows, 
     status, shown = in_console(lab, windows, windows.program / NAME, *wrong)
     assert status == 2
     assert "'Prüfer': unknown role" in shown
+
+
+def test_metrics_take_their_file_s_place_when_a_collector_has_read_it(lab: Lab, windows: Windows, folder: Path) -> None:
+    metrics = folder / "configmgr.prom"
+    metrics.write_text("old")
+    asked = ["-m", "exporter", "check", "--config.file", windows_path(folder / "gut.yaml")]
+    # As a program in Go opens a file: others may read and write it, and not put another in its place.
+    with windows.open_file(metrics, by_others=Sharing.READ | Sharing.WRITE):
+        argv = windows.argv(windows.python, *asked, "--textfile", windows_path(metrics))
+        check = lab.popen(argv, env=windows.env, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+        eventually("the new file is there", lambda: list(folder.glob("configmgr.prom.[0-9]*")), within=300)
+        meanwhile = (check.poll(), metrics.read_text())
+    _, told = check.communicate()
+    assert meanwhile == (None, "old")
+    assert check.returncode == 0, told
+    assert "configmgr_endpoint_up" in metrics.read_text()
+    assert list(folder.glob("configmgr.prom.[0-9]*")) == []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
+from subprocess import PIPE
 from typing import Final
 
 import pytest
@@ -15,14 +16,14 @@ import pytest
 from exporter.waiting import CONNECTIONS, PROBES
 from tests.lab import Lab, catalogue_hosts
 from tests.lab.wall_clock import wall_clock
-from tests.lab.windows import Windows, windows_path
+from tests.lab.windows import Sharing, Windows
 from tests.running import Exporter, eventually
-from tests.windows.outages import CHANGING, HANGING, STAGES, UP, WITHIN, served, watch
+from tests.windows.outages import CHANGING, HANGING, INTERVAL, STAGES, UP, WITHIN, served, watch
 
 pytestmark = [pytest.mark.lab, pytest.mark.windows]
 
-LOCK: Final = Path(__file__).parents[1] / "lab" / "windows_lock.py"
 MINUTES: Final = 3.0
+MISSED: Final = "configmgr_exporter_missed_slots_total"
 FAILURES: Final = "configmgr_probe_failures_total"
 LAST: Final = "configmgr_endpoint_last_probe_timestamp_seconds"
 RELOADED: Final = "configmgr_exporter_config_last_reload_successful"
@@ -86,17 +87,19 @@ def test_all_that_may_be_waited_for_at_a_time_is_less_than_select_takes(
     assert "too many" not in log.lower()
 
 
-@contextmanager
-def open_in_an_editor(windows: Windows, directory: Path, file: Path) -> Iterator[None]:
-    begun, ended = directory / "begun", directory / "ended"
-    paths = map(windows_path, (LOCK, file, begun, ended))
-    editor = windows.popen(windows.python, *paths, stdout=DEVNULL, stderr=DEVNULL)
-    try:
-        eventually("the file is locked", begun.exists, within=WITHIN)
-        yield
-    finally:
-        ended.touch()
-        editor.wait()
+def test_a_target_is_not_down_because_the_service_stood_still(lab: Lab, windows: Windows, tmp_path: Path) -> None:
+    with served(lab, windows, tmp_path) as exporter:
+        eventually("all is well", lambda: set(exporter.values(UP).values()) == {1.0}, within=WITHIN)
+        pid = windows.pid_of(windows.python.name)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(2.5 * INTERVAL)
+        woken = time.time()
+        os.kill(pid, signal.SIGCONT)
+        eventually("all are probed again", lambda: min(exporter.values(LAST).values()) > woken, within=WITHIN)
+        failed = sum(exporter.values(FAILURES).values())
+        missed = sum(exporter.values(MISSED).values())
+    assert failed == 0
+    assert missed > 0
 
 
 def test_a_file_that_an_editor_keeps_to_itself_fails_a_reload_and_a_clock_that_jumps_moves_no_probe(
@@ -105,7 +108,7 @@ def test_a_file_that_an_editor_keeps_to_itself_fails_a_reload_and_a_clock_that_j
     with wall_clock(tmp_path) as (living_by_it, move), served(lab, windows, tmp_path, living_by_it) as exporter:
         eventually("all is well", lambda: set(exporter.values(UP).values()) == {1.0}, within=WITHIN)
         first = reload(exporter)
-        with open_in_an_editor(windows, tmp_path, tmp_path / "exporter.yaml"):
+        with windows.open_file(tmp_path / "exporter.yaml", by_others=Sharing.NOTHING):
             locked = reload(exporter)
             kept = set(exporter.values(RELOADED).values())
         last = reload(exporter)
