@@ -14,7 +14,7 @@ import typer
 import exporter
 from exporter import catalogue as shipped
 from exporter import serve as server
-from exporter.app import deploy
+from exporter.app import planned
 from exporter.cli.options import BAD_INPUT, NOT_READY, source_of
 from exporter.cli.serve import DEFAULT_ADDRESS, serve, shard_of
 from exporter.door import Keys
@@ -175,10 +175,13 @@ def serve_options(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def usable(options: Sequence[str]) -> None:
-    """Read everything that the options name. Raises as `serve` does for what cannot be used."""
+    """Read every file that the options name. Raises as `serve` does for what cannot be used.
+
+    What Windows or a PAC file says of proxies is not read: it says that to the account of the service.
+    """
     said = SERVE.make_context("service install", list(options)).params
     shard = shard_of(said["shard_index"], said["shard_count"])
-    deploy(replace(source_of(said["config_file"], said["feature"], said["role"], said["cloud"]), shard=shard))
+    planned(replace(source_of(said["config_file"], said["feature"], said["role"], said["cloud"]), shard=shard))
     Keys(said["web_config_file"])
     for address in said["listen"] or []:
         server.parted(address)

@@ -22,6 +22,7 @@ from tests.running import eventually, http
 pytestmark = [pytest.mark.lab, pytest.mark.windows]
 
 PORT: Final = 10999
+NOBODY: Final = "198.19.255.1"  # where packets vanish
 ADDRESS: Final = f"127.0.0.1:{PORT}"
 BEYOND_WINE: Final = {
     "it starts delayed": "wine's service manager cannot be told of a delayed start; `install` says so",
@@ -94,7 +95,7 @@ def life(windows: Windows) -> dict[str, Any]:
     seen["start"] = service.type("start")
     seen["scraped"] = service.scraped()
     seen["running"] = service.type("status")
-    service.configure("http://127.0.0.1:1/", "http://127.0.0.1:2/")
+    service.configure("http://127.0.0.1:1/", "http://127.0.0.1:2/", f"http://{NOBODY}/")
     seen["reload"] = service.type("reload")
     eventually("it has read the configuration again", lambda: "http://127.0.0.1:2/" in service.scraped())
     seen["upgrade"] = service.type("install")
@@ -164,7 +165,7 @@ def test_it_runs_by_the_python_itself_as_an_account_with_the_machines_identity(l
 
 def test_a_reload_is_asked_for_by_the_service_manager(life: dict[str, Any]) -> None:
     assert life["reload"].code == 0
-    assert 'msg="configuration reloaded" checks=2' in life["log before the end"]
+    assert 'msg="configuration reloaded" checks=3' in life["log before the end"]
 
 
 def test_an_upgrade_keeps_the_options_and_runs_again(life: dict[str, Any]) -> None:
@@ -175,7 +176,7 @@ def test_an_upgrade_keeps_the_options_and_runs_again(life: dict[str, Any]) -> No
     assert "configmgr_exporter_build_info{" in life["scraped after the upgrade"]
 
 
-def test_it_ends_in_order_whoever_stops_it(life: dict[str, Any]) -> None:
+def test_it_ends_in_order_whoever_stops_it_while_a_probe_hangs(life: dict[str, Any]) -> None:
     assert life["stop by another tool"] == 0
     assert (life["stopped"].code, life["stopped"].fact("state")) == (NOT_RUNNING, "stopped")
     assert life["stopped"].fact("last end") == "ended in order"
