@@ -67,7 +67,12 @@ def test_what_windows_keeps_is_read_as_it_was_written(command: ServiceCommand) -
     assert ServiceCommand.parsed(command.text) == command
 
 
-@pytest.mark.parametrize("text", ["", r"C:\exporter\winsw.exe", r'"C:\a b\python.exe" -I hosted.py', '"'])
+def test_options_are_kept_from_a_version_that_started_python_otherwise() -> None:
+    text = "python.exe -Xutf8 hosted.py --log.file log --web.disable-probe"
+    assert ServiceCommand.parsed(text) == ServiceCommand("python.exe", "hosted.py", "log", ("--web.disable-probe",))
+
+
+@pytest.mark.parametrize("text", ["", r"C:\exporter\winsw.exe", r'"C:\a b\python.exe" -IS hosted.py', '"'])
 def test_a_command_that_somebody_else_wrote_is_none_of_ours(text: str) -> None:
     assert ServiceCommand.parsed(text) is None
 
@@ -75,7 +80,7 @@ def test_a_command_that_somebody_else_wrote_is_none_of_ours(text: str) -> None:
 def test_a_program_whose_path_has_blanks_stands_in_quotation_marks() -> None:
     """Without them Windows would run C:\\Program.exe, if somebody had put that there."""
     text = ServiceCommand(r"C:\Program Files\exporter\python.exe", "hosted.py", "log").text
-    assert text.startswith('"C:\\Program Files\\exporter\\python.exe" -I ')
+    assert text.startswith('"C:\\Program Files\\exporter\\python.exe" -IS ')
 
 
 @pytest.mark.parametrize(

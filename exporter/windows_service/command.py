@@ -18,7 +18,7 @@ DESCRIPTION: Final = "Can this Configuration Manager site reach what it needs on
 LOG_OPTION: Final = "--log.file"
 LISTEN_OPTION: Final = "--web.listen-address"
 CONFIG_OPTION: Final = "--config.file"
-ISOLATED: Final = "-I"  # Python heeds no variable and no folder of whoever starts it
+ISOLATED: Final = "-IS"  # Python heeds no variable, and no packages but those beside the script
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,9 @@ class ServiceCommand:
 
     @classmethod
     def parsed(cls, text: str) -> ServiceCommand | None:
-        """The parts of a text that `text` made; None where somebody else wrote it."""
+        """The parts of a text that `text` of some version made; None where somebody else wrote it."""
         match list(arguments(text)):
-            case [python, isolated, script, log_option, log_file, *options] if (isolated, log_option) == (
-                ISOLATED,
-                LOG_OPTION,
-            ):
+            case [python, flags, script, option, log_file, *options] if flags[:1] == "-" and option == LOG_OPTION:
                 return cls(python, script, log_file, tuple(options))
         return None
 

@@ -159,7 +159,7 @@ def test_it_runs_by_the_python_itself_as_an_account_with_the_machines_identity(l
     assert said.code == 0
     assert (said.fact("state"), said.fact("listens on")) == ("running", ADDRESS)
     assert said.fact("account") == r"NT AUTHORITY\NetworkService"
-    assert re.match(r'"Z:\\.*\\python\\python.exe" -I "Z:.*\\hosted.py" --log.file C:', said.fact("command"))
+    assert re.match(r'"Z:\\.*\\python\\python.exe" -IS "Z:.*\\hosted.py" --log.file C:', said.fact("command"))
     assert windows.program.name in said.fact("command")
 
 
