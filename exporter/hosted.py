@@ -67,6 +67,7 @@ class Service:
         self._check_point = 0
         self._state = win32service.SERVICE_START_PENDING
         self._settled = threading.Event()
+        self._told_to_end = False
         self._control: Control | None = None
 
     def SvcRun(self) -> None:  # noqa: N802 - pywin32's name
@@ -111,6 +112,7 @@ class Service:
     def _told(self, control: int, _kind: int, _data: object) -> None:
         """What the manager says, on a thread of its own."""
         if control in ENDINGS:
+            self._told_to_end = True
             self._report(win32service.SERVICE_STOP_PENDING)
             last = threading.Timer(ENDS_WITHIN, self._end, (INTERNAL_ERROR, f"did not end within {ENDS_WITHIN:.0f} s"))
             last.daemon = True
@@ -160,8 +162,11 @@ class Service:
             else:
                 logging.getLogger("exporter").info("ended")
                 servicemanager.LogInfoMsg(f"{DISPLAY_NAME} ended in order.")
-        exit_code = winerror.ERROR_SERVICE_SPECIFIC_ERROR if status else 0
-        self._report(win32service.SERVICE_STOPPED, exit_code, status)
+        if self._told_to_end:  # however badly: with a status, the manager would start it again
+            self._report(win32service.SERVICE_STOPPED)
+        else:
+            exit_code = winerror.ERROR_SERVICE_SPECIFIC_ERROR if status else 0
+            self._report(win32service.SERVICE_STOPPED, exit_code, status)
         os._exit(status)
 
 

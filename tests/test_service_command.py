@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from exporter import cli, serve
 from exporter.cli.options import BAD_INPUT
 from exporter.cli.serve import DEFAULT_ADDRESS
-from exporter.cli.service import serve_options, usable
+from exporter.cli.service import called, serve_options, usable
 from exporter.log import LogFormat, LogLevel, configure, rotating
 from exporter.narrow import UNUSABLE
 from exporter.windows_service import accounts, words
@@ -138,6 +138,21 @@ def test_what_cannot_be_served_is_not_installed(
     Path("e.yaml").write_text("site: {rolls: [client]}\n", encoding="utf-8")
     with pytest.raises((*UNUSABLE, serve.ListenError, typer.BadParameter), match=re.escape(mistake)):
         usable(options)
+
+
+@pytest.mark.parametrize(
+    ("program", "typed"),
+    [
+        (
+            r"C:\Program Files\exporter\configmgr-endpoint-exporter",
+            r'& "C:\Program Files\exporter\configmgr-endpoint-exporter"',
+        ),
+        (r"D:\exporter\configmgr-endpoint-exporter", r"D:\exporter\configmgr-endpoint-exporter"),
+        (r"C:\Python\Lib\site-packages\exporter\__main__.py", "python -m exporter"),
+    ],
+)
+def test_the_next_command_is_shown_as_it_is_typed(program: str, typed: str) -> None:
+    assert called(program) == typed
 
 
 # ---------------------------------------------------------------- who may ask from outside

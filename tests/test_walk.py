@@ -34,7 +34,7 @@ NOT_RUN: Final = {
     "docker build -t configmgr-endpoint-exporter .": "needs a container engine",
     "python3 -m venv /opt/configmgr-endpoint-exporter": "installs a service; `make unit` runs it",
     "install -m 644 config/systemd/configmgr-endpoint-check.service -t /etc/systemd/system": "the same",
-    f"{EXPORTER} service install": "on Windows; test_windows_service runs them there",
+    f"{EXPORTER} service install": "on Windows; tests/windows/test_service.py types it there",
     '$check = "$env:ProgramFiles\\configmgr-endpoint-exporter-0.1.0\\configmgr-endpoint-exporter.exe"': (
         "PowerShell, on Windows; test_packages tries the arguments"
     ),

@@ -174,6 +174,13 @@ def serve_options(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def called(program: str) -> str:
+    """What is typed in PowerShell, in whichever folder, to call this command again. `program`: as it was called."""
+    if program.endswith("__main__.py"):
+        return "python -m exporter"
+    return f'& "{program}"' if " " in program else program
+
+
 def usable(options: Sequence[str]) -> None:
     """Read every file that the options name. Raises as `serve` does for what cannot be used.
 
@@ -286,7 +293,8 @@ if sys.platform == "win32":
         if lacking:
             typer.echo(f"warning: this system cannot be told: {', '.join(lacking)}.", err=True)
         if before is None:
-            typer.echo(f"Installed as {NAME}; it starts with Windows, and now by: {COMMAND} service start")
+            typer.echo(f"Installed as {NAME}; it starts with Windows, and now by:")
+            typer.echo(f"  {called(sys.argv[0])} service start")
         else:
             same = before.command == program.text
             runs = " It runs again." if ran else ""
