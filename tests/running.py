@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +61,15 @@ def in_a_quiet_moment(measure: Callable[[], T], fits: Callable[[T], bool]) -> T:
     """The first measurement that fits, or else the last of many: a busy machine spoils some, a fault spoils all."""
     for _ in range(MOMENTS):
         measured = measure()
+        if fits(measured):
+            break
+    return measured
+
+
+async def in_a_quiet_moment_of_the_loop(measure: Callable[[], Awaitable[T]], fits: Callable[[T], bool]) -> T:
+    """The same of what is awaited."""
+    for _ in range(MOMENTS):
+        measured = await measure()
         if fits(measured):
             break
     return measured

@@ -191,7 +191,7 @@ def test_a_drop_is_a_time_out_of_the_phase_it_hits(lab: Lab, configured: Callabl
     assert [target["reason"] for target in dropped] == [Reason.CONNECT_TIMEOUT]
     phases = dropped[0]["phases"]
     assert list(phases) == ["resolve", "connect"]
-    assert sum(phases.values()) > 0.99  # up to the time-out
+    assert sum(phases.values()) > 0.5  # up to the time-out, less what a busy machine took before
 
 
 def test_a_silent_resolver_is_a_time_out_of_names(lab: Lab, configured: Callable[[str], Path]) -> None:

@@ -220,7 +220,8 @@ REFUSED: Final = {
     "empty": (b"", "it is empty; download the list anew"),
     "blank": (b"\xef\xbb\xbf \r\n\t", "it is empty; download the list anew"),
     "html": (b"\n<!doctype html><title>Sign in</title>", "it is an HTML or XML page, no list; download the file"),
-    "utf-16": ("[]".encode("utf-16"), "the byte 0xff is not UTF-8; save the list in UTF-8"),
+    "utf-16": ("[]".encode("utf-16"), "it is none of what can be imported"),  # as PowerShell writes it, and read
+    "utf-16 without its mark": ("ü".encode("utf-16-le"), "the byte 0xfc is not UTF-8; save the list in UTF-8"),
     "latin-1": (b'Name,Url\n"caf\xe9",https://a.example', "the byte 0xe9 is not UTF-8"),
     "cut off": (sample("microsoft-365.json")[:300], "line 5, column 13: not valid JSON (Unterminated string"),
     "not a number": (b"[NaN]", "not valid JSON: NaN is no JSON"),

@@ -42,7 +42,8 @@ from tests.servers import HOST, Server, Talk, answer, connect_proxy, head, servi
 
 pytestmark = pytest.mark.anyio
 
-ONCE = Probing(timeout=2.0, attempts=1)
+ONCE = Probing(timeout=20.0, attempts=1)
+SOON = Probing(timeout=2.0, attempts=1)  # where the end of the time is what is looked for
 HASTY = Probing(timeout=0.3, attempts=1)
 PATIENT = Probing(timeout=3600.0, attempts=1)
 
@@ -257,7 +258,7 @@ async def test_phases_add_up_to_the_whole() -> None:
 
 async def test_time_up_to_the_failure_belongs_to_the_phase_that_failed() -> None:
     with serving(silent) as server:
-        result = await probe(server.url())
+        result = await probe(server.url(), probing=SOON)
     assert result.failure
     assert result.failure.phase == Phase.PROCESSING
     assert result.phases[Phase.PROCESSING] == max(result.phases.values())
@@ -489,7 +490,7 @@ async def test_no_socket_is_left_open(context: ssl.SSLContext) -> None:
         await probe(quiet.url(), probing=HASTY)
         await probe(quiet.url("https", host="localhost"), context, probing=HASTY)
         await probe(plain.url())
-        await probe(plain.url("https", host="localhost"), context)
+        await probe(plain.url("https", host="localhost"), context, probing=SOON)
         await probe("https://never.example/", proxy=Proxy("p", proxy.url()))
         with anyio.move_on_after(0.05):
             await probe(quiet.url())
@@ -639,10 +640,10 @@ async def test_a_loop_that_was_held_up_during_a_second_look_does_not_change_the_
 
     async def hold_up() -> None:
         await anyio.to_thread.run_sync(second.wait)
-        time.sleep(2 * ONCE.timeout)  # noqa: ASYNC251 - what is looked for
+        time.sleep(2 * SOON.timeout)  # noqa: ASYNC251 - what is looked for
 
     with serving(looked_at_twice(second)) as server:
         async with anyio.create_task_group() as group:
             group.start_soon(hold_up)
-            result = await probe(server.url("https"), probing=ONCE)
+            result = await probe(server.url("https"), probing=SOON)
     assert reason_of(result) is Reason.TLS_HANDSHAKE

