@@ -10,9 +10,9 @@ from typing import Any
 import anyio
 
 from exporter.app import Source, deploy, network_of
-from exporter.loop import run_on_loop
-from exporter.model import CheckKey
+from exporter.model.vocabulary import CheckKey
 from exporter.probes import run_check
+from exporter.system.loop import run_on_loop
 
 
 async def burst(config: Path) -> list[dict[str, Any]]:

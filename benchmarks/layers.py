@@ -19,9 +19,9 @@ from typing import Final
 import anyio
 
 from exporter.app import Source, deploy, network_of
-from exporter.loop import run_on_loop
-from exporter.model import CheckKey
+from exporter.model.vocabulary import CheckKey
 from exporter.probes import run_check
+from exporter.system.loop import run_on_loop
 
 AT_ONCE: Final = 8
 EVERY: Final = 0.001  # seconds of CPU between two looks

@@ -9,7 +9,7 @@ from typing import Final
 
 from exporter.anchors import ANCHORS
 from exporter.confirm import CERTIFICATE, CONFIRM, WALK, Command, Confirmation
-from exporter.model import Reason, WhyUnprobed
+from exporter.model.vocabulary import Reason, WhyUnprobed
 
 TEAMS: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -23,7 +23,7 @@ from exporter.confirm import (
 )
 from exporter.explain import UNPROBED, WORDS, Who, Words
 from exporter.failure import REFUSED
-from exporter.model import Catalogue, Group, Phase, Reason, Requirement, Site, Status, Support, WhyUnprobed
+from exporter.model.vocabulary import Catalogue, Group, Phase, Reason, Requirement, Site, Status, Support, WhyUnprobed
 from exporter.requirements import everything, requirements
 from exporter.runbooks import anchor
 

@@ -17,15 +17,14 @@ from anyio.abc import TaskGroup
 
 from exporter import catalogue as shipped
 from exporter import config
-from exporter.addresses import AddressRanges
 from exporter.anchors import anchors_present
 from exporter.failure import Signs, defect
 from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
 from exporter.journal import Journal
-from exporter.lag import Pulse, watch
 from exporter.metrics import Conditions, Events, ReloadStatus, State, Timing, registry_for
-from exporter.model import (
+from exporter.model.addresses import AddressRanges
+from exporter.model.vocabulary import (
     Catalogue,
     CheckKey,
     Group,
@@ -50,6 +49,7 @@ from exporter.requirements import everything, requirements
 from exporter.schedule import Pace, Schedule, probe_once, undisturbed
 from exporter.shard import Shard, share
 from exporter.state import Board, Recorded
+from exporter.system.lag import Pulse, watch
 
 log = structlog.get_logger("exporter")
 _LEVEL: Final = logging.getLogger("exporter")  # to ask it first: to be turned down by `log` is 2 % of a probe

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote, quote_plus, urlsplit
 
-from exporter.model import Auth, Cause, Proxy
+from exporter.model.vocabulary import Auth, Cause, Proxy
 
 if TYPE_CHECKING:
     from spnego import ContextProxy

@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
-from exporter.model import Answer
+from exporter.model.vocabulary import Answer
 
 BEGINNING: Final = 4096  # characters that are kept
 ENOUGH: Final = 2 * BEGINNING  # bytes that are read for them: two each in UTF-16

@@ -11,8 +11,18 @@ from typing import Annotated, Final, cast
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from exporter.model import Catalogue, Cloud, Forwarder, Group, Parameter, Representative, Role, Support, Wildcard
-from exporter.patterns import has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
+from exporter.model.patterns import has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
+from exporter.model.vocabulary import (
+    Catalogue,
+    Cloud,
+    Forwarder,
+    Group,
+    Parameter,
+    Representative,
+    Role,
+    Support,
+    Wildcard,
+)
 from exporter.reading.documents import Document, read_all, settle
 from exporter.reading.fields import (
     NOT_EMPTY,

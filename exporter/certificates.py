@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from exporter.model import Certificate, Root, TlsFacts
+from exporter.model.vocabulary import Certificate, Root, TlsFacts
 
 T = TypeVar("T")
 Chain = Sequence[x509.Certificate]

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
-from exporter.addresses import collapsed
 from exporter.authentication import missing_extra
-from exporter.model import (
+from exporter.model.addresses import collapsed
+from exporter.model.patterns import fill, parameters_of
+from exporter.model.vocabulary import (
     Auth,
     Catalogue,
     Group,
@@ -29,7 +30,6 @@ from exporter.model import (
     SystemProxy,
     TlsSettings,
 )
-from exporter.patterns import fill, parameters_of
 from exporter.reading.documents import (
     Document,
     DocumentError,
@@ -70,7 +70,7 @@ from exporter.reading.fields import (
 from exporter.reading.groups import GroupSection, Names, StatusWord, blame_contradictions
 from exporter.reading.groups import read_groups as groups_at
 from exporter.reading.prefixes import read_prefixes
-from exporter.waiting import BY_SELECT, PROBES, SOCKETS
+from exporter.system.waiting import BY_SELECT, PROBES, SOCKETS
 
 T = TypeVar("T")
 

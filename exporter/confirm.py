@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-from exporter.model import Reason, Target
+from exporter.model.vocabulary import Reason, Target
 
 EXAMPLE_TARGET: Final = Target("https://go.microsoft.com/")
 EXAMPLE_PROXY: Final = "http://proxy.corp.example:3128"

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from exporter.model import Cause, Failure, Reason, WhyUnprobed
+from exporter.model.vocabulary import Cause, Failure, Reason, WhyUnprobed
 
 
 class Who(StrEnum):

@@ -16,7 +16,7 @@ from typing import Final
 from exporter.authentication import SignInBroken, SignInFailed, offers
 from exporter.connecting import NO_ANSWER, OUR_OWN, unconnected, unresolved, unresolved_proxy, words_of_proxy
 from exporter.interference import Fingerprint, Kind, leads_astray, recognise
-from exporter.model import Answer, Cause, Evidence, Failure, Phase, Reason, Target, TlsFacts
+from exporter.model.vocabulary import Answer, Cause, Evidence, Failure, Phase, Reason, Target, TlsFacts
 from exporter.unverified import ends_in_unknown_root, failure_of, without_source
 
 # Statuses that Configuration Manager's own endpoint check (version 2010 and later) counts as failed; any other answer

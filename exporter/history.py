@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Self
 
-from exporter.model import Result, Spell
+from exporter.model.vocabulary import Result, Spell
 
 # Of one check, and of all together: about ten megabytes at most, however many checks there are.
 FAILURES: Final = 10

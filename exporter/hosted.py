@@ -30,11 +30,11 @@ import servicemanager
 import win32service
 import winerror
 
-from exporter.windows_service.command import DISPLAY_NAME, LOG_OPTION, NAME
-from exporter.windows_service.words import BAD_INPUT, INTERNAL_ERROR
+from exporter.system.windows_service.command import DISPLAY_NAME, LOG_OPTION, NAME
+from exporter.system.windows_service.words import BAD_INPUT, INTERNAL_ERROR
 
 if TYPE_CHECKING:
-    from exporter.control import Control
+    from exporter.system.control import Control
 
 STARTS_WITHIN: Final = 120  # seconds, after which the manager is no longer told that it goes on
 TELL_EVERY: Final = 1.0  # seconds
@@ -83,9 +83,9 @@ class Service:
     def _serve(self) -> tuple[int, str]:
         """The exit status of `serve`, and what it said to a person."""
         from exporter import cli  # noqa: PLC0415 - seconds, in which the manager has heard of us
-        from exporter.control import Control  # noqa: PLC0415
-        from exporter.log import LogFormat, LogLevel, configure, rotating  # noqa: PLC0415
         from exporter.serve import Host  # noqa: PLC0415
+        from exporter.system.control import Control  # noqa: PLC0415
+        from exporter.system.log import LogFormat, LogLevel, configure, rotating  # noqa: PLC0415
 
         option, log_file, *options = sys.argv[1:]
         if option != LOG_OPTION:
@@ -122,7 +122,7 @@ class Service:
             self._ask("RELOAD")
 
     def _ask(self, what: str) -> None:
-        from exporter.control import Request  # noqa: PLC0415 - imported long since
+        from exporter.system.control import Request  # noqa: PLC0415 - imported long since
 
         if self._control is not None:
             self._control.ask(Request[what])

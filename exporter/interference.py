@@ -17,8 +17,8 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from exporter.bodies import BEGINNING, is_page
-from exporter.model import Answer
-from exporter.patterns import address_of, host_of, written
+from exporter.model.patterns import address_of, host_of, written
+from exporter.model.vocabulary import Answer
 
 
 class Kind(StrEnum):

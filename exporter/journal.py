@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from exporter.model import CheckKey
+from exporter.model.vocabulary import CheckKey
 
 MOST: Final = 6  # lines of one check within WINDOW
 WINDOW: Final = 600.0  # seconds

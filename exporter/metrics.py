@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from exporter import __version__
 from exporter.explain import WORDS
 from exporter.exposition import Exposition, Kept, KeptCounter, KeptHistogram, Labels, lines
-from exporter.model import (
+from exporter.model.vocabulary import (
     Check,
     CheckKey,
     ClockSource,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.model import Catalogue, Group, Site
+from exporter.model.vocabulary import Catalogue, Group, Site
 from exporter.reading.documents import DocumentError
 from exporter.reading.fields import unknown
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from exporter.model import Check, CheckKey, Plan, Proxy, Requirement, Target, Use
-from exporter.patterns import address_of
+from exporter.model.patterns import address_of
+from exporter.model.vocabulary import Check, CheckKey, Plan, Proxy, Requirement, Target, Use
 
 
 def plan(requirements: Iterable[Requirement], proxies: Mapping[str, Proxy], via: Mapping[str, str]) -> Plan:

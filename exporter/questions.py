@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter import config
-from exporter.model import Catalogue
+from exporter.model.vocabulary import Catalogue
 from exporter.reading.documents import DocumentError
 
 PROXY: Final = "corporate"

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from exporter.model import (
+from exporter.model.patterns import fill, host_of, is_wildcard, path_of
+from exporter.model.vocabulary import (
     DEFAULT_PORTS,
     Catalogue,
     Consumer,
@@ -22,7 +23,6 @@ from exporter.model import (
     Use,
     WhyUnprobed,
 )
-from exporter.patterns import fill, host_of, is_wildcard, path_of
 
 
 def requirements(catalogue: Catalogue, groups: Iterable[Group], site: Site) -> tuple[Requirement, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from exporter.addresses import is_inside, meant
-from exporter.model import (
+from exporter.model.addresses import is_inside, meant
+from exporter.model.patterns import address_of, is_wildcard
+from exporter.model.vocabulary import (
     DIRECT,
     Cause,
     CheckKey,
@@ -22,7 +23,6 @@ from exporter.model import (
     Support,
     Use,
 )
-from exporter.patterns import address_of, is_wildcard
 
 _RESOLVER = frozenset({Reason.DNS_TIMEOUT, Reason.DNS_ERROR})
 _DNS = _RESOLVER | {Reason.DNS_NOT_FOUND}

@@ -19,9 +19,9 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from exporter.failure import defect
-from exporter.lag import Pulse
-from exporter.model import CheckKey, Result
+from exporter.model.vocabulary import CheckKey, Result
 from exporter.plan import order
+from exporter.system.lag import Pulse
 
 log = structlog.get_logger("exporter")
 

@@ -26,7 +26,7 @@ from exporter.catalogue import (
 )
 from exporter.config import MainSection
 from exporter.fingerprints import FileSection
-from exporter.model import Catalogue, Parameter
+from exporter.model.vocabulary import Catalogue, Parameter
 from exporter.reading.fields import KNOWN, NOTHING, JsonSchema, ParameterName, Slug, Text
 from exporter.reading.groups import GroupSection
 

@@ -24,12 +24,12 @@ from anyio.abc import TaskGroup
 from starlette.types import ASGIApp
 
 from exporter.app import Deployment, Exporter, Source, network_of
-from exporter.control import Control, Request
 from exporter.door import LONGEST_HEAD, Connection, Gate, Guard, Keys, welcome
-from exporter.loop import run_on_loop
-from exporter.net.descriptors import claim
-from exporter.notify import Notifier
 from exporter.probes import Network
+from exporter.system.control import Control, Request
+from exporter.system.descriptors import claim
+from exporter.system.loop import run_on_loop
+from exporter.system.systemd import Notifier
 from exporter.web import create_app
 
 log = structlog.get_logger("exporter")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass
 from hashlib import blake2b
 
-from exporter.model import Plan, Use
+from exporter.model.vocabulary import Plan, Use
 from exporter.plan import order
 
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from exporter import rollup
 from exporter.history import Room, extended, kept
-from exporter.model import Check, CheckKey, FeatureReadiness, Latest, Plan, Result, Snapshot
+from exporter.model.vocabulary import Check, CheckKey, FeatureReadiness, Latest, Plan, Result, Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from exporter.model import Cause, Certificate, Failure, Phase, Reason, Root, TlsFacts
+from exporter.model.vocabulary import Cause, Certificate, Failure, Phase, Reason, Root, TlsFacts
 
 # OpenSSL's verification errors (x509_vfy.h), and those of Windows' chain policy (winerror.h), which truststore passes
 # on.

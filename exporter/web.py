@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from exporter.exposition import Exposition, compressed, headers_of, render
 from exporter.metrics import probe_registry
-from exporter.model import CheckKey, Latest, Result, Snapshot
+from exporter.model.vocabulary import CheckKey, Latest, Result, Snapshot
 from exporter.narrow import UNUSABLE
 from exporter.page import ASSETS, REFRESH, Page, runbook_page, status, status_page, target_page
 from exporter.reloading import Ending, NotReloaded

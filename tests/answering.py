@@ -15,9 +15,9 @@ from typing import Any, Final
 import anyio
 
 from exporter.app import Deployment, Source, deploy, network_of
-from exporter.loop import run_on_loop
-from exporter.model import CheckKey, Probing, Proxy, Result, Settings, Target, TlsSettings, Trust
+from exporter.model.vocabulary import CheckKey, Probing, Proxy, Result, Settings, Target, TlsSettings, Trust
 from exporter.probes import run_check
+from exporter.system.loop import run_on_loop
 
 TIMEOUT: Final = 6.0  # seconds; the laboratory's proxy gives up on a target after three
 AT_ONCE: Final = 64  # probes; those that take long only wait

@@ -25,7 +25,7 @@ from exporter import catalogue, config
 from exporter.certificates import facts
 from exporter.failure import PeerClosed, Signs, Way, classify, judge
 from exporter.fingerprints import load_fingerprints
-from exporter.model import Auth, Phase, Proxy, Reason, Target
+from exporter.model.vocabulary import Auth, Phase, Proxy, Reason, Target
 from exporter.net import Route, Trail, Transport
 from exporter.net.streams import Stream
 from exporter.net.transport import Origin

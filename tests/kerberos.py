@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, Final
 
-from exporter.model import Auth
+from exporter.model.vocabulary import Auth
 from tests.lab import PROXY_HOST, Credentials, Lab
 
 REALM: Final = "CORP.EXAMPLE"

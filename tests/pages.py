@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter import catalogue
 from exporter.metrics import State, registry_for
-from exporter.model import (
+from exporter.model.vocabulary import (
     Answer,
     Certificate,
     Check,

@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 
 from exporter import rollup
-from exporter.model import CheckKey, Probing, Proxy, Result, Target, TlsSettings
+from exporter.model.vocabulary import CheckKey, Probing, Proxy, Result, Target, TlsSettings
 from exporter.net import verifying
 from exporter.probes import Network, run_check
 from tests.lab import Lab

@@ -13,7 +13,7 @@ from typing import Final
 
 import spnego
 
-from exporter.model import Auth
+from exporter.model.vocabulary import Auth
 from tests.servers import connect_proxy, head, silent
 
 USERNAME: Final = "CORP\\svc"

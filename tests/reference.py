@@ -24,12 +24,24 @@ from exporter.cli.options import BAD_INPUT, NOT_READY
 from exporter.cli.service import NOT_RUNNING
 from exporter.config import MainSection
 from exporter.explain import UNPROBED, WORDS
-from exporter.log import LogFormat, LogLevel, configure
-from exporter.model import Answer, Certificate, Contact, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts, Tried
+from exporter.model.vocabulary import (
+    Answer,
+    Certificate,
+    Contact,
+    Evidence,
+    Failure,
+    Phase,
+    Reason,
+    Result,
+    Root,
+    TlsFacts,
+    Tried,
+)
 from exporter.reading.durations import spelled
 from exporter.reading.fields import Section
 from exporter.reading.groups import GroupSection
 from exporter.serve import INTERNAL_ERROR
+from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.web import create_app
 from tests.running import ROOT
 

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from exporter.model import (
+from exporter.model.vocabulary import (
     Answer,
     Catalogue,
     Certificate,

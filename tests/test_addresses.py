@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.addresses import Whose, filter_at, is_inside, is_possible, is_private
+from exporter.model.addresses import Whose, filter_at, is_inside, is_possible, is_private
 
 ANYWHERE = st.ip_addresses().map(str)
 

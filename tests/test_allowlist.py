@@ -27,7 +27,7 @@ from exporter.allowlist.hosts import covers, samples
 from exporter.allowlist.rules import span
 from exporter.cli import app
 from exporter.cli.allowlist import AllowlistFormat
-from exporter.model import Catalogue, Endpoint, ExtraPorts, Group, Proxy, Role, Settings, Site, Support
+from exporter.model.vocabulary import Catalogue, Endpoint, ExtraPorts, Group, Proxy, Role, Settings, Site, Support
 from exporter.plan import plan
 from exporter.reading.documents import DocumentError
 from exporter.requirements import requirements

@@ -18,7 +18,7 @@ from exporter import allowlist as lists
 from exporter import catalogue as shipped
 from exporter.allowlist import Rule, squid_conf
 from exporter.allowlist.rules import span
-from exporter.model import Endpoint, Group, Settings, Site, Target
+from exporter.model.vocabulary import Endpoint, Group, Settings, Site, Target
 from exporter.plan import plan
 from exporter.requirements import requirements
 from tests.lab import Lab

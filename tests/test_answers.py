@@ -22,11 +22,11 @@ from exporter.explain import words_of
 from exporter.failure import Signs, Way, judge
 from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
-from exporter.loop import run_on_loop
-from exporter.model import Answer, Cause, CheckKey, Failure, Probing, Proxy, Reason, Result, Site, Target
+from exporter.model.vocabulary import Answer, Cause, CheckKey, Failure, Probing, Proxy, Reason, Result, Site, Target
 from exporter.net import beginning
 from exporter.probes import Network, run_check
 from exporter.requirements import everything, requirements
+from exporter.system.loop import run_on_loop
 from tests.lab import Lab
 from tests.lab.scripts import HOLD, READ_HEAD, Script, send, sleep, tls
 from tests.running import command, in_a_quiet_moment

@@ -19,7 +19,7 @@ from spnego.__main__ import parse_token
 
 from exporter import authentication
 from exporter.authentication import Account, Dialogue, SignInFailed, missing_extra, offers
-from exporter.model import Auth, Proxy
+from exporter.model.vocabulary import Auth, Proxy
 
 SECRET = "gehéim-and-long-enough-to-be-found"  # noqa: S105 - the one to look for
 BASIC = "Basic c3ZjOmdlaMOpaW0tYW5kLWxvbmctZW5vdWdoLXRvLWJlLWZvdW5k"

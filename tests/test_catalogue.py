@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from exporter.catalogue import VOCABULARY, load, shipped
-from exporter.model import (
+from exporter.model.vocabulary import (
     Cloud,
     ExtraPorts,
     Forwarder,

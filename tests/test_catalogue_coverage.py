@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 import pytest
 
 from exporter.catalogue import load
-from exporter.model import Catalogue, Endpoint, Site, Status, Support, Trust, WhyUnprobed
-from exporter.patterns import host_of, is_wildcard, matches_wildcard, parameters_of
+from exporter.model.patterns import host_of, is_wildcard, matches_wildcard, parameters_of
+from exporter.model.vocabulary import Catalogue, Endpoint, Site, Status, Support, Trust, WhyUnprobed
 from exporter.requirements import everything, requirements
 
 CATALOGUE: Final[Catalogue] = load()

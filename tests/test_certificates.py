@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from exporter.anchors import anchors_present
 from exporter.certificates import ends_in, facts
-from exporter.model import Root, TlsFacts, TlsSettings, Trust
+from exporter.model.vocabulary import Root, TlsFacts, TlsSettings, Trust
 from exporter.net import trusted_roots, verifying
 
 ENDS = datetime(2040, 1, 1, tzinfo=UTC)

@@ -18,12 +18,12 @@ import pytest
 import trustme
 from prometheus_client import CollectorRegistry
 
-from exporter import lag
 from exporter.app import Deployment, Exporter, Source
-from exporter.model import CheckKey, ClockSource, Phase, Plan, Probing, Proxy, Result, Settings, Target
+from exporter.model.vocabulary import CheckKey, ClockSource, Phase, Plan, Probing, Proxy, Result, Settings, Target
 from exporter.net import Clock, clock, clock_in_force
 from exporter.net.clock import KernelClock, LoopClock, together
 from exporter.probes import Network, run_check
+from exporter.system import lag
 from tests.lab import Lab
 from tests.lab.scripts import READ, READ_HEAD, RESET, send, sleep
 from tests.running import command, eventually, in_a_quiet_moment

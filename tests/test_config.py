@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exporter import catalogue as catalogues
 from exporter.config import load, read_groups
-from exporter.model import (
+from exporter.model.vocabulary import (
     Catalogue,
     Endpoint,
     ExtraPorts,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exporter.connecting import Sinkholed, Unanswered, Unfound, at_private_address, contact_of, telling_most
 from exporter.failure import Way, classify
-from exporter.model import Cause, Contact, Evidence, Failure, Phase, Question, Reason, Target, Tried
+from exporter.model.vocabulary import Cause, Contact, Evidence, Failure, Phase, Question, Reason, Target, Tried
 
 SILENT = 0  # for an errno: no answer until the time was up
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import anyio
 
-from exporter.control import Control, Request
+from exporter.system.control import Control, Request
 
 ALL: Final = [Request.RELOAD, Request.RELOAD, Request.END]
 

@@ -17,7 +17,7 @@ import yaml
 
 from dashboards.build import EXPORTER, HERE, RUNBOOKS, built, main, readdressed
 from dashboards.grafana.promql import not_ready_since
-from exporter.model import Reason
+from exporter.model.vocabulary import Reason
 from tests.grafana import Panel, Query, View, load, panels, queries, table
 from tests.lab import Lab
 from tests.promql import Names, names

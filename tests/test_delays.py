@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.model import Phase, Reason
+from exporter.model.vocabulary import Phase, Reason
 from tests.lab import PROXY_HOST, Lab
 from tests.lab.scripts import HOLD, READ_HEAD
 from tests.running import Exporter, command, eventually, in_a_quiet_moment, running

@@ -22,9 +22,8 @@ from exporter.cli.check import CheckFormat
 from exporter.cli.listing import EndpointsFormat
 from exporter.config import MainSection
 from exporter.failure import REFUSED
-from exporter.log import LogFormat, LogLevel
 from exporter.metrics import probe_registry
-from exporter.model import (
+from exporter.model.vocabulary import (
     Catalogue,
     EndpointState,
     Phase,
@@ -36,6 +35,7 @@ from exporter.model import (
 from exporter.reading.documents import DocumentError
 from exporter.reading.fields import Section
 from exporter.reading.groups import GroupSection
+from exporter.system.log import LogFormat, LogLevel
 from exporter.web import create_app
 from tests.lab import Lab
 from tests.reference import COMMANDS, GROUP, PAGE, REMEDY, Series, built, described, exemplary, keys_of

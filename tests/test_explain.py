@@ -9,7 +9,7 @@ import pytest
 
 from exporter.explain import CAUSES, UNPROBED, WORDS, Words, words_of
 from exporter.failure import REFUSED
-from exporter.model import Cause, Failure, Phase, Reason, WhyUnprobed
+from exporter.model.vocabulary import Cause, Failure, Phase, Reason, WhyUnprobed
 
 ALL = [*WORDS.values(), *CAUSES.values(), *UNPROBED.values()]
 

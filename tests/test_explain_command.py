@@ -25,7 +25,7 @@ from rich.console import Console
 
 from exporter.explain import WORDS
 from exporter.exposition import Exposition
-from exporter.model import (
+from exporter.model.vocabulary import (
     Answer,
     Cause,
     Certificate,

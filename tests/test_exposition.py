@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import choose_encoder
 
 from exporter.exposition import Exposition, KeptCounter, KeptHistogram, render
-from exporter.model import Check, CheckKey, Consumer, Plan, Result, Target, Use
+from exporter.model.vocabulary import Check, CheckKey, Consumer, Plan, Result, Target, Use
 from tests.strategies import plans, plans_with_results, results_for
 from tests.test_metrics import CHECK, DOWN, UP, Exposed
 

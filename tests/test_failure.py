@@ -29,7 +29,7 @@ from exporter.failure import (
     specific,
     unknown_root,
 )
-from exporter.model import Answer, Phase, Reason, Target
+from exporter.model.vocabulary import Answer, Phase, Reason, Target
 from tests.strategies import PREFIX
 
 Make = Callable[[], BaseException]

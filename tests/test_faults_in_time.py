@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from exporter import lag, probes
+from exporter import probes
 from exporter.app import Deployment, Exporter, Source
 from exporter.failure import Signs
-from exporter.model import (
+from exporter.model.vocabulary import (
     Check,
     CheckKey,
     Consumer,
@@ -42,6 +42,7 @@ from exporter.model import (
 )
 from exporter.net import Route, Trail
 from exporter.probes import Network
+from exporter.system import lag
 
 INTERVAL: Final = 20.0
 PROBING: Final = Probing(interval=INTERVAL, timeout=8.0, attempts=2, concurrency=2)

@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.history import ALL_FAILURES, ALL_SUCCESSES, LONGEST_MESSAGE, Room, extended, kept
-from exporter.model import Check, CheckKey, Consumer, Failure, Phase, Plan, Reason, Result, Spell, Target, Use
+from exporter.model.vocabulary import (
+    Check,
+    CheckKey,
+    Consumer,
+    Failure,
+    Phase,
+    Plan,
+    Reason,
+    Result,
+    Spell,
+    Target,
+    Use,
+)
 from exporter.state import Board
 
 KEY: Final = CheckKey(Target("https://host.example/"))

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.bodies import BEGINNING, unpacked
-from exporter.model import CheckKey, Probing, Reason, Result, Target
+from exporter.model.vocabulary import CheckKey, Probing, Reason, Result, Target
 from exporter.probes import Network, run_check
 from exporter.reading.documents import Document
 from tests.servers import answer, head, serving, status
@@ -151,7 +151,7 @@ UNPRINTABLE: Final = [
 ]
 LOGGING: Final = """
 import json, sys, structlog
-from exporter.log import LogFormat, LogLevel, configure
+from exporter.system.log import LogFormat, LogLevel, configure
 for form in LogFormat:
     configure(LogLevel.INFO, form)
     structlog.get_logger("exporter").warning("down", **json.loads(sys.argv[1]))

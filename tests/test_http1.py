@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.failure import NotHttp, PeerClosed
-from exporter.loop import run_on_loop
-from exporter.model import Answer
+from exporter.model.vocabulary import Answer
 from exporter.net.http1 import LONGEST_HEAD, Connection
+from exporter.system.loop import run_on_loop
 
 CUT = ConnectionResetError(104, "Connection reset by peer")
 

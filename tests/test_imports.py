@@ -19,7 +19,7 @@ from exporter import catalogue, config
 from exporter.cli import app
 from exporter.imports import Choice, Endpoints, Format, Origin, Ranges, Unfit, compared, take, written
 from exporter.imports import writing as writing_module
-from exporter.model import Endpoint, ExtraPorts, Group, Site, Status, WhyUnprobed
+from exporter.model.vocabulary import Endpoint, ExtraPorts, Group, Site, Status, WhyUnprobed
 from exporter.narrow import NarrowingError
 from exporter.reading.groups import Names
 from exporter.reading.prefixes import read_prefixes

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import catalogue, config
-from exporter.addresses import AddressRanges, collapsed
-from exporter.model import Catalogue, CheckKey, Prefix, Target
+from exporter.model.addresses import AddressRanges, collapsed
+from exporter.model.vocabulary import Catalogue, CheckKey, Prefix, Target
 from exporter.probes import Network
 from exporter.reading import prefixes as reading
 from exporter.reading.documents import DocumentError

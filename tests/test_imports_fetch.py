@@ -17,7 +17,7 @@ import trustme
 
 from exporter.imports import Unfit, from_file, from_web
 from exporter.imports.fetch import MOST_REDIRECTS, identified
-from exporter.model import Proxy
+from exporter.model.vocabulary import Proxy
 from exporter.net import Route
 from tests.servers import HOST, Talk, answer, connect_proxy, head, serving, silent, status
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from exporter.catalogue import load, shipped
 from exporter.fingerprints import load_fingerprints
 from exporter.interference import Fingerprint, Kind, domains_of, leads_astray, recognise
-from exporter.model import Answer
+from exporter.model.vocabulary import Answer
 from exporter.reading.documents import DocumentError
 
 FINGERPRINTS = load_fingerprints(shipped() / "vocabulary" / "fingerprints.yaml")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.model import Auth, Reason
+from exporter.model.vocabulary import Auth, Reason
 from tests.kerberos import DEAD_KDC, DEAD_REALM, Domain
 from tests.running import in_a_quiet_moment
 
@@ -25,7 +25,7 @@ SCHEMES = tuple(WRITTEN)
 CLIENT = """
 import http.client, json, sys, time
 from exporter.authentication import Account, SignInFailed
-from exporter.model import Auth, Proxy
+from exporter.model.vocabulary import Auth, Proxy
 
 method, asked, times, pause, auth, url, username, password = json.loads(sys.argv[1])
 host, _, port = url.removeprefix("http://").rpartition(":")
@@ -57,7 +57,7 @@ for number in range(times):
 PROBE = """
 import json, ssl, sys, anyio
 from exporter.authentication import Account
-from exporter.model import Auth, CheckKey, Probing, Proxy, Target
+from exporter.model.vocabulary import Auth, CheckKey, Probing, Proxy, Target
 from exporter.net import SignIn
 from exporter.probes import Network, run_check
 

@@ -14,7 +14,7 @@ import trustme
 
 from exporter.failure import Signs
 from exporter.fingerprints import load_fingerprints
-from exporter.model import Auth, Cause, CheckKey, Phase, Probing, Proxy, Reason, Result, Target
+from exporter.model.vocabulary import Auth, Cause, CheckKey, Phase, Probing, Proxy, Reason, Result, Target
 from exporter.probes import Network, run_check
 from tests.servers import Talk, head, serving, silent
 

@@ -14,7 +14,7 @@ LINES: Final = 500
 FILLED_UP: Final = f"""
 import resource
 import structlog
-from exporter.log import LogFormat, LogLevel, configure
+from exporter.system.log import LogFormat, LogLevel, configure
 
 configure(LogLevel.INFO, LogFormat.LOGFMT)
 log = structlog.get_logger("exporter")

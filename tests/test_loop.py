@@ -11,7 +11,7 @@ from itertools import chain
 import anyio
 import pytest
 
-from exporter import loop
+from exporter.system import loop
 
 
 async def running() -> str:

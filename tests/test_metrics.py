@@ -24,7 +24,7 @@ from exporter.app import Deployment, Exporter, Source
 from exporter.explain import WORDS
 from exporter.exposition import Exposition, render
 from exporter.metrics import Conditions, Events, ReloadStatus, State, probe_registry, registry_for
-from exporter.model import (
+from exporter.model.vocabulary import (
     Answer,
     Certificate,
     Check,

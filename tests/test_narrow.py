@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import catalogue as shipped
-from exporter.model import Catalogue, Site
+from exporter.model.vocabulary import Catalogue, Site
 from exporter.narrow import Narrowing, NarrowingError
 from exporter.requirements import requirements
 from tests.strategies import CLOUDS, FEATURES, ROLES, catalogues, sites, some

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from exporter.model import Reason
+from exporter.model.vocabulary import Reason
 from tests.lab import Lab
 from tests.running import Exporter, Series, eventually, running
 

@@ -16,7 +16,7 @@ import pytest
 import trio
 import trio.testing
 
-from exporter.notify import STATUS_EVERY, Notifier
+from exporter.system.systemd import STATUS_EVERY, Notifier
 from tests.lab import Lab
 from tests.running import ADDRESS, COMMAND, eventually, http, program
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from exporter import __version__
 from exporter.explain import WORDS
-from exporter.model import (
+from exporter.model.vocabulary import (
     Answer,
     Cause,
     Check,

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.patterns import fill, has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of, path_of
+from exporter.model.patterns import (
+    fill,
+    has_stray_braces,
+    host_of,
+    is_wildcard,
+    matches_wildcard,
+    parameters_of,
+    path_of,
+)
 
 LABELS = st.text("abcxyz019-", min_size=1, max_size=5)
 NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import catalogue as shipped
-from exporter.model import Check, Consumer, Endpoint, Plan, Proxy, Requirement, Site, Target, Use
+from exporter.model.vocabulary import Check, Consumer, Endpoint, Plan, Proxy, Requirement, Site, Target, Use
 from exporter.plan import bypasses, order, plan
 from exporter.requirements import everything, requirements
 from tests.strategies import proxy_maps, requirement_lists, vias

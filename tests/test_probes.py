@@ -20,7 +20,7 @@ import trustme
 
 from exporter.authentication import Account
 from exporter.failure import REFUSED
-from exporter.model import (
+from exporter.model.vocabulary import (
     Auth,
     Cause,
     CheckKey,

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from exporter.app import Source, deploy, network_of
 from exporter.cli import app
-from exporter.model import (
+from exporter.model.vocabulary import (
     CheckKey,
     Evidence,
     Failure,

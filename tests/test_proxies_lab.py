@@ -23,7 +23,7 @@ KEEPER: Final = "sup0.corp.example"  # hands out the PAC file
 DEAD: Final = f"{INSIDE}:3128"  # refuses connections there
 ANSWERS: Final = """
 import json, sys
-from exporter.model import Proxy, Target
+from exporter.model.vocabulary import Proxy, Target
 from exporter.proxies.finding import finder
 
 urls = sys.argv[2:]

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from exporter import catalogue as catalogues
 from exporter.cli import app
 from exporter.config import parse
-from exporter.model import Proxy, Settings
+from exporter.model.vocabulary import Proxy, Settings
 from exporter.questions import PROXY, QUESTIONS, Answers, fault, written
 from tests.strategies import some
 

@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt  # rich depends on it
 from rich.cells import cell_len
 from rich.console import Console
 
-from exporter.model import (
+from exporter.model.vocabulary import (
     Answer,
     Consumer,
     Endpoint,

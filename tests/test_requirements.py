@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import catalogue as shipped
-from exporter.model import (
+from exporter.model.patterns import host_of, is_wildcard, matches_wildcard
+from exporter.model.vocabulary import (
     Catalogue,
     Consumer,
     Endpoint,
@@ -26,7 +27,6 @@ from exporter.model import (
     WhyUnprobed,
     Wildcard,
 )
-from exporter.patterns import host_of, is_wildcard, matches_wildcard
 from exporter.requirements import canonical, everything, requirements
 from tests.strategies import CLOUDS, REGION, ROLES, catalogues, groups, sites
 

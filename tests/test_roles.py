@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from exporter import catalogue, config
 from exporter.cli import app
-from exporter.model import Catalogue, Status
-from exporter.patterns import parameters_of
+from exporter.model.patterns import parameters_of
+from exporter.model.vocabulary import Catalogue, Status
 from exporter.requirements import requirements
 from tests.running import ROOT
 from tests.stack import with_examples

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from exporter.model import (
+from exporter.model.vocabulary import (
     Cause,
     Check,
     CheckKey,

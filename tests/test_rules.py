@@ -17,8 +17,8 @@ import yaml
 
 from exporter import catalogue
 from exporter.app import Exporter, Source, deploy, network_of
-from exporter.model import Answer, Certificate, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts
-from exporter.patterns import is_wildcard
+from exporter.model.patterns import is_wildcard
+from exporter.model.vocabulary import Answer, Certificate, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts
 
 ROOT: Final = Path(__file__).parents[1]
 DASHBOARDS: Final = ROOT / "dashboards"

@@ -23,7 +23,7 @@ from exporter import catalogue
 from exporter.cli import app
 from exporter.confirm import AS_LOCAL_SYSTEM, CONFIRM, filled
 from exporter.explain import UNPROBED, WORDS, Words
-from exporter.model import Reason, WhyUnprobed
+from exporter.model.vocabulary import Reason, WhyUnprobed
 from exporter.runbooks import anchor, page, shipped
 from exporter.web import Service, create_app
 from tests.test_docs import documented_series

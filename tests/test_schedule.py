@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from exporter.loop import run_on_loop
-from exporter.model import CheckKey, Failure, Phase, Reason, Result, Target
+from exporter.model.vocabulary import CheckKey, Failure, Phase, Reason, Result, Target
 from exporter.schedule import (
     AT_LEAST,
     CONFIRMING,
@@ -40,6 +39,7 @@ from exporter.schedule import (
     probe_once,
     starts_at,
 )
+from exporter.system.loop import run_on_loop
 
 DAY = 86_400.0
 FAILURE = Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, "")
@@ -56,7 +56,7 @@ intervals = st.floats(0.1, 86_400, allow_nan=False)
 @pytest.fixture(autouse=True)
 def _virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine holds up the tests, which is not to be noticed where time is virtual."""
-    monkeypatch.setattr("exporter.lag.GOING_ON", ())
+    monkeypatch.setattr("exporter.system.lag.GOING_ON", ())
 
 
 @given(keys, intervals)

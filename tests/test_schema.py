@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from exporter import catalogue as catalogues
 from exporter.config import load, parse
-from exporter.model import Catalogue, Site
+from exporter.model.vocabulary import Catalogue, Site
 from exporter.reading.documents import DocumentError
 from exporter.reading.tree import NotYaml, Tree
 from exporter.schema import Kind, schema_of

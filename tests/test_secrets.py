@@ -33,10 +33,10 @@ import tests.strategies  # noqa: F401 - how many examples, and how long
 from exporter import catalogue, config, web_config
 from exporter.app import Exporter, Source, deploy, network_of
 from exporter.door import Guard, Keys
-from exporter.log import LogFormat, LogLevel, configure
-from exporter.model import Catalogue
+from exporter.model.vocabulary import Catalogue
 from exporter.reading.documents import DocumentError
 from exporter.report import check_json, check_junit, check_markdown, endpoints_csv, print_check, probes_text
+from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.web import create_app
 from tests.running import COMMAND, ROOT
 from tests.servers import head, serving

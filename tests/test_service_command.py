@@ -24,10 +24,10 @@ from exporter import cli, serve
 from exporter.cli.options import BAD_INPUT
 from exporter.cli.serve import DEFAULT_ADDRESS
 from exporter.cli.service import called, serve_options, usable
-from exporter.log import LogFormat, LogLevel, configure, rotating
 from exporter.narrow import UNUSABLE
-from exporter.windows_service import accounts, words
-from exporter.windows_service.command import (
+from exporter.system.log import LogFormat, LogLevel, configure, rotating
+from exporter.system.windows_service import accounts, words
+from exporter.system.windows_service.command import (
     ServiceCommand,
     arguments,
     belongs_to_a_person,
@@ -320,8 +320,8 @@ HOSTED: Final = """
 import contextlib, sys, threading
 from pathlib import Path
 from exporter import cli
-from exporter.control import Control, Request
-from exporter.log import rotating
+from exporter.system.control import Control, Request
+from exporter.system.log import rotating
 from exporter.serve import Host
 
 control = Control()

@@ -20,7 +20,7 @@ from exporter import rollup
 from exporter import serve as server
 from exporter.app import Deployment, Source, deploy
 from exporter.cli import app
-from exporter.model import Check, CheckKey, Consumer, Endpoint, Plan, Proxy, Requirement, Result, Target, Use
+from exporter.model.vocabulary import Check, CheckKey, Consumer, Endpoint, Plan, Proxy, Requirement, Result, Target, Use
 from exporter.plan import order, plan
 from exporter.shard import Shard, share
 from tests.lab import Lab

@@ -23,7 +23,19 @@ from trio.testing import MockClock
 from exporter.app import Source, deploy, network_of
 from exporter.authentication import Account, SignInBroken, SignInFailed
 from exporter.explain import words_of
-from exporter.model import Answer, Auth, Cause, CheckKey, Phase, Probing, Proxy, Reason, Result, Target, TlsSettings
+from exporter.model.vocabulary import (
+    Answer,
+    Auth,
+    Cause,
+    CheckKey,
+    Phase,
+    Probing,
+    Proxy,
+    Reason,
+    Result,
+    Target,
+    TlsSettings,
+)
 from exporter.net import SignIn, sign_ins_of, signin, verifying
 from exporter.net.signin import MOST, PAUSE, QUIET, SHORT_PAUSE, SILENCE
 from exporter.probes import Network, run_check

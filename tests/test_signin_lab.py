@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from exporter.model import Auth, Reason
+from exporter.model.vocabulary import Auth, Reason
 from tests.kerberos import Domain
 from tests.lab import Lab
 from tests.lab.scripts import HOLD, READ_HEAD
@@ -27,7 +27,7 @@ HEALTHY: Final = ("portal.corp.example", "sup0.corp.example", "sup1.corp.example
 PROBES = """
 import json, ssl, sys, anyio
 from exporter.authentication import Account
-from exporter.model import Auth, CheckKey, Probing, Proxy, Target
+from exporter.model.vocabulary import Auth, CheckKey, Probing, Proxy, Target
 from exporter.net import SignIn
 from exporter.probes import Network, run_check
 

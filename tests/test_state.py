@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import rollup
-from exporter.model import Check, CheckKey, Consumer, Failure, Latest, Phase, Plan, Reason, Result, Target, Use
+from exporter.model.vocabulary import (
+    Check,
+    CheckKey,
+    Consumer,
+    Failure,
+    Latest,
+    Phase,
+    Plan,
+    Reason,
+    Result,
+    Target,
+    Use,
+)
 from exporter.state import Board, Recorded
 from tests.strategies import plans, plans_with_results, results_for
 

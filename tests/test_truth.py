@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from exporter.model import Cause, Reason
+from exporter.model.vocabulary import Cause, Reason
 from tests.faults import BEYOND_WINE, CONTRADICTIONS, FAULTS, HOSTS, Chain, Fault, Outcome, Via, Way
 from tests.pythons import OTHER, OTHER_PYTHON, OWN
 from tests.truth import WINDOWS, Cell, Seen, contradicted, markdown, measure, rows

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from exporter.app import Deployment, Source, deploy, network_of
-from exporter.model import Cause, Proxy, Reason
+from exporter.model.vocabulary import Cause, Proxy, Reason
 from tests.answering import TIMEOUT, answer
 from tests.faults import BEYOND_WINE, CONTRADICTIONS, FAULTS, HOSTS, Chain, Etc, Fault, Outcome, Via, Way
 from tests.lab import PROXY_HOST, Lab, Port, unavailable

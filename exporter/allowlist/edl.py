@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from exporter.allowlist.hosts import begins_with_its_star
 from exporter.allowlist.openings import openings
 from exporter.allowlist.rules import Rule
-from exporter.patterns import address_of, is_wildcard
+from exporter.model.patterns import address_of, is_wildcard
 
 
 def edl(rules: Iterable[Rule]) -> tuple[str, tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from exporter.patterns import address_of, is_wildcard, matches_wildcard
+from exporter.model.patterns import address_of, is_wildcard, matches_wildcard
 
 _NAME: Final = re.compile(r"[a-z0-9_*][a-z0-9_*.-]*")
 _ADDRESS: Final = re.compile(r"[0-9a-f:.]+")  # without a zone (%eth0), which may hold anything

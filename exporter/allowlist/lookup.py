@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from exporter.addresses import Whose
+from exporter.model.addresses import Whose
 from exporter.net import Trail
 from exporter.net.resolver import resolve
 

@@ -9,8 +9,8 @@ from exporter.allowlist.comparison import Comparison
 from exporter.allowlist.difference import Difference, by_change
 from exporter.allowlist.rows import Block, Row, by_path, documents, whose
 from exporter.allowlist.rules import Rule
-from exporter.model import Role, Support
-from exporter.patterns import is_wildcard
+from exporter.model.patterns import is_wildcard
+from exporter.model.vocabulary import Role, Support
 from exporter.report.markdown import code, prose, table_row
 
 _PURPOSE: Final = """\

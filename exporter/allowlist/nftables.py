@@ -8,7 +8,7 @@ from typing import Final
 from exporter.allowlist.hosts import can_be_written
 from exporter.allowlist.openings import Opening, heading, openings
 from exporter.allowlist.rules import Rule
-from exporter.patterns import address_of, is_wildcard
+from exporter.model.patterns import address_of, is_wildcard
 
 _ADVICE: Final = (
     "WARNING: these are the addresses of this moment, as this machine resolves the names. Content delivery networks",

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from exporter.allowlist.hosts import can_be_written
 from exporter.allowlist.rules import WEB, Rule, span
-from exporter.model import Support
+from exporter.model.vocabulary import Support
 from exporter.report.findings import one_line
 
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from exporter.allowlist.rules import Need, Rule
-from exporter.model import DIRECT, Support
+from exporter.model.vocabulary import DIRECT, Support
 
 
 @dataclass(frozen=True, slots=True)

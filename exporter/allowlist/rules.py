@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter.allowlist.hosts import covers, plain
-from exporter.model import (
+from exporter.model.patterns import host_of
+from exporter.model.vocabulary import (
     DEFAULT_PORTS,
     DIRECT,
     Catalogue,
@@ -20,7 +21,6 @@ from exporter.model import (
     Support,
     Target,
 )
-from exporter.patterns import host_of
 from exporter.plan import bypasses
 from exporter.requirements import requirements
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from exporter.allowlist.openings import Opening, heading, not_for_a_web_proxy, openings, uninspected
 from exporter.allowlist.rules import Rule
-from exporter.patterns import address_of, is_wildcard
+from exporter.model.patterns import address_of, is_wildcard
 
 _ADVICE: Final = (
     "Include it before the rules that deny more, `http_access deny all` first of all: the example that Squid ships",

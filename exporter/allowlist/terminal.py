@@ -12,7 +12,7 @@ from exporter.allowlist.comparison import Comparison
 from exporter.allowlist.difference import Difference, by_change
 from exporter.allowlist.rows import Block, by_path, documents, whose
 from exporter.allowlist.rules import Rule
-from exporter.model import Support
+from exporter.model.vocabulary import Support
 from exporter.report.findings import plural
 from exporter.report.terminal import Page
 

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_DNS, uuid5
 from exporter.allowlist.hosts import begins_with_its_star
 from exporter.allowlist.openings import heading, openings
 from exporter.allowlist.rules import Rule
-from exporter.patterns import address_of, is_wildcard
+from exporter.model.patterns import address_of, is_wildcard
 
 _ADVICE: Final = (
     "Names become addresses by dynamic keywords: these need Microsoft Defender Antivirus (platform 4.18.2209.7 or",

@@ -20,8 +20,7 @@ from exporter.cli.completion import known_clouds, known_roles
 from exporter.cli.options import BAD_INPUT, NOT_READY
 from exporter.config import ProxySection
 from exporter.imports import Choice, Format, Origin, Unfit
-from exporter.loop import run_on_loop
-from exporter.model import Proxy, Settings, Target
+from exporter.model.vocabulary import Proxy, Settings, Target
 from exporter.narrow import NarrowingError
 from exporter.net import Route, verifying
 from exporter.plan import bypasses
@@ -31,6 +30,7 @@ from exporter.reading.documents import reason
 from exporter.reading.durations import seconds
 from exporter.reading.fields import unknown
 from exporter.reading.groups import Names
+from exporter.system.loop import run_on_loop
 
 TIMEOUT: Final = "60s"
 

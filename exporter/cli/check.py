@@ -20,11 +20,11 @@ from exporter.app import check_once, deploy, documented_anywhere
 from exporter.cli.allowlist import PathOption, needed
 from exporter.cli.completion import explainable
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, progress, source_of
-from exporter.log import LogFormat, LogLevel, configure
-from exporter.loop import run_on_loop
-from exporter.model import Snapshot
+from exporter.model.vocabulary import Snapshot
 from exporter.narrow import NarrowingError
 from exporter.reading.documents import reason
+from exporter.system.log import LogFormat, LogLevel, configure
+from exporter.system.loop import run_on_loop
 
 _LOOKS_AT_A_READER: Final = 100
 _BETWEEN_TWO_LOOKS: Final = 0.1  # seconds

@@ -9,9 +9,9 @@ import typer
 
 from exporter import catalogue as shipped
 from exporter.app import Source, planned, selected
-from exporter.model import Catalogue, Group, Site
+from exporter.model.patterns import host_of
+from exporter.model.vocabulary import Catalogue, Group, Site
 from exporter.narrow import UNUSABLE
-from exporter.patterns import host_of
 from exporter.requirements import everything
 
 Words = list[tuple[str, str]]

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from exporter import catalogue as shipped
 from exporter.cli.completion import known_clouds, known_roles
-from exporter.model import Catalogue
+from exporter.model.vocabulary import Catalogue
 from exporter.questions import QUESTIONS, Answers, Question, fault, written
 from exporter.reading.documents import reason
 from exporter.schema import Kind, schema_of

@@ -11,7 +11,7 @@ from rich.console import Console
 from exporter import report
 from exporter.app import deploy, documented
 from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
-from exporter.log import LogFormat, LogLevel, configure
+from exporter.system.log import LogFormat, LogLevel, configure
 
 
 class EndpointsFormat(StrEnum):

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from exporter.app import Source
 from exporter.cli.completion import clouds, features, roles
-from exporter.log import LogFormat, LogLevel
 from exporter.narrow import Narrowing
+from exporter.system.log import LogFormat, LogLevel
 
 NOT_READY: Final = 1  # exit status: the answer is no
 BAD_INPUT: Final = 2  # exit status: what a person wrote cannot be used

@@ -12,8 +12,8 @@ from exporter import serve as server
 from exporter.app import deploy
 from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
 from exporter.door import Keys
-from exporter.log import LogFormat, LogLevel, configure
 from exporter.shard import Shard
+from exporter.system.log import LogFormat, LogLevel, configure
 
 DEFAULT_ADDRESS: Final = ":10965"
 MOST_SHARDS: Final = 1000  # dividing takes time for each: a slip of the finger shall not look like a hang

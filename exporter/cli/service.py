@@ -20,8 +20,8 @@ from exporter.cli.serve import DEFAULT_ADDRESS, serve, shard_of
 from exporter.door import Keys
 from exporter.questions import Answers, written
 from exporter.reading.documents import reason
-from exporter.windows_service.accounts import NETWORK_SERVICE, account_named, empty_password, has_password
-from exporter.windows_service.command import (
+from exporter.system.windows_service.accounts import NETWORK_SERVICE, account_named, empty_password, has_password
+from exporter.system.windows_service.command import (
     CONFIG_OPTION,
     NAME,
     ServiceCommand,
@@ -30,12 +30,12 @@ from exporter.windows_service.command import (
     inbound_rule,
     listening,
 )
-from exporter.windows_service.words import RUNNING, Condition
+from exporter.system.windows_service.words import RUNNING, Condition
 
 if sys.platform == "win32":
     import os
 
-    from exporter.windows_service import folder, manager
+    from exporter.system.windows_service import folder, manager
 
     REFUSED: Final = (manager.ServiceError, folder.FolderError)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from exporter.imports.content import Content, Json, Table, Unfit
 from exporter.imports.taken import Choice, Endpoints, printable
-from exporter.model import Endpoint, Group
+from exporter.model.vocabulary import Endpoint, Group
 from exporter.reading.fields import expected, found
 from exporter.reading.groups import checked_pattern
 

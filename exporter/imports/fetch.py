@@ -15,7 +15,7 @@ import httpx
 from exporter import __version__
 from exporter.failure import PeerClosed, classify
 from exporter.imports.content import MAX_BYTES, Unfit
-from exporter.model import Target
+from exporter.model.vocabulary import Target
 from exporter.net import Route, Trail, Transport
 from exporter.probes.http import way_of
 from exporter.reading.documents import TooLarge, read_bytes, reason

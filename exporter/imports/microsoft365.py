@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fai
 
 from exporter.imports.content import Content, Json, Unfit, shaped
 from exporter.imports.taken import Choice, Endpoints, among, printable
-from exporter.model import DEFAULT_PORTS, Endpoint, ExtraPorts, Group
+from exporter.model.vocabulary import DEFAULT_PORTS, Endpoint, ExtraPorts, Group
 from exporter.reading.fields import PORTS, Text, expected
 from exporter.reading.groups import checked_pattern
 

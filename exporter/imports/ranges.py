@@ -7,10 +7,10 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
-from exporter.addresses import collapsed
 from exporter.imports.content import PUBLIC_IP_COLUMNS, Content, Json, Table, Unfit, shaped
 from exporter.imports.taken import Choice, Ranges, among, printable
-from exporter.model import Prefix
+from exporter.model.addresses import collapsed
+from exporter.model.vocabulary import Prefix
 from exporter.reading.fields import Text, found
 from exporter.reading.prefixes import prefix_of
 

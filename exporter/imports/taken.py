@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from exporter.imports.content import Unfit
-from exporter.model import Group, Prefix
+from exporter.model.vocabulary import Group, Prefix
 from exporter.reading.fields import unknown
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from exporter.imports.content import Unfit
 from exporter.imports.taken import Endpoints, Ranges, Taken, printable
-from exporter.model import Endpoint, Group
+from exporter.model.vocabulary import Endpoint, Group
 from exporter.reading.documents import MAX_BYTES, Document, DocumentError, settle
 from exporter.reading.groups import Names, blame_contradictions, read_groups
 

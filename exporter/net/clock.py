@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import cache
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
-from exporter.model import ClockSource
+from exporter.model.vocabulary import ClockSource
 
 now = time.perf_counter
 

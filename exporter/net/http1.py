@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Final
 
 from exporter.failure import NotHttp, PeerClosed, quoted
-from exporter.model import Answer
+from exporter.model.vocabulary import Answer
 from exporter.net.streams import Resumed, Stream
 
 Headers = Sequence[tuple[bytes, bytes]]

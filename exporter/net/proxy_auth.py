@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final, Self
 
 from exporter.authentication import SignInBroken, SignInFailed
-from exporter.model import Answer, Auth, Phase
+from exporter.model.vocabulary import Answer, Auth, Phase
 from exporter.net.signin import SignIn, Turn
 from exporter.net.threads import Job, in_daemon_thread
 from exporter.net.trail import Trail

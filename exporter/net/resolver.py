@@ -10,16 +10,16 @@ from typing import Any, Final, TypeAlias
 
 import anyio
 
-from exporter.addresses import Whose, filter_at, is_possible
 from exporter.connecting import NO_SUCH_NAME, Sinkholed, Unanswered, Unfound
-from exporter.model import Question
+from exporter.model.addresses import Whose, filter_at, is_possible
+from exporter.model.patterns import address_of
+from exporter.model.vocabulary import Question
 from exporter.net.clock import Arrival, now
-from exporter.net.descriptors import leave_reserve
 from exporter.net.system_names import Resolver, is_listed, resolver_in_force
-from exporter.net.system_words import words_of
 from exporter.net.threads import Job
 from exporter.net.trail import Trail
-from exporter.patterns import address_of
+from exporter.system.descriptors import leave_reserve
+from exporter.system.words import words_of
 
 AddressInfo: TypeAlias = tuple[int, int, int, str, Any]  # as socket.getaddrinfo gives it
 

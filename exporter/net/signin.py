@@ -15,7 +15,7 @@ from typing import Final
 import anyio
 
 from exporter.authentication import Account, SignInBroken, SignInFailed
-from exporter.model import Answer, Cause, Proxy
+from exporter.model.vocabulary import Answer, Cause, Proxy
 from exporter.net.threads import Job
 
 # Seconds after a refusal in which the account is not tried again. Directories lock after some five failures in a

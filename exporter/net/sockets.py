@@ -13,12 +13,12 @@ import anyio
 
 from exporter.connecting import contact_of, telling_most
 from exporter.failure import PeerClosed
-from exporter.model import Contact, Tried
+from exporter.model.vocabulary import Contact, Tried
 from exporter.net.clock import Arrival, Clock, LoopClock, now
-from exporter.net.descriptors import leave_reserve
 from exporter.net.resolver import AddressInfo
-from exporter.net.system_words import words_of
 from exporter.net.trail import Trail
+from exporter.system.descriptors import leave_reserve
+from exporter.system.words import words_of
 
 HEAD_START: Final = 0.25  # seconds that an address has before the next is tried beside it (RFC 8305, section 5)
 # A connection that was opened and cut before we looked; one that is refused has another number. What was said before it

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import truststore
 
 from exporter.failure import NotTls, PeerClosed, Unverifiable, is_tls_record
-from exporter.model import TlsFacts, TlsSettings
+from exporter.model.vocabulary import TlsFacts, TlsSettings
 from exporter.net.streams import Stream
 from exporter.net.threads import in_daemon_thread
 from exporter.net.trail import Trail

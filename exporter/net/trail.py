@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from exporter.model import Cause, Phase
+from exporter.model.vocabulary import Cause, Phase
 from exporter.net.clock import Arrival, now
 from exporter.net.limit import Limit
 

@@ -13,11 +13,11 @@ import anyio
 import httpx
 
 from exporter import __version__
-from exporter.addresses import Whose
 from exporter.authentication import Account
 from exporter.bodies import readable
 from exporter.failure import NotHttp, NotTls, ProxyRefused, TooStrict, may_be_too_strict, unknown_root
-from exporter.model import DEFAULT_PORTS, Answer, Phase, Proxy, Root, TlsFacts, WayTaken
+from exporter.model.addresses import Whose
+from exporter.model.vocabulary import DEFAULT_PORTS, Answer, Phase, Proxy, Root, TlsFacts, WayTaken
 from exporter.net.clock import Clock, clock_in_force
 from exporter.net.http1 import Connection, Headers
 from exporter.net.proxy_auth import Talk

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.model import Phase, Result
+from exporter.model.vocabulary import Phase, Result
 
 FULL: Final = 100.0  # units of the longest bar
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from exporter.model import EndpointState, Snapshot, Use
+from exporter.model.vocabulary import EndpointState, Snapshot, Use
 
 PAUSED: Final = "off"
 

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Final
 
 from exporter.explain import UNPROBED, Words, words_of
-from exporter.model import (
+from exporter.model.vocabulary import (
     Check,
     CheckKey,
     Consumer,

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from exporter import __version__
-from exporter.model import CheckKey, Phase, Snapshot
+from exporter.model.vocabulary import CheckKey, Phase, Snapshot
 from exporter.page.filters import PAUSED, choices, read
 from exporter.page.overview import overview
 from exporter.page.target import alike, route

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from exporter import __version__
-from exporter.model import Check, CheckKey, EndpointState, Latest, Requirement, Snapshot, TlsFacts, Use
+from exporter.model.vocabulary import Check, CheckKey, EndpointState, Latest, Requirement, Snapshot, TlsFacts, Use
 from exporter.rollup import failures_to_come
 
 

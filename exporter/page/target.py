@@ -10,7 +10,7 @@ from typing import Final
 
 from exporter.confirm import CONFIRM, EXAMPLE_PROXY, THROUGH_PROXY, WALK, Command, filled
 from exporter.explain import Words, words_of
-from exporter.model import Check, EndpointState, Latest, Plan, Snapshot
+from exporter.model.vocabulary import Check, EndpointState, Latest, Plan, Snapshot
 from exporter.page.bars import Bar, bar
 from exporter.report.facts import (
     Fact,

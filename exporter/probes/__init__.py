@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeGuard, cast
 
-from exporter.addresses import AddressRanges
 from exporter.connecting import at_private_address
 from exporter.failure import Signs, Way, classify, defect
-from exporter.model import (
+from exporter.model.addresses import AddressRanges
+from exporter.model.vocabulary import (
     Answer,
     CheckKey,
     Evidence,

@@ -9,7 +9,7 @@ import httpx
 
 from exporter.bodies import ENOUGH, readable, worth_reading
 from exporter.failure import NotTls, Signs, Way, foreign, judge
-from exporter.model import Answer, Failure, Phase, Root, Target
+from exporter.model.vocabulary import Answer, Failure, Phase, Root, Target
 from exporter.net import USER_AGENT, Route, Trail, Transport, beginning
 
 # No `Connection: close`: a proxy would close between the steps of NTLM, which signs in the connection. We close it.

@@ -12,8 +12,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from exporter.imports import Unfit, from_file, from_web
-from exporter.loop import run_beside
-from exporter.model import CheckKey, Plan, Proxy, SystemProxy, Target, Ways
+from exporter.model.vocabulary import CheckKey, Plan, Proxy, SystemProxy, Target, Ways
 from exporter.net import Route
 from exporter.proxies import pac, winhttp
 from exporter.proxies.evaluation import NotEvaluated, evaluate
@@ -21,6 +20,7 @@ from exporter.proxies.server import NoServer, written
 from exporter.proxies.windows import Setting, setting
 from exporter.reading.documents import DocumentError, Mistake, reason
 from exporter.reading.fields import url_fault
+from exporter.system.loop import run_beside
 
 FETCHED_WITHIN: Final = 10.0  # seconds
 LARGEST: Final = 1 << 20  # bytes of a PAC file; real ones have up to some hundred thousand

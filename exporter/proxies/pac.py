@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from exporter.model import Target, Ways
+from exporter.model.vocabulary import Target, Ways
 from exporter.proxies.server import NoServer, quoted, url_of
 
 MOST_WAYS: Final = 16

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from exporter.model import DEFAULT_PORTS
-from exporter.patterns import address_of
+from exporter.model.patterns import address_of
+from exporter.model.vocabulary import DEFAULT_PORTS
 
 _SERVER: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/?#@\[\]]+)(?::([0-9]{1,5}))?/?", re.IGNORECASE)
 _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
 
-from exporter.model import DIRECT, Target, Ways
+from exporter.model.vocabulary import DIRECT, Target, Ways
 from exporter.proxies.server import NoServer, quoted, url_of, written
 
 LOCAL: Final = "<local>"  # every name without a dot

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final, NamedTuple
 
-from exporter.model import SystemProxy
+from exporter.model.vocabulary import SystemProxy
 
 
 class Held(NamedTuple):

@@ -10,7 +10,16 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from exporter.model import (
+from exporter.model.patterns import (
+    address_of,
+    fill,
+    has_stray_braces,
+    host_of,
+    is_wildcard,
+    matches_wildcard,
+    parameters_of,
+)
+from exporter.model.vocabulary import (
     DEFAULT_PORTS,
     Endpoint,
     ExtraPorts,
@@ -20,7 +29,6 @@ from exporter.model import (
     Trust,
     VersionRange,
 )
-from exporter.patterns import address_of, fill, has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
 from exporter.reading.documents import Document
 from exporter.reading.fields import (
     NOT_EMPTY,

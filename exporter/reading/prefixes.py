@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from exporter.model import Prefix
+from exporter.model.vocabulary import Prefix
 from exporter.reading.documents import DocumentError, Mistake, read_text
 from exporter.reading.fields import expected
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from exporter.explain import UNPROBED
-from exporter.model import EndpointState, Plan, Requirement, Site, Snapshot, Target, Use
-from exporter.patterns import host_of, is_wildcard, matches_wildcard
+from exporter.model.patterns import host_of, is_wildcard, matches_wildcard
+from exporter.model.vocabulary import EndpointState, Plan, Requirement, Site, Snapshot, Target, Use
 from exporter.reading.fields import found, unknown
 from exporter.report.findings import details, states
 from exporter.requirements import canonical

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from exporter.model import (
+from exporter.model.vocabulary import (
     CheckKey,
     Consumer,
     EndpointReadiness,

@@ -9,9 +9,10 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-from exporter.addresses import is_private
 from exporter.explain import Who, words_of
-from exporter.model import (
+from exporter.model.addresses import is_private
+from exporter.model.patterns import address_of
+from exporter.model.vocabulary import (
     Cause,
     Certificate,
     Check,
@@ -27,7 +28,6 @@ from exporter.model import (
     TlsFacts,
     Tried,
 )
-from exporter.patterns import address_of
 from exporter.report.findings import places, plural
 from exporter.report.quoted import harmless
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
-from exporter.model import (
+from exporter.model.vocabulary import (
     Cause,
     CheckKey,
     Consumer,

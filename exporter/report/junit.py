@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
 from exporter.explain import words_of
-from exporter.model import (
+from exporter.model.vocabulary import (
     CheckKey,
     EndpointReadiness,
     EndpointState,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from exporter.explain import UNPROBED, words_of
-from exporter.model import Snapshot, Use
+from exporter.model.vocabulary import Snapshot, Use
 from exporter.report.findings import (
     Down,
     alike,

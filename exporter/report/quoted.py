@@ -11,7 +11,7 @@ from html import unescape
 from http import HTTPStatus
 from typing import Final
 
-from exporter.model import Answer
+from exporter.model.vocabulary import Answer
 from exporter.report.findings import one_line, plural
 
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}

@@ -11,7 +11,7 @@ from rich.console import Console, JustifyMethod
 from rich.padding import Padding
 from rich.table import Column, Table
 
-from exporter.model import Result, Snapshot
+from exporter.model.vocabulary import Result, Snapshot
 from exporter.report.asked import Asked
 from exporter.report.facts import (
     Probe,

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.explain import UNPROBED, Words, words_of
-from exporter.model import Consumer, FeatureReadiness, Requirement, Snapshot, Status, WhyUnprobed
+from exporter.model.vocabulary import Consumer, FeatureReadiness, Requirement, Snapshot, Status, WhyUnprobed
 from exporter.report.findings import (
     Down,
     alike,

@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, TypeAlias, TypedDict, Unpack
 
-from exporter.model import Cause, Reason
+from exporter.model.vocabulary import Cause, Reason
 from tests.lab import Denial, Flaw, Lab, Port
 from tests.lab.scripts import READ_HEAD, Step, send, tls
 

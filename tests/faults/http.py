@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.model import Cause, Reason
+from exporter.model.vocabulary import Cause, Reason
 from tests.lab.scripts import HOLD, READ, READ_HEAD, RESET, Step, drip, send
 
 from .fault import (

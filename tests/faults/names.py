@@ -9,7 +9,7 @@ from typing import Final
 
 from cryptography import x509
 
-from exporter.model import Cause, Reason
+from exporter.model.vocabulary import Cause, Reason
 from tests.lab import NAME_SERVER, Lab
 from tests.lab.pki import Shape, leaf
 from tests.lab.scripts import READ_HEAD, Step, asked_for, reply, send, sleep, tls

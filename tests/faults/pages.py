@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from exporter.model import Cause, Reason
+from exporter.model.vocabulary import Cause, Reason
 from tests.lab import Lab
 from tests.lab.pki import leaf
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from exporter.model import Cause, Reason
+from exporter.model.vocabulary import Cause, Reason
 from tests.lab import PROXY_HOST, Denial, Flaw, Lab, Port
 from tests.lab.scripts import HANG_UP, HOLD, READ, READ_HEAD, RESET, Step, relay, repeat, send, sleep, tls, when_said
 

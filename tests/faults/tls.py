@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from exporter.model import Cause, Reason
+from exporter.model.vocabulary import Cause, Reason
 from tests.lab import Authority, Flaw, Lab
 from tests.lab.pki import LONG, OVER, PLAIN, Field, Lifetime, Shape, authority, der, fields, leaf, rsa_key
 from tests.lab.scripts import HOLD, READ, READ_HEAD, RESET, Step, send, tls

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from exporter.model import SystemProxy
+from exporter.model.vocabulary import SystemProxy
 from exporter.proxies.winhttp import held
 
 KEY = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings\Connections"

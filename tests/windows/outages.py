@@ -16,7 +16,7 @@ from pathlib import Path
 from subprocess import DEVNULL
 from typing import Final
 
-from exporter.model import Reason
+from exporter.model.vocabulary import Reason
 from tests.lab import EXTRA_HOSTS, Lab, catalogue_hosts
 from tests.lab.scripts import sleep
 from tests.lab.windows import Windows, windows_in, windows_path

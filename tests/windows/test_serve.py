@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from exporter.waiting import CONNECTIONS, PROBES
+from exporter.system.waiting import CONNECTIONS, PROBES
 from tests.lab import Lab, catalogue_hosts
 from tests.lab.wall_clock import wall_clock
 from tests.lab.windows import Sharing, Windows

@@ -15,7 +15,7 @@ import pytest
 
 from exporter.cli.options import BAD_INPUT, NOT_READY
 from exporter.cli.service import NOT_RUNNING
-from exporter.windows_service.command import NAME
+from exporter.system.windows_service.command import NAME
 from tests.lab.windows import Windows
 from tests.running import eventually, http
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
 from typing import Final
 
-from exporter.model import Prefix
-from exporter.patterns import address_of
+from exporter.model.patterns import address_of
+from exporter.model.vocabulary import Prefix
 
 
 def collapsed(prefixes: Iterable[Prefix]) -> tuple[Prefix, ...]:

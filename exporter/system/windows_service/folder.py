@@ -18,8 +18,8 @@ import pywintypes  # before what is built in C, which finds its DLL by it
 import win32api
 import win32security
 
-from exporter.windows_service.accounts import service_sid
-from exporter.windows_service.command import NAME
+from exporter.system.windows_service.accounts import service_sid
+from exporter.system.windows_service.command import NAME
 
 Sid: TypeAlias = Any
 

@@ -22,10 +22,10 @@ import win32evtlogutil
 import win32security
 import win32service
 
-from exporter.windows_service import words
-from exporter.windows_service.accounts import is_built_in, is_virtual, qualified
-from exporter.windows_service.command import DESCRIPTION, DISPLAY_NAME, NAME
-from exporter.windows_service.words import Condition
+from exporter.system.windows_service import words
+from exporter.system.windows_service.accounts import is_built_in, is_virtual, qualified
+from exporter.system.windows_service.command import DESCRIPTION, DISPLAY_NAME, NAME
+from exporter.system.windows_service.words import Condition
 
 Handle: TypeAlias = Any
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 from functools import cache
 from typing import Final
 
-from exporter.loop import waited_for
-from exporter.waiting import FOR_PROBES
+from exporter.system.loop import waited_for
+from exporter.system.waiting import FOR_PROBES
 
 RESERVE: Final = 32  # for those who ask, for files that a reload reads, and for what a look-up opens in its thread
 

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 
 import anyio
 
-from exporter.waiting import SOCKETS
+from exporter.system.waiting import SOCKETS
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

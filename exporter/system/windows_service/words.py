@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.windows_service.command import DISPLAY_NAME, NAME
+from exporter.system.windows_service.command import DISPLAY_NAME, NAME
 
 STOPPED: Final = 1
 RUNNING: Final = 4
