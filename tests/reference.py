@@ -1,4 +1,4 @@
-"""The reference, made from the code: `python -m tests.reference` writes REFERENCE.md.
+"""The reference, made from the code: `python -m tests.reference` writes docs/reference.md.
 
 What it says stands in the code: commands and options in `exporter/cli`, keys in the models that read them, series in
 `exporter/metrics.py`, reasons in `exporter/explain.py`, routes in `exporter/web.py`, alerts in `dashboards/rules`.
@@ -45,7 +45,7 @@ from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.web import create_app
 from tests.running import ROOT
 
-PAGE: Final = ROOT / "REFERENCE.md"
+PAGE: Final = ROOT / "docs" / "reference.md"
 REMEDY: Final = "`.venv/bin/python -m tests.reference` writes it anew"
 
 # ---------------------------------------------------------------- commands
@@ -215,7 +215,7 @@ def _reasons(words: Mapping[Any, Any]) -> str:
     return _table(
         ("Reason", "Meaning", "What to change", "Who"),
         (
-            (f"[`{reason}`](dashboards/runbooks/{reason}.md)", found.summary, found.remedy, found.who)
+            (f"[`{reason}`](../dashboards/runbooks/{reason}.md)", found.summary, found.remedy, found.who)
             for reason, found in words.items()
         ),
     )
@@ -251,7 +251,7 @@ def _alerts() -> str:
     ]
     rows = {
         (rule["alert"], rule["labels"]["severity"]): (
-            f"[`{rule['alert']}`](dashboards/runbooks/{rule['alert']}.md)",
+            f"[`{rule['alert']}`](../dashboards/runbooks/{rule['alert']}.md)",
             rule["labels"]["severity"],
             rule["labels"]["team"],
             rule.get("for", ""),
@@ -280,7 +280,7 @@ def built() -> str:
     parameters = catalogue.load().parameters.values()
     blocks = (
         "# Reference",
-        "Made from the code by `python -m tests.reference`; do not edit. The [tutorial](TUTORIAL.md) shows it at work.",
+        "Made from the code by `python -m tests.reference`; do not edit. The [tutorial](tutorial.md) shows it at work.",
         "## Commands",
         "`configmgr-endpoint-exporter COMMAND`, or `python -m exporter COMMAND`; `-h` and `--help` tell the same.",
         _table(("Before the command", "Meaning"), ((_code(found.opts[0]), found.help or "") for found in GROUP.params)),
@@ -288,7 +288,7 @@ def built() -> str:
         "### Exit statuses",
         _table(("Status", "Meaning"), ((str(status), text) for status, text in _STATUSES.items())),
         "## Configuration",
-        "`--config.file`, as in [`config/exporter.yaml`](config/exporter.yaml). NAME is a name of your own.",
+        "`--config.file`, as in [`config/exporter.yaml`](../config/exporter.yaml). NAME is a name of your own.",
         _keys(MainSection),
         "### Groups of endpoints",
         "Under `groups`, in `group_files`, and in the shipped catalogue.",
@@ -310,7 +310,7 @@ def built() -> str:
         "`process_*` and `python_*` come beside them. Histograms have `_bucket`, `_sum` and `_count`.",
         _metrics(exporter),
         "## Reasons",
-        "Why a target is down: the label `reason`. [Verdicts](VERDICTS.md) tells how they come about.",
+        "Why a target is down: the label `reason`. [Verdicts](verdicts.md) tells how they come about.",
         _reasons(WORDS),
         "### Reasons not to probe",
         "The label `reason` of `configmgr_endpoint_unprobed`, and what `endpoints` says.",
@@ -318,7 +318,7 @@ def built() -> str:
         "## HTTP",
         _routes(exporter),
         "## Alerts",
-        "Of the rules in [`dashboards/rules`](dashboards/rules).",
+        "Of the rules in [`dashboards/rules`](../dashboards/rules).",
         _alerts(),
     )
     return "\n\n".join(blocks) + "\n"

@@ -41,12 +41,11 @@ from tests.lab import Lab
 from tests.reference import COMMANDS, GROUP, PAGE, REMEDY, Series, built, described, exemplary, keys_of
 from tests.running import command
 from tests.strategies import PREFIX
+from tests.walk import PAGES
 
 ROOT: Final = Path(__file__).parents[1]
-PAGES: Final = {path.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("*.md"))}
-FURTHER: Final = {f"docs/{path.name}": path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md"))}
 README: Final = PAGES["README.md"]
-REFERENCE: Final = PAGES[PAGE.name]
+REFERENCE: Final = PAGES[PAGE.relative_to(ROOT).as_posix()]
 NAME: Final = "configmgr-endpoint-exporter"
 
 # ---------------------------------------------------------------- reading Markdown
@@ -88,7 +87,7 @@ def paragraph(begins: str) -> str:
 def snippets(language: str) -> list[str]:
     """The fenced blocks in a language, on all pages."""
     fence = re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-    return [text for page in (PAGES | FURTHER).values() for text in fence.findall(page)]
+    return [text for page in PAGES.values() for text in fence.findall(page)]
 
 
 def prose(page: str) -> str:
@@ -341,7 +340,7 @@ def test_phases_and_reasons_are_documented_in_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "before"), [("README.md", "any HTTP status but"), ("VERDICTS.md", "Eight statuses do not count:")]
+    ("page", "before"), [("README.md", "any HTTP status but"), ("docs/verdicts.md", "Eight statuses do not count:")]
 )
 def test_the_refused_statuses_are_documented(page: str, before: str) -> None:
     (refused,) = re.findall(rf"{before} ([0-9, ]+ and [0-9]+)\.", " ".join(PAGES[page].split()))
@@ -412,7 +411,7 @@ def test_nothing_in_the_reference_lacks_its_meaning() -> None:
 
 
 def test_the_reference_is_what_the_code_gives() -> None:
-    assert PAGES[PAGE.name] == built(), REMEDY
+    assert built() == REFERENCE, REMEDY
 
 
 def anchors(page: str) -> set[str]:
@@ -423,7 +422,7 @@ def anchors(page: str) -> set[str]:
 
 LINKS: Final = [
     pytest.param(page, link, id=f"{page}: {link}")
-    for page, text in (PAGES | FURTHER).items()
+    for page, text in PAGES.items()
     for link in re.findall(r"\[[^\]]+\]\(([^)\s]+)\)", prose(text))
     if not link.startswith("https://")
 ]
@@ -434,11 +433,11 @@ def test_a_link_leads_somewhere(page: str, link: str) -> None:
     path, _, anchor = link.partition("#")
     leads_to = os.path.normpath(Path(page).parent / path) if path else page
     assert (ROOT / leads_to).exists()
-    assert not anchor or anchor in anchors((PAGES | FURTHER)[leads_to])
+    assert not anchor or anchor in anchors(PAGES[leads_to])
 
 
 def test_no_host_is_named_that_the_catalogue_does_not_name() -> None:
-    references = {"keepachangelog.com", "semver.org"}
+    references = {"keepachangelog.com", "python.org", "semver.org"}
     known = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "config/catalogue").rglob("*.yaml")).lower()
     host = re.compile(r"\b(?:[a-z0-9-]+\.)+(?:com|dev|io|microsoft|ms|net|org|us)\b")
     named = {found for page in PAGES.values() for found in host.findall(page.lower())}
@@ -466,7 +465,7 @@ def test_the_modules_are_listed_where_contributors_look() -> None:
 
 
 def test_the_bundle_is_named_with_this_version() -> None:
-    named = re.findall(rf"{NAME}-(\d+\.\d+\.\d+)", "".join((PAGES | FURTHER).values()))
+    named = re.findall(rf"{NAME}-(\d+\.\d+\.\d+)", "".join(PAGES.values()))
     assert set(named) == {__version__}
 
 

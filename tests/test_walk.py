@@ -15,17 +15,16 @@ import pytest
 from tests.lab import Lab
 from tests.lab.__main__ import Orders
 from tests.running import ROOT, among_public_roots, running
-from tests.walk import Step, follow
+from tests.walk import PAGES, Step, follow
 
-PAGES: Final = ("TUTORIAL.md", "VERDICTS.md", "config/roles/README.md")
+FOLLOWED: Final = ("docs/tutorial.md", "docs/verdicts.md", "config/roles/README.md")
 EXPORTER: Final = "configmgr-endpoint-exporter"
 BLOCKS: Final = {
     (name, text): language
-    for name in (*(path.name for path in sorted(ROOT.glob("*.md"))), "config/roles/README.md")
-    for language, text in re.findall(
-        r"^```(sh|console|powershell)\n(.*?)^```$", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
+    for name, page in PAGES.items()
+    for language, text in re.findall(r"^```(sh|console|powershell)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
 }
+BUNDLE: Final = "configmgr-endpoint-exporter-0.1.0"
 # By their first lines.
 NOT_RUN: Final = {
     "make run": "installs from a package index, and then serves until it is stopped",
@@ -35,12 +34,18 @@ NOT_RUN: Final = {
     "python3 -m venv /opt/configmgr-endpoint-exporter": "installs a service; `make unit` runs it",
     "install -m 644 config/systemd/configmgr-endpoint-check.service -t /etc/systemd/system": "the same",
     f"{EXPORTER} service install": "on Windows; tests/windows/test_service.py types it there",
-    '$check = "$env:ProgramFiles\\configmgr-endpoint-exporter-0.1.0\\configmgr-endpoint-exporter.exe"': (
+    f".\\{EXPORTER} service install": "the same",
+    f".\\{EXPORTER} service remove": "the same",
+    f"(Get-FileHash {BUNDLE}-windows-amd64.zip).Hash": "PowerShell, on Windows",
+    f"Expand-Archive {BUNDLE}-windows-amd64.zip $env:ProgramFiles": "the same; test_bundle_runs does what it says",
+    f"cd $env:ProgramFiles\\{BUNDLE}": "the same; tests/windows/test_service.py upgrades",
+    'New-NetFirewallRule -DisplayName "configmgr-endpoint-exporter" -Direction Inbound -Action Allow -Protocol TCP '
+    "-LocalPort 10965 -RemoteAddress 192.0.2.10": "PowerShell, on Windows",
+    r'icacls "D:\secrets\proxy.txt" /grant "NT SERVICE\ConfigMgrEndpointExporter:(R)"': "on Windows",
+    f'$check = "$env:ProgramFiles\\{BUNDLE}\\configmgr-endpoint-exporter.exe"': (
         "PowerShell, on Windows; test_packages tries the arguments"
     ),
-    "Expand-Archive configmgr-endpoint-exporter-0.1.0-windows-amd64.zip .": (
-        "PowerShell; windows/test_bundle_runs does what it says"
-    ),
+    f"Expand-Archive {BUNDLE}-windows-amd64.zip .": ("PowerShell; windows/test_bundle_runs does what it says"),
     "py -m pip install -c constraints.txt .": "the same: what is installed, and what it then runs",
     "py -m venv .venv": "PowerShell, on Windows",
     f"{EXPORTER} serve --config.file config/exporter.yaml --shard.index 0 --shard.count 2": "test_shard runs them",
@@ -75,14 +80,14 @@ def clone(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def followed(clone: Path) -> Iterator[Mapping[str, Future[float]]]:  # noqa: ARG001 - its exporter starts first
     """The pages, followed in the background, as most of the tutorial is waiting: the seconds that each takes."""
     with ThreadPoolExecutor(max_workers=2) as readers:
-        yield {page: readers.submit(follow, ROOT / page) for page in PAGES}
+        yield {page: readers.submit(follow, ROOT / page) for page in FOLLOWED}
 
 
 def test_every_block_is_followed_or_run_or_says_why_not() -> None:
     left = {
         text.splitlines()[0]
         for (name, text), language in BLOCKS.items()
-        if language != "sh" and not (language == "console" and name in PAGES)
+        if language != "sh" and not (language == "console" and name in FOLLOWED)
     }
     shown = {text.splitlines()[0] for _, text in BLOCKS}
     assert left <= set(NOT_RUN) <= shown
@@ -124,7 +129,7 @@ def test_what_differs_each_time_is_left_open_and_nothing_else() -> None:
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", FOLLOWED)
 def test_whoever_follows_a_page_sees_what_it_shows(
     page: str, followed: Mapping[str, Future[float]], figure: Callable[[str], None]
 ) -> None:

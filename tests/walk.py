@@ -21,6 +21,12 @@ from typing import Final
 from tests.lab.__main__ import PROMPT
 from tests.running import ROOT
 
+# What people read, by its place: every command on it is run, and every link leads somewhere.
+PAGES: Final = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for places in ("*.md", "docs/*.md", "benchmarks/*.md", "config/roles/*.md", "dashboards/*.md")
+    for path in sorted(ROOT.glob(places))
+}
 PATIENCE: Final = 60.0  # seconds for a command to show what the page shows
 MORE: Final = "> "  # the prompt of a line that goes on
 

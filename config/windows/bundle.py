@@ -61,9 +61,7 @@ LICENCE: Final = re.compile(r"(licen[cs]e|copying|notice|authors)[^/]*", re.IGNO
 ALSO: Final = (
     "CHANGELOG.md",
     "README.md",
-    "REFERENCE.md",
     "SECURITY.md",
-    "VERDICTS.md",
     "config/exporter.yaml",
     "config/roles/*.yaml",
     "config/schema/*.json",
