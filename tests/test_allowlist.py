@@ -585,6 +585,7 @@ NEEDED: Final = (
     Endpoint("t.example", schemes=("udp",), ports=(3544,)),
     Endpoint("<name>.example", probe=("https://{name}.example/",)),
 )
+READ_BACK: Final = {AllowlistFormat.CSV, AllowlistFormat.JSON, AllowlistFormat.EDL, AllowlistFormat.NFTABLES}
 PUBLIC: Final = ["*.b.example https 443", "a.example http 80", "a.example https 443", "c.example https 8531"]
 
 
@@ -605,38 +606,19 @@ def missing_in(tmp_path: Path) -> Any:
     [
         # What lists say line by line, in the notations of several products.
         ("a.example\n*.b.example\nc.example\nt.example", []),
-        ("# comment\n\nA.EXAMPLE.\n.b.example  # below\nhttps://c.example/\nt.example", []),
+        ("# comment\n; more\n\nA.EXAMPLE.\n.b.example  # below\nc.example\t// tab\n t.example ", []),
+        # A URL allows its scheme, by its port or the usual one.
+        ("https://a.example\n*.b.example\nHTTPS://c.example:8531/\nt.example", ["a.example http 80"]),
+        (
+            "http://a.example/\n.b.example\nhttps://c.example\nt.example",
+            ["a.example https 443", "c.example https 8531"],
+        ),
         ("a.example\n*.b.example\nc.example:443\nt.example", ["c.example https 8531"]),
         ("a.example/only/this\n.b.example\nc.example\nt.example", ["a.example http 80", "a.example https 443"]),
         ("*.example", []),
         (".example", []),
         ("a.example\nx.b.example\nc.example\nt.example", ["*.b.example https 443"]),
         ("[2001:db8::1]\n2001:db8::1\n192.0.2.7", [*PUBLIC, "t.example udp 3544"]),
-        # Lists of hosts that a configuration of Squid includes: whatever stands there is allowed.
-        ("acl listed dstdomain a.example .b.example c.example", []),
-        ("acl listed dstdomain -n a.example\nacl listed dstdomain .b.example", ["c.example https 8531"]),
-        ("acl listed dstdom_regex -i ^A[.]EXAMPLE$ [.]b[.]example$ +i ^C", ["c.example https 8531"]),
-        ("acl listed dstdom_regex ^[^.]+[.]b[.]example$ ^[ac][.]example$", ["*.b.example https 443"]),
-        # A whole configuration of Squid: the first line that matches decides.
-        ("acl l dstdomain .example\nhttp_access allow l\nhttp_access deny all", []),
-        ("acl l dstdomain .example\nhttp_access deny all\nhttp_access allow l", PUBLIC),
-        (
-            "acl l dstdomain .example\nacl tls port 443\nhttp_access deny CONNECT !tls\nhttp_access allow l",
-            ["c.example https 8531"],
-        ),
-        ("acl l dstdomain .example\nacl m method GET\nhttp_access allow l m", PUBLIC[:1] + PUBLIC[2:]),
-        ("acl l dstdomain .example\nacl h proto HTTPS\nhttp_access allow l h", PUBLIC),
-        ("acl bad dstdomain .b.example\nhttp_access deny bad\nhttp_access allow all", PUBLIC[:1]),
-        ("acl bad dstdomain .b.example\nhttp_access deny bad", PUBLIC[:1]),
-        ("acl l dstdomain .example\nacl us src 10.0.0.0/8\nhttp_access allow us l\nhttp_access deny all", []),
-        ("acl l dstdomain .example\nacl us src 10.0.0.0/8\nhttp_access deny !us\nhttp_access allow l", []),
-        ("acl x dstdomain a.example\nacl y dstdomain .b.example\nacl z any-of x y\nhttp_access allow z", PUBLIC[3:]),
-        ("acl x dstdomain .example\nacl y port 443\nacl z all-of x y\nhttp_access allow z", PUBLIC[1:2] + PUBLIC[3:]),
-        ("acl z any-of z\nacl x dstdomain a.example\nacl z any-of z x\nhttp_access allow z", PUBLIC[:1] + PUBLIC[3:]),
-        (
-            "acl l dstdomain \\\n  .example # all\nhttp_access allow \\\nl\n# http_access deny l\nhttp_access deny all",
-            [],
-        ),
     ],
 )
 def test_what_a_list_lacks_is_told(missing_in: Any, text: str, missing: list[str]) -> None:
@@ -653,16 +635,29 @@ def test_a_list_that_allows_a_part_of_the_ports_lacks_the_rule(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", ":1: holds no allow list"),
-        ("Subject: request\n\nDear all,\nplease open the firewall", ":1: holds no allow list"),
+        ("", ":1: lists nothing"),
+        ("# a comment", ":1: lists nothing"),
+        ("Subject: request\n\nDear all,\nplease open the firewall", ":1: expected a host"),
         (
             "a.example\nb.example\nplease open these",
-            ":3: expected a host, a wildcard or an acl of Squid, found 'please",
+            ":3: expected a host, a wildcard or a URL alone on its line, found 'ple",
         ),
-        ('acl l dstdomain "/etc/squid/allowed"', ":1: the list stands in another file"),
-        ('acl l dstdomain parameters("/etc/squid/allowed")', ":1: the list stands in another file"),
-        ("# a comment\nacl l dstdom_regex (", ":2: the values of this dstdom_regex cannot be read"),
-        ("acl p port https\nacl l dstdomain a", ":1: the values of this port cannot be read"),
+        ("a.example\nb.example deny", ":2: expected a host"),
+        ("a.example ; deny", ":1: expected a host"),
+        ("a.example;deny\n", ":1: expected a host"),
+        ("a.example\n!b.example", ":2: expected a host"),
+        ("a.example\n-b.example", ":2: expected a host"),
+        ("a.example\nftp://b.example", ":2: expected a host"),
+        ('"a.example",\n"b.example"', ":1: expected a host"),
+        ("host,action\na.example,deny", ":1: expected a host"),
+        # What a proxy or a firewall is configured by.
+        (
+            "# ours\nacl l dstdomain .example\nhttp_access allow localhost manager\nhttp_access deny all",
+            ":2: expected a",
+        ),
+        ("function FindProxyForURL(url, host) {\n  return 'DIRECT';\n}", ":1: expected a host"),
+        ("table inet filter {\n}", ":1: expected a host"),
+        ('{"$schema": "https://schema.management.azure.com/", "resources": []}', ":1: no rule"),
         ('{"rules": []}', ":1: no rule of an allow list"),
         (f"{','.join(HEADER)}\nclient,direct,a.example,https,any", ":2: no record of an allow list"),
     ],
@@ -671,13 +666,38 @@ def test_a_file_that_is_no_allow_list_is_an_error(missing_in: Any, text: str, me
     with pytest.raises(DocumentError) as error:
         missing_in(text)
     assert message in str(error.value)
+    assert "run the exporter through it: `check` asks it" in str(error.value) or "--format csv`" in str(error.value)
+
+
+@pytest.mark.parametrize("form", [form for form in AllowlistFormat if form not in READ_BACK])
+def test_the_files_for_devices_are_refused_with_what_to_do_instead(form: AllowlistFormat, tmp_path: Path) -> None:
+    path = tmp_path / "written"
+    arguments = ["allowlist", "--role", "console", "--feature", "admin-console", "--format", form]
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    path.write_text(done.stdout)
+    with pytest.raises(DocumentError, match="run the exporter through it: `check` asks it"):
+        lists.read_allowed(path)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv_is_read_as_a_spreadsheet_saves_it(varied: tuple[Rule, ...], delimiter: str, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    records = list(csv.DictReader(io.StringIO(lists.rules_csv(varied))))
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        table = csv.DictWriter(file, ["ports", "host", "protocol"], delimiter=delimiter, extrasaction="ignore")
+        table.writeheader()
+        table.writerows(records[1:])
+        file.write(f"{delimiter}{delimiter}\r\n")
+    first = records[0]
+    lacking = lists.compare(varied, lists.read_allowed(path)).missing
+    assert whats(lacking) == [f"{first['host']} {first['protocol']} {first['ports']}"]
 
 
 @given(catalogues(), sites)
 def test_what_we_write_ourselves_is_complete(catalogue: Catalogue, site: Site) -> None:
     rules = lists.rules(catalogue, catalogue.groups, site, Settings())
     with pytest.MonkeyPatch.context() as patch:
-        for text in (lists.squid(rules), lists.rules_csv(rules), lists.rules_json(rules)):
+        for text in (lists.rules_csv(rules), lists.rules_json(rules)):
             patch.setattr("exporter.allowlist.existing.read_text", lambda *_, text=text: text)
             assert lists.compare(rules, lists.read_allowed(Path("list"))).missing == ()
 
@@ -688,7 +708,6 @@ def test_what_we_write_for_addresses_and_unusual_wildcards_is_complete(
     path = tmp_path / "list"
     names = [rule for rule in varied if "192" not in rule.host and ":" not in rule.host]
     for rules, text in (
-        (varied, lists.squid(varied)),
         (varied, lists.rules_csv(varied)),
         (names, lists.edl(varied)[0]),
     ):
@@ -696,12 +715,12 @@ def test_what_we_write_for_addresses_and_unusual_wildcards_is_complete(
         assert lists.compare(rules, lists.read_allowed(path)).missing == ()
 
 
-def test_what_a_web_proxy_does_not_carry_and_what_lacks_a_parameter_is_not_judged(tmp_path: Path) -> None:
-    path = tmp_path / "squid.conf"
-    path.write_text("acl l dstdomain .example\n")
+def test_what_lacks_a_parameter_is_not_judged(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_text(".example\n")
     compared = lists.compare(rules_of(*NEEDED), lists.read_allowed(path))
-    assert [rule.what for rule, _ in compared.unjudged] == ["<name>.example https 443", "t.example udp 3544"]
-    assert compared.headline == "COMPLETE: 0 of 4 rules missing; 2 not judged"
+    assert [rule.what for rule, _ in compared.unjudged] == ["<name>.example https 443"]
+    assert compared.headline == "COMPLETE: 0 of 5 rules missing; 1 not judged"
 
 
 # ---------------------------------------------------------------- the commands
@@ -764,7 +783,7 @@ def test_the_difference_to_an_older_list_is_the_exit_status(tmp_path: Path) -> N
 def test_what_an_existing_list_lacks_is_the_exit_status_and_nothing_is_probed(form: str, tmp_path: Path) -> None:
     arguments = ["--role", "console", "--format", form, "--against"]
     full, part = tmp_path / "full", tmp_path / "part"
-    full.write_text(CliRunner().invoke(app, ["allowlist", "--role", "console", "--format", "squid"]).stdout)
+    full.write_text(CliRunner().invoke(app, ["allowlist", "--role", "console", "--format", "edl"]).stdout)
     part.write_text("aka.ms\n")
     complete = CliRunner().invoke(app, ["check", *arguments, str(full)])
     lacking = CliRunner().invoke(app, ["check", *arguments, str(part)])

@@ -67,6 +67,7 @@ def clone(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     published = ROOT / "tests/data/imports"
     shutil.copy(published / "azure-environments.csv", directory / "AzureEnvironments.csv")
     shutil.copy(published / "public-ip-space.csv", directory / "MSFT_PublicIPs.csv")
+    (directory / "firewall.txt").write_text("*\n")
     (directory / "endpoints").mkdir()
     shutil.copy(published / "microsoft-365.json", directory / "endpoints/worldwide")
     with (

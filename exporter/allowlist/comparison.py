@@ -1,15 +1,31 @@
-"""What an existing allow list lacks: (Rules, what it lets through) -> Comparison. Pure, and nothing is probed."""
+"""What an existing allow list lacks: (Rules, entries of the list) -> Comparison. Pure, and nothing is probed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from exporter.allowlist.allowed import Allowed
-from exporter.allowlist.hosts import can_be_written, samples
-from exporter.allowlist.openings import not_for_a_web_proxy
+from exporter.allowlist.hosts import can_be_written, covers, samples
 from exporter.allowlist.rules import Rule, span
 from exporter.report.findings import plural
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a list; what it does not say, it does not restrict."""
+
+    host: str
+    protocol: str | None = None
+    ports: range | None = None
+
+    def allows(self, host: str, protocol: str, port: int) -> bool:
+        """Whether it does. A dot at the beginning means the name and all below it."""
+        below = covers(f"*{self.host}", host) if self.host.startswith(".") else False
+        return (
+            (below or covers(self.host.removeprefix("."), host))
+            and self.protocol in {None, protocol}
+            and (self.ports is None or port in self.ports)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +44,12 @@ class Comparison:
         return f"{verdict}: {counted}" + (f"; {len(self.unjudged)} not judged" if self.unjudged else "")
 
 
-def compare(rules: Iterable[Rule], allowed: Allowed) -> Comparison:
+def compare(rules: Iterable[Rule], entries: Iterable[Entry]) -> Comparison:
     """Whether the list lets through what each rule asks for: a wildcard as a whole, not one host of it."""
-    needed = tuple(rules)
-    why = {rule.key: _why_unjudged(rule, allowed) for rule in needed}
+    needed, listed = tuple(rules), tuple(entries)
+    why = {rule.key: rule.missing or (None if can_be_written(rule.host) else "not a host name") for rule in needed}
     judged = [rule for rule in needed if not why[rule.key]]
-    through = {rule.key for rule in judged if _is_allowed(rule, allowed)}
+    through = {rule.key for rule in judged if _is_allowed(rule, listed)}
     return Comparison(
         tuple(rule for rule in judged if rule.key in through),
         tuple(rule for rule in judged if rule.key not in through),
@@ -41,14 +57,12 @@ def compare(rules: Iterable[Rule], allowed: Allowed) -> Comparison:
     )
 
 
-def _why_unjudged(rule: Rule, allowed: Allowed) -> str | None:
-    if rule.missing or not can_be_written(rule.host):
-        return rule.missing or "not a host name"
-    return not_for_a_web_proxy(rule) if allowed.web_only else None
-
-
-def _is_allowed(rule: Rule, allowed: Allowed) -> bool:
+def _is_allowed(rule: Rule, entries: tuple[Entry, ...]) -> bool:
     """By samples of the hosts, and of the ports where they are many: the ends and the middle."""
     ports = span(rule.ports)
     tried = {ports[0], ports[len(ports) // 2], ports[-1]}
-    return all(allowed.allows(host, rule.protocol, port) for host in samples(rule.host) for port in tried)
+    return all(
+        any(entry.allows(host, rule.protocol, port) for entry in entries)
+        for host in samples(rule.host)
+        for port in tried
+    )

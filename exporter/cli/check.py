@@ -53,8 +53,8 @@ def check(
         typer.Option(
             "--against",
             metavar="FILE",
-            help="Probe nothing, but say what this allow list lacks: acl lines of Squid, hosts line by line, "
-            "or the json or csv of `allowlist`.",
+            help="Probe nothing, but say what this list lacks: hosts, wildcards and URLs one a line, "
+            "or the json, csv or edl of `allowlist`.",
         ),
     ] = None,
     path: PathOption = None,
