@@ -25,7 +25,7 @@ from exporter.explain import UNPROBED, WORDS, Who, Words
 from exporter.failure import REFUSED
 from exporter.model.vocabulary import Catalogue, Group, Phase, Reason, Requirement, Site, Status, Support, WhyUnprobed
 from exporter.requirements import everything, requirements
-from exporter.runbooks import anchor
+from exporter.web.runbooks import anchor
 
 INDEX: Final = "README.md"
 EXPORTER: Final = "configmgr-endpoint-exporter"

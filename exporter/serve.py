@@ -30,7 +30,7 @@ from exporter.system.control import Control, Request
 from exporter.system.descriptors import claim
 from exporter.system.loop import run_on_loop
 from exporter.system.systemd import Notifier
-from exporter.web import create_app
+from exporter.web.routes import create_app
 
 log = structlog.get_logger("exporter")
 T = TypeVar("T")

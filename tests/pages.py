@@ -38,7 +38,7 @@ from exporter.model.vocabulary import (
 from exporter.plan import plan
 from exporter.requirements import requirements
 from exporter.state import Board
-from exporter.web import Service, create_app
+from exporter.web.routes import Service, create_app
 from tests.strategies import PREFIX, phases_of
 
 DAY: Final = 86400.0

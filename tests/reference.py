@@ -1,7 +1,8 @@
 """The reference, made from the code: `python -m tests.reference` writes docs/reference.md.
 
 What it says stands in the code: commands and options in `exporter/cli`, keys in the models that read them, series in
-`exporter/metrics.py`, reasons in `exporter/explain.py`, routes in `exporter/web.py`, alerts in `dashboards/rules`.
+`exporter/metrics.py`, reasons in `exporter/explain.py`, routes in `exporter/web/routes.py`, alerts in
+`dashboards/rules`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from exporter.reading.fields import Section
 from exporter.reading.groups import GroupSection
 from exporter.serve import INTERNAL_ERROR
 from exporter.system.log import LogFormat, LogLevel, configure
-from exporter.web import create_app
+from exporter.web.routes import create_app
 from tests.running import ROOT
 
 PAGE: Final = ROOT / "docs" / "reference.md"

@@ -36,7 +36,7 @@ from exporter.reading.documents import DocumentError
 from exporter.reading.fields import Section
 from exporter.reading.groups import GroupSection
 from exporter.system.log import LogFormat, LogLevel
-from exporter.web import create_app
+from exporter.web.routes import create_app
 from tests.lab import Lab
 from tests.reference import COMMANDS, GROUP, PAGE, REMEDY, Series, built, described, exemplary, keys_of
 from tests.running import command

@@ -57,7 +57,7 @@ from exporter.model.vocabulary import (
 from exporter.plan import plan
 from exporter.report import Asked, asked, print_asked, probes_text, why_none
 from exporter.state import Board
-from exporter.web import create_app
+from exporter.web.routes import create_app
 from tests.lab import Lab
 from tests.running import command, eventually, running
 from tests.strategies import phases_of, reasons_of

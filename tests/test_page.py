@@ -40,14 +40,14 @@ from exporter.model.vocabulary import (
     Tried,
     Use,
 )
-from exporter.page import REFRESH, status, status_page, target_page
-from exporter.page.bars import FULL
-from exporter.page.filters import Filters, choices, read
-from exporter.page.overview import overview
 from exporter.plan import plan
 from exporter.rollup import failures_to_come
 from exporter.state import Board
-from exporter.web import Service, create_app
+from exporter.web.pages import REFRESH, status, status_page, target_page
+from exporter.web.pages.bars import FULL
+from exporter.web.pages.filters import Filters, choices, read
+from exporter.web.pages.overview import overview
+from exporter.web.routes import Service, create_app
 from tests.strategies import CLOUDS, FEATURES, PROXIES, ROLES, plans_with_results
 
 Drawn = tuple[Plan, dict[CheckKey, Result]]

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
 from playwright.sync_api import Browser, Page, Response, Route
 
-from exporter.page import REFRESH
+from exporter.web.pages import REFRESH
 from tests.browser import chromium
 from tests.pages import BOARDS, TARGET, serving
 from tests.screenshots import SCHEMES

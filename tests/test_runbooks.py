@@ -24,8 +24,8 @@ from exporter.cli import app
 from exporter.confirm import AS_LOCAL_SYSTEM, CONFIRM, filled
 from exporter.explain import UNPROBED, WORDS, Words
 from exporter.model.vocabulary import Reason, WhyUnprobed
-from exporter.runbooks import anchor, page, shipped
-from exporter.web import Service, create_app
+from exporter.web.routes import Service, create_app
+from exporter.web.runbooks import anchor, page, shipped
 from tests.test_docs import documented_series
 from tests.test_page import Page
 

@@ -37,7 +37,7 @@ from exporter.model.vocabulary import Catalogue
 from exporter.reading.documents import DocumentError
 from exporter.report import check_json, check_junit, check_markdown, endpoints_csv, print_check, probes_text
 from exporter.system.log import LogFormat, LogLevel, configure
-from exporter.web import create_app
+from exporter.web.routes import create_app
 from tests.running import COMMAND, ROOT
 from tests.servers import head, serving
 

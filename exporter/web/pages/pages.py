@@ -17,13 +17,13 @@ from markupsafe import Markup, escape
 
 from exporter import __version__
 from exporter.model.vocabulary import CheckKey, Phase, Snapshot
-from exporter.page.filters import PAUSED, choices, read
-from exporter.page.overview import overview
-from exporter.page.target import alike, route
 from exporter.report.facts import moment
 from exporter.report.quoted import harmless
 from exporter.requirements import canonical
-from exporter.runbooks import page as runbook
+from exporter.web.pages.filters import PAUSED, choices, read
+from exporter.web.pages.overview import overview
+from exporter.web.pages.target import alike, route
+from exporter.web.runbooks import page as runbook
 
 REFRESH: Final = 30  # seconds between two looks of a page at itself
 TYPES: Final = MappingProxyType({"css": "text/css; charset=utf-8", "svg": "image/svg+xml"})
@@ -50,7 +50,7 @@ class Asset:
 def _assets() -> dict[str, Asset]:
     return {
         file.name: Asset(content := file.read_bytes(), kind, sha256(content).hexdigest()[:12])
-        for file in resources.files("exporter.page").joinpath("assets").iterdir()
+        for file in resources.files("exporter.web.pages").joinpath("assets").iterdir()
         if (kind := TYPES.get(file.name.rpartition(".")[2]))
     }
 
@@ -135,7 +135,7 @@ def _prose(text: str) -> Markup:
 
 def _environment() -> Environment:
     found = Environment(
-        loader=PackageLoader("exporter.page"),
+        loader=PackageLoader("exporter.web.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         auto_reload=False,

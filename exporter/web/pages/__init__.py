@@ -1,6 +1,6 @@
 """What people look at: a Snapshot -> pages, and the same facts as data."""
 
-from exporter.page.pages import ASSETS, REFRESH, Page, runbook_page, status_page, target_page
-from exporter.page.status import status
+from exporter.web.pages.pages import ASSETS, REFRESH, Page, runbook_page, status_page, target_page
+from exporter.web.pages.status import status
 
 __all__ = ["ASSETS", "REFRESH", "Page", "runbook_page", "status", "status_page", "target_page"]

@@ -21,8 +21,6 @@ from exporter.model.vocabulary import (
     Use,
     WhyUnprobed,
 )
-from exporter.page.bars import Bar, bar
-from exporter.page.filters import Choices, Filters, choices
 from exporter.report.findings import (
     Down,
     alike,
@@ -36,6 +34,8 @@ from exporter.report.findings import (
     verdict,
 )
 from exporter.rollup import failures_to_come
+from exporter.web.pages.bars import Bar, bar
+from exporter.web.pages.filters import Choices, Filters, choices
 
 ROWS: Final = 50  # targets on one page
 DOWN_ROWS: Final = 20  # of one reason; the others are found by the filter

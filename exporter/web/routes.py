@@ -19,12 +19,12 @@ from exporter.exposition import Exposition, compressed, headers_of, render
 from exporter.metrics import probe_registry
 from exporter.model.vocabulary import CheckKey, Latest, Result, Snapshot
 from exporter.narrow import UNUSABLE
-from exporter.page import ASSETS, REFRESH, Page, runbook_page, status, status_page, target_page
 from exporter.reloading import Ending, NotReloaded
 from exporter.report import probes_text
 from exporter.requirements import canonical
-from exporter.runbooks import INDEX
 from exporter.state import Board
+from exporter.web.pages import ASSETS, REFRESH, Page, runbook_page, status, status_page, target_page
+from exporter.web.runbooks import INDEX
 
 # What Prometheus leaves between our answer and its own time-out; the ecosystem's black-box prober keeps as much.
 SCRAPE_MARGIN: Final = 0.5

@@ -11,7 +11,6 @@ from typing import Final
 from exporter.confirm import CONFIRM, EXAMPLE_PROXY, THROUGH_PROXY, WALK, Command, filled
 from exporter.explain import Words, words_of
 from exporter.model.vocabulary import Check, EndpointState, Latest, Plan, Snapshot
-from exporter.page.bars import Bar, bar
 from exporter.report.facts import (
     Fact,
     Probe,
@@ -25,6 +24,7 @@ from exporter.report.facts import (
     traces,
 )
 from exporter.report.quoted import quoted
+from exporter.web.pages.bars import Bar, bar
 
 
 @dataclass(frozen=True, slots=True)
