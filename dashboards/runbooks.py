@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from dashboards.alert_words import ALERTS, EVERY_ROLE, SERVICE_CONNECTION_POINT, TEAMS, Alert, Query, link
-from exporter import catalogue
+from exporter.config import catalogue
 from exporter.confirm import (
     AS_LOCAL_SYSTEM,
     CONFIRM,
@@ -24,7 +24,7 @@ from exporter.confirm import (
 from exporter.explain import UNPROBED, WORDS, Who, Words
 from exporter.failure import REFUSED
 from exporter.model.vocabulary import Catalogue, Group, Phase, Reason, Requirement, Site, Status, Support, WhyUnprobed
-from exporter.requirements import everything, requirements
+from exporter.plan.requirements import everything, requirements
 from exporter.web.runbooks import anchor
 
 INDEX: Final = "README.md"

@@ -15,11 +15,12 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from exporter import catalogue as shipped
-from exporter import config
 from exporter.anchors import anchors_present
+from exporter.config import catalogue as shipped
+from exporter.config import settings as config
+from exporter.config.documents import unreadable
+from exporter.config.fingerprints import load_fingerprints
 from exporter.failure import Signs, defect
-from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
 from exporter.journal import Journal
 from exporter.metrics import Conditions, Events, ReloadStatus, State, Timing, registry_for
@@ -38,16 +39,15 @@ from exporter.model.vocabulary import (
     TlsSettings,
     Ways,
 )
-from exporter.narrow import UNUSABLE, Narrowing
 from exporter.net import clock_in_force, sign_ins_of, trusted_roots, verifying
-from exporter.plan import plan
+from exporter.plan.checks import plan
+from exporter.plan.requirements import everything, requirements
+from exporter.plan.selection import UNUSABLE, Narrowing
+from exporter.plan.shard import Shard, share
 from exporter.probes import PATIENCE, Network, found_at, run_check
 from exporter.proxies.finding import Found, find
-from exporter.reading.documents import unreadable
 from exporter.reloading import NotReloaded, Reader, Reloads
-from exporter.requirements import everything, requirements
 from exporter.schedule import Pace, Schedule, probe_once, undisturbed
-from exporter.shard import Shard, share
 from exporter.state import Board, Recorded
 from exporter.system.lag import Pulse, watch
 

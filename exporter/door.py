@@ -30,10 +30,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from exporter.config.documents import DocumentError
+from exporter.config.web import WebConfig, files_of, load
 from exporter.net.threads import in_daemon_thread
-from exporter.reading.documents import DocumentError
 from exporter.system import waiting
-from exporter.web_config import WebConfig, files_of, load
 
 log = structlog.get_logger("exporter")
 

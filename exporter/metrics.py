@@ -34,7 +34,7 @@ from exporter.model.vocabulary import (
     Support,
     Use,
 )
-from exporter.shard import Shard
+from exporter.plan.shard import Shard
 from exporter.state import Board
 
 CONSUMER: Final = ("feature", "role", "cloud")

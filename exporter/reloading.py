@@ -10,8 +10,8 @@ import structlog
 from anyio.abc import TaskGroup
 
 from exporter.failure import defect
-from exporter.narrow import UNUSABLE
 from exporter.net.threads import Job, in_daemon_thread
+from exporter.plan.selection import UNUSABLE
 
 log = structlog.get_logger("exporter")
 T = TypeVar("T")

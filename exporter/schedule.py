@@ -20,7 +20,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from exporter.failure import defect
 from exporter.model.vocabulary import CheckKey, Result
-from exporter.plan import order
+from exporter.plan.checks import order
 from exporter.system.lag import Pulse
 
 log = structlog.get_logger("exporter")

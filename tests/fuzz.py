@@ -21,15 +21,16 @@ from typing import Final
 import anyio
 import httpx
 
-from exporter import catalogue, config
 from exporter.certificates import facts
+from exporter.config import catalogue
+from exporter.config import settings as config
+from exporter.config.documents import DocumentError
+from exporter.config.fingerprints import load_fingerprints
 from exporter.failure import PeerClosed, Signs, Way, classify, judge
-from exporter.fingerprints import load_fingerprints
 from exporter.model.vocabulary import Auth, Phase, Proxy, Reason, Target
 from exporter.net import Route, Trail, Transport
 from exporter.net.streams import Stream
 from exporter.net.transport import Origin
-from exporter.reading.documents import DocumentError
 from exporter.unverified import failure_of
 from tests.issuing import issue, rsa_key
 

@@ -12,7 +12,7 @@ from typing import Final, cast
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from exporter import catalogue
+from exporter.config import catalogue
 from exporter.metrics import State, registry_for
 from exporter.model.vocabulary import (
     Answer,
@@ -35,8 +35,8 @@ from exporter.model.vocabulary import (
     TlsFacts,
     Use,
 )
-from exporter.plan import plan
-from exporter.requirements import requirements
+from exporter.plan.checks import plan
+from exporter.plan.requirements import requirements
 from exporter.state import Board
 from exporter.web.routes import Service, create_app
 from tests.strategies import PREFIX, phases_of

@@ -18,12 +18,16 @@ import typer
 import yaml
 from prometheus_client.metrics_core import Metric
 
-from exporter import catalogue, web_config
 from exporter.app import Exporter, Source, deploy, network_of
 from exporter.cli import app
 from exporter.cli.options import BAD_INPUT, NOT_READY
 from exporter.cli.service import NOT_RUNNING
-from exporter.config import MainSection
+from exporter.config import catalogue
+from exporter.config import web as web_config
+from exporter.config.durations import spelled
+from exporter.config.fields import Section
+from exporter.config.groups import GroupSection
+from exporter.config.settings import MainSection
 from exporter.explain import UNPROBED, WORDS
 from exporter.model.vocabulary import (
     Answer,
@@ -38,9 +42,6 @@ from exporter.model.vocabulary import (
     TlsFacts,
     Tried,
 )
-from exporter.reading.durations import spelled
-from exporter.reading.fields import Section
-from exporter.reading.groups import GroupSection
 from exporter.serve import INTERNAL_ERROR
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.web.routes import create_app

@@ -20,17 +20,17 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from exporter import allowlist as lists
-from exporter import catalogue as shipped
 from exporter.allowlist import Need, Rule
 from exporter.allowlist.data import HEADER
 from exporter.allowlist.hosts import covers, samples
 from exporter.allowlist.rules import span
 from exporter.cli import app
 from exporter.cli.allowlist import AllowlistFormat
+from exporter.config import catalogue as shipped
+from exporter.config.documents import DocumentError
 from exporter.model.vocabulary import Catalogue, Endpoint, ExtraPorts, Group, Proxy, Role, Settings, Site, Support
-from exporter.plan import plan
-from exporter.reading.documents import DocumentError
-from exporter.requirements import requirements
+from exporter.plan.checks import plan
+from exporter.plan.requirements import requirements
 from tests.strategies import catalogues, proxy_maps, sites, vias
 
 ROLES: Final = {slug: Role(slug, slug.title()) for slug in ("client", "site-server")}

@@ -15,12 +15,12 @@ import pacparser  # type: ignore[import-untyped]
 import pytest
 
 from exporter import allowlist as lists
-from exporter import catalogue as shipped
 from exporter.allowlist import Rule
 from exporter.allowlist.rules import span
+from exporter.config import catalogue as shipped
 from exporter.model.vocabulary import Endpoint, Group, Settings, Site, Target
-from exporter.plan import plan
-from exporter.requirements import requirements
+from exporter.plan.checks import plan
+from exporter.plan.requirements import requirements
 from tests.lab import Lab
 from tests.lab.network import NAME_SERVER, PROXY
 from tests.running import command, eventually, program

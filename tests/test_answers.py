@@ -17,15 +17,15 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from exporter.catalogue import load, shipped
+from exporter.config.catalogue import load, shipped
+from exporter.config.fingerprints import load_fingerprints
 from exporter.explain import words_of
 from exporter.failure import Signs, Way, judge
-from exporter.fingerprints import load_fingerprints
 from exporter.interference import domains_of
 from exporter.model.vocabulary import Answer, Cause, CheckKey, Failure, Probing, Proxy, Reason, Result, Site, Target
 from exporter.net import beginning
+from exporter.plan.requirements import everything, requirements
 from exporter.probes import Network, run_check
-from exporter.requirements import everything, requirements
 from exporter.system.loop import run_on_loop
 from tests.lab import Lab
 from tests.lab.scripts import HOLD, READ_HEAD, Script, send, sleep, tls

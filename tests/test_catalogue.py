@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporter.catalogue import VOCABULARY, load, shipped
+from exporter.config.catalogue import VOCABULARY, load, shipped
+from exporter.config.documents import DocumentError
 from exporter.model.vocabulary import (
     Cloud,
     ExtraPorts,
@@ -21,7 +22,6 @@ from exporter.model.vocabulary import (
     VersionRange,
     Wildcard,
 )
-from exporter.reading.documents import DocumentError
 
 DATA = Path(__file__).parent / "data"
 SMALL = DATA / "good_config" / "catalogue"
@@ -128,7 +128,7 @@ def test_the_shipped_catalogue_takes_little_more_than_its_yaml() -> None:
 
 
 def test_an_installed_package_holds_its_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exporter.catalogue.resources.files", lambda package: tmp_path / package)
+    monkeypatch.setattr("exporter.config.catalogue.resources.files", lambda package: tmp_path / package)
     in_source = shipped()
     (tmp_path / "exporter" / "data" / "catalogue").mkdir(parents=True)
 

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from exporter.catalogue import load
+from exporter.config.catalogue import load
 from exporter.model.patterns import host_of, is_wildcard, matches_wildcard, parameters_of
 from exporter.model.vocabulary import Catalogue, Endpoint, Site, Status, Support, Trust, WhyUnprobed
-from exporter.requirements import everything, requirements
+from exporter.plan.requirements import everything, requirements
 
 CATALOGUE: Final[Catalogue] = load()
 SITE: Final = everything(CATALOGUE, Site())

@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 from typer.testing import CliRunner
 
-from exporter import catalogue
 from exporter.cli import app
+from exporter.config import catalogue
 
 NAME: Final = "configmgr-endpoint-exporter"
 PROGRAM: Final = Path(sys.executable).with_name(NAME)

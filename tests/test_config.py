@@ -10,8 +10,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter import catalogue as catalogues
-from exporter.config import load, read_groups
+from exporter.config import catalogue as catalogues
+from exporter.config import yaml_tree as tree
+from exporter.config.documents import DocumentError
+from exporter.config.durations import seconds, spelled
+from exporter.config.settings import load, read_groups
 from exporter.model.vocabulary import (
     Catalogue,
     Endpoint,
@@ -27,9 +30,6 @@ from exporter.model.vocabulary import (
     Trust,
     VersionRange,
 )
-from exporter.reading import tree
-from exporter.reading.documents import DocumentError
-from exporter.reading.durations import seconds, spelled
 
 DATA = Path(__file__).parent / "data"
 GOOD, BAD = DATA / "good_config", DATA / "bad_config"
@@ -239,9 +239,9 @@ def test_more_probes_at_a_time_than_windows_can_wait_for_are_refused_there(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config.write_text("probe:\n  concurrency: 129\n")
-    monkeypatch.setattr("exporter.config.BY_SELECT", False)
+    monkeypatch.setattr("exporter.config.settings.BY_SELECT", False)
     assert load(config, CATALOGUE).probing.concurrency == 129
-    monkeypatch.setattr("exporter.config.BY_SELECT", True)
+    monkeypatch.setattr("exporter.config.settings.BY_SELECT", True)
     with pytest.raises(DocumentError) as caught:
         load(config, CATALOGUE)
     assert str(caught.value).startswith(f"{config}:2: probe.concurrency: expected a number from 1 to 128, because on")

@@ -15,12 +15,17 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from exporter import __version__, catalogue, config
+from exporter import __version__
 from exporter.app import Exporter, Source, deploy
 from exporter.cli.allowlist import AllowlistFormat
 from exporter.cli.check import CheckFormat
 from exporter.cli.listing import EndpointsFormat
-from exporter.config import MainSection
+from exporter.config import catalogue
+from exporter.config import settings as config
+from exporter.config.documents import DocumentError
+from exporter.config.fields import Section
+from exporter.config.groups import GroupSection
+from exporter.config.settings import MainSection
 from exporter.failure import REFUSED
 from exporter.metrics import probe_registry
 from exporter.model.vocabulary import (
@@ -32,9 +37,6 @@ from exporter.model.vocabulary import (
     Status,
     WhyUnprobed,
 )
-from exporter.reading.documents import DocumentError
-from exporter.reading.fields import Section
-from exporter.reading.groups import GroupSection
 from exporter.system.log import LogFormat, LogLevel
 from exporter.web.routes import create_app
 from tests.lab import Lab

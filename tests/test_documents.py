@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from exporter.reading.documents import (
+from exporter.config.documents import (
     MAX_BYTES,
     Document,
     DocumentError,
@@ -18,7 +18,7 @@ from exporter.reading.documents import (
     read_all,
     settle,
 )
-from exporter.reading.fields import Section, Text, found, is_host, unknown, url_fault
+from exporter.config.fields import Section, Text, found, is_host, unknown, url_fault
 
 YAML_PIECES = st.sampled_from(
     ["a", "b: ", "- ", "\n", "  ", "\t", "[", "]", "{", "}", ",", "&x ", "*x", "!t ", "'", '"', "|", "#", "%", "?", ":"]

@@ -17,7 +17,10 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from starlette.responses import PlainTextResponse
 
-from exporter import door, web_config
+from exporter import door
+from exporter.config import web as web_config
+from exporter.config.documents import DocumentError
+from exporter.config.web import HttpSection, MainSection, TlsSection
 from exporter.door import (
     ANSWER_WITHIN,
     CONNECTIONS,
@@ -29,8 +32,6 @@ from exporter.door import (
     PROBES_AT_ONCE,
     Keys,
 )
-from exporter.reading.documents import DocumentError
-from exporter.web_config import HttpSection, MainSection, TlsSection
 from tests.doorway import Door, opened
 from tests.lab import Lab
 from tests.lab.pki import Shape, authority, leaf

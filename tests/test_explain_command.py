@@ -54,7 +54,7 @@ from exporter.model.vocabulary import (
     VersionRange,
     WhyUnprobed,
 )
-from exporter.plan import plan
+from exporter.plan.checks import plan
 from exporter.report import Asked, asked, print_asked, probes_text, why_none
 from exporter.state import Board
 from exporter.web.routes import create_app

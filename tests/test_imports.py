@@ -15,15 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from exporter import catalogue, config
 from exporter.cli import app
-from exporter.imports import Choice, Endpoints, Format, Origin, Ranges, Unfit, compared, take, written
-from exporter.imports import writing as writing_module
+from exporter.config import catalogue
+from exporter.config import settings as config
+from exporter.config.groups import Names
+from exporter.config.prefixes import read_prefixes
 from exporter.model.vocabulary import Endpoint, ExtraPorts, Group, Site, Status, WhyUnprobed
-from exporter.narrow import NarrowingError
-from exporter.reading.groups import Names
-from exporter.reading.prefixes import read_prefixes
-from exporter.requirements import requirements
+from exporter.plan.requirements import requirements
+from exporter.plan.selection import NarrowingError
+from exporter.published import Choice, Endpoints, Format, Origin, Ranges, Unfit, compared, take, written
+from exporter.published import writing as writing_module
 from tests.fuzz import mutated
 
 DATA: Final = Path(__file__).parent / "data" / "imports"

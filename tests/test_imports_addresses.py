@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import catalogue, config
+from exporter.config import catalogue
+from exporter.config import prefixes as reading
+from exporter.config import settings as config
+from exporter.config.documents import DocumentError
+from exporter.config.prefixes import read_prefixes
 from exporter.model.addresses import AddressRanges, collapsed
 from exporter.model.vocabulary import Catalogue, CheckKey, Prefix, Target
 from exporter.probes import Network
-from exporter.reading import prefixes as reading
-from exporter.reading.documents import DocumentError
-from exporter.reading.prefixes import read_prefixes
 
 
 # Few bits are drawn, so that prefixes and addresses often meet: all lie in two small corners of the two spaces.

@@ -15,10 +15,10 @@ from uuid import UUID
 import pytest
 import trustme
 
-from exporter.imports import Unfit, from_file, from_web
-from exporter.imports.fetch import MOST_REDIRECTS, identified
 from exporter.model.vocabulary import Proxy
 from exporter.net import Route
+from exporter.published import Unfit, from_file, from_web
+from exporter.published.fetch import MOST_REDIRECTS, identified
 from tests.servers import HOST, Talk, answer, connect_proxy, head, serving, silent, status
 
 pytestmark = pytest.mark.anyio

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.catalogue import load, shipped
-from exporter.fingerprints import load_fingerprints
+from exporter.config.catalogue import load, shipped
+from exporter.config.documents import DocumentError
+from exporter.config.fingerprints import load_fingerprints
 from exporter.interference import Fingerprint, Kind, domains_of, leads_astray, recognise
 from exporter.model.vocabulary import Answer
-from exporter.reading.documents import DocumentError
 
 FINGERPRINTS = load_fingerprints(shipped() / "vocabulary" / "fingerprints.yaml")
 BLOCK, ERROR, AUTHENTICATION, PORTAL = Kind

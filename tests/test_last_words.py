@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from exporter.config.fingerprints import load_fingerprints
 from exporter.failure import Signs
-from exporter.fingerprints import load_fingerprints
 from exporter.model.vocabulary import Auth, Cause, CheckKey, Phase, Probing, Proxy, Reason, Result, Target
 from exporter.probes import Network, run_check
 from tests.servers import Talk, head, serving, silent

@@ -18,9 +18,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter import __version__
-from exporter import catalogue as shipped
 from exporter.anchors import anchors_present
 from exporter.app import Deployment, Exporter, Source
+from exporter.config import catalogue as shipped
 from exporter.explain import WORDS
 from exporter.exposition import Exposition, render
 from exporter.metrics import Conditions, Events, ReloadStatus, State, probe_registry, registry_for
@@ -51,10 +51,10 @@ from exporter.model.vocabulary import (
     Use,
     WhyUnprobed,
 )
-from exporter.plan import plan
+from exporter.plan.checks import plan
+from exporter.plan.requirements import everything, requirements
+from exporter.plan.shard import Shard
 from exporter.probes import Network
-from exporter.requirements import everything, requirements
-from exporter.shard import Shard
 from exporter.state import Board
 from tests.strategies import phases_of, plans, plans_with_results, results_for
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import catalogue as shipped
+from exporter.config import catalogue as shipped
 from exporter.model.vocabulary import Catalogue, Site
-from exporter.narrow import Narrowing, NarrowingError
-from exporter.requirements import requirements
+from exporter.plan.requirements import requirements
+from exporter.plan.selection import Narrowing, NarrowingError
 from tests.strategies import CLOUDS, FEATURES, ROLES, catalogues, sites, some
 
 narrowings = st.builds(Narrowing, some(FEATURES), some(ROLES), some(CLOUDS))

@@ -21,7 +21,7 @@ from exporter import __version__
 from exporter.cli import app
 from exporter.cli.options import NOT_READY
 from exporter.cli.serve import DEFAULT_ADDRESS
-from exporter.reading.durations import seconds
+from exporter.config.durations import seconds
 from exporter.system.systemd import STATUS_EVERY
 from tests.lab import Lab
 from tests.running import ADDRESS, ROOT, eventually, http, program

@@ -40,7 +40,7 @@ from exporter.model.vocabulary import (
     Tried,
     Use,
 )
-from exporter.plan import plan
+from exporter.plan.checks import plan
 from exporter.rollup import failures_to_come
 from exporter.state import Board
 from exporter.web.pages import REFRESH, status, status_page, target_page

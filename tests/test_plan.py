@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import catalogue as shipped
+from exporter.config import catalogue as shipped
 from exporter.model.vocabulary import Check, Consumer, Endpoint, Plan, Proxy, Requirement, Site, Target, Use
-from exporter.plan import bypasses, order, plan
-from exporter.requirements import everything, requirements
+from exporter.plan.checks import bypasses, order, plan
+from exporter.plan.requirements import everything, requirements
 from tests.strategies import proxy_maps, requirement_lists, vias
 
 Requirements = tuple[Requirement, ...]

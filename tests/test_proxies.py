@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from exporter.app import Source, deploy, network_of
 from exporter.cli import app
+from exporter.config.documents import DocumentError
 from exporter.model.vocabulary import (
     CheckKey,
     Evidence,
@@ -37,7 +38,6 @@ from exporter.proxies.finding import NotFound, finder
 from exporter.proxies.server import NoServer
 from exporter.proxies.windows import Setting, setting
 from exporter.proxies.winhttp import Held
-from exporter.reading.documents import DocumentError
 from exporter.report.facts import connection
 from exporter.rollup import paths
 from tests.servers import HOST, answer, connect_proxy, serving, silent, status

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from exporter import catalogue as catalogues
 from exporter.cli import app
-from exporter.config import parse
+from exporter.config import catalogue as catalogues
+from exporter.config.settings import parse
+from exporter.config.wizard import PROXY, QUESTIONS, Answers, fault, written
 from exporter.model.vocabulary import Proxy, Settings
-from exporter.questions import PROXY, QUESTIONS, Answers, fault, written
 from tests.strategies import some
 
 CATALOGUE: Final = catalogues.load()

@@ -41,7 +41,7 @@ from exporter.model.vocabulary import (
     Use,
     WhyUnprobed,
 )
-from exporter.plan import plan
+from exporter.plan.checks import plan
 from exporter.report import (
     all_ready,
     check_json,

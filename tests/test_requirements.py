@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import catalogue as shipped
+from exporter.config import catalogue as shipped
 from exporter.model.patterns import host_of, is_wildcard, matches_wildcard
 from exporter.model.vocabulary import (
     Catalogue,
@@ -27,7 +27,7 @@ from exporter.model.vocabulary import (
     WhyUnprobed,
     Wildcard,
 )
-from exporter.requirements import canonical, everything, requirements
+from exporter.plan.requirements import canonical, everything, requirements
 from tests.strategies import CLOUDS, REGION, ROLES, catalogues, groups, sites
 
 

@@ -9,11 +9,12 @@ from typing import Final
 import pytest
 from typer.testing import CliRunner
 
-from exporter import catalogue, config
 from exporter.cli import app
+from exporter.config import catalogue
+from exporter.config import settings as config
 from exporter.model.patterns import parameters_of
 from exporter.model.vocabulary import Catalogue, Status
-from exporter.requirements import requirements
+from exporter.plan.requirements import requirements
 from tests.running import ROOT
 from tests.stack import with_examples
 

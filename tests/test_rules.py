@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from exporter import catalogue
 from exporter.app import Exporter, Source, deploy, network_of
+from exporter.config import catalogue
 from exporter.model.patterns import is_wildcard
 from exporter.model.vocabulary import Answer, Certificate, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts
 

@@ -19,8 +19,8 @@ from markdown_it import MarkdownIt
 
 from dashboards.alert_words import ALERTS, TEAMS
 from dashboards.runbooks import DOCUMENTS, EXPORTER, INDEX, SHOWN, pages
-from exporter import catalogue
 from exporter.cli import app
+from exporter.config import catalogue
 from exporter.confirm import AS_LOCAL_SYSTEM, CONFIRM, filled
 from exporter.explain import UNPROBED, WORDS, Words
 from exporter.model.vocabulary import Reason, WhyUnprobed

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from exporter import catalogue as catalogues
-from exporter.config import load, parse
+from exporter.config import catalogue as catalogues
+from exporter.config.documents import DocumentError
+from exporter.config.json_schema import Kind, schema_of
+from exporter.config.settings import load, parse
+from exporter.config.yaml_tree import NotYaml, Tree
 from exporter.model.vocabulary import Catalogue, Site
-from exporter.reading.documents import DocumentError
-from exporter.reading.tree import NotYaml, Tree
-from exporter.schema import Kind, schema_of
 from tests.strategies import ROLES, proxy_maps, sites, vias
 from tests.strategies import catalogues as drawn_catalogues
 

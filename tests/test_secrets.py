@@ -30,11 +30,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import tests.strategies  # noqa: F401 - how many examples, and how long
-from exporter import catalogue, config, web_config
 from exporter.app import Exporter, Source, deploy, network_of
+from exporter.config import catalogue
+from exporter.config import settings as config
+from exporter.config import web as web_config
+from exporter.config.documents import DocumentError
 from exporter.door import Guard, Keys
 from exporter.model.vocabulary import Catalogue
-from exporter.reading.documents import DocumentError
 from exporter.report import check_json, check_junit, check_markdown, endpoints_csv, print_check, probes_text
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.web.routes import create_app

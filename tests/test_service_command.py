@@ -24,7 +24,7 @@ from exporter import cli, serve
 from exporter.cli.options import BAD_INPUT
 from exporter.cli.serve import DEFAULT_ADDRESS
 from exporter.cli.service import called, serve_options, usable
-from exporter.narrow import UNUSABLE
+from exporter.plan.selection import UNUSABLE
 from exporter.system.log import LogFormat, LogLevel, configure, rotating
 from exporter.system.windows_service import accounts, words
 from exporter.system.windows_service.command import (

@@ -21,8 +21,8 @@ from exporter import serve as server
 from exporter.app import Deployment, Source, deploy
 from exporter.cli import app
 from exporter.model.vocabulary import Check, CheckKey, Consumer, Endpoint, Plan, Proxy, Requirement, Result, Target, Use
-from exporter.plan import order, plan
-from exporter.shard import Shard, share
+from exporter.plan.checks import order, plan
+from exporter.plan.shard import Shard, share
 from tests.lab import Lab
 from tests.running import COMMAND, eventually, http, program
 from tests.strategies import plans, plans_with_results, results_for

@@ -20,9 +20,9 @@ from exporter.allowlist.comparison import Entry
 from exporter.allowlist.data import HEADER
 from exporter.allowlist.hosts import can_be_written, plain
 from exporter.allowlist.rules import Rule, span
+from exporter.config.documents import DocumentError, Mistake, read_text, spelled
+from exporter.config.fields import found
 from exporter.model.vocabulary import DEFAULT_PORTS
-from exporter.reading.documents import DocumentError, Mistake, read_text, spelled
-from exporter.reading.fields import found
 
 _MAX_BYTES: Final = 1 << 24
 _JSON: Final = re.compile(r"\s*(?:\{|\[\s*[{\]])")  # an address of IPv6 may begin with a bracket, too

@@ -21,8 +21,8 @@ from exporter.model.vocabulary import (
     Support,
     Target,
 )
-from exporter.plan import bypasses
-from exporter.requirements import requirements
+from exporter.plan.checks import bypasses
+from exporter.plan.requirements import requirements
 
 WEB: Final = tuple(DEFAULT_PORTS)  # what a web proxy carries
 UDP: Final = "udp"

@@ -20,7 +20,7 @@ from exporter.cli.listing import endpoints, validate
 from exporter.cli.options import BAD_INPUT
 from exporter.cli.serve import serve
 from exporter.cli.service import service
-from exporter.narrow import UNUSABLE
+from exporter.plan.selection import UNUSABLE
 
 app = typer.Typer(
     name="configmgr-endpoint-exporter",

@@ -14,9 +14,9 @@ from rich.console import Console
 from exporter import allowlist as lists
 from exporter.app import Source, selected
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, source_of
+from exporter.config.fields import unknown
 from exporter.model.vocabulary import Role
-from exporter.narrow import NarrowingError
-from exporter.reading.fields import unknown
+from exporter.plan.selection import NarrowingError
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.system.loop import run_on_loop
 

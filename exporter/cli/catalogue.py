@@ -14,22 +14,23 @@ from urllib.parse import urlsplit
 import typer
 from pydantic import ValidationError
 
-from exporter import catalogue as shipped
-from exporter import config, imports
+from exporter import published as imports
 from exporter.cli.completion import known_clouds, known_roles
 from exporter.cli.options import BAD_INPUT, NOT_READY
-from exporter.config import ProxySection
-from exporter.imports import Choice, Format, Origin, Unfit
+from exporter.config import catalogue as shipped
+from exporter.config import settings as config
+from exporter.config.documents import reason
+from exporter.config.durations import seconds
+from exporter.config.fields import unknown
+from exporter.config.groups import Names
+from exporter.config.settings import ProxySection
 from exporter.model.vocabulary import Proxy, Settings, Target
-from exporter.narrow import NarrowingError
 from exporter.net import Route, verifying
-from exporter.plan import bypasses
+from exporter.plan.checks import bypasses
+from exporter.plan.selection import NarrowingError
 from exporter.proxies.finding import Finder, NotFound, finder
 from exporter.proxies.winhttp import NotWindows
-from exporter.reading.documents import reason
-from exporter.reading.durations import seconds
-from exporter.reading.fields import unknown
-from exporter.reading.groups import Names
+from exporter.published import Choice, Format, Origin, Unfit
 from exporter.system.loop import run_on_loop
 
 TIMEOUT: Final = "60s"

@@ -20,9 +20,9 @@ from exporter.app import check_once, deploy, documented_anywhere
 from exporter.cli.allowlist import PathOption, needed
 from exporter.cli.completion import explainable
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, progress, source_of
+from exporter.config.documents import reason
 from exporter.model.vocabulary import Snapshot
-from exporter.narrow import NarrowingError
-from exporter.reading.documents import reason
+from exporter.plan.selection import NarrowingError
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.system.loop import run_on_loop
 

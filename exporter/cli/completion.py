@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 import typer
 
-from exporter import catalogue as shipped
 from exporter.app import Source, planned, selected
+from exporter.config import catalogue as shipped
 from exporter.model.patterns import host_of
 from exporter.model.vocabulary import Catalogue, Group, Site
-from exporter.narrow import UNUSABLE
-from exporter.requirements import everything
+from exporter.plan.requirements import everything
+from exporter.plan.selection import UNUSABLE
 
 Words = list[tuple[str, str]]
 

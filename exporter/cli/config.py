@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final, cast
 import typer
 from rich.console import Console
 
-from exporter import catalogue as shipped
 from exporter.cli.completion import known_clouds, known_roles
+from exporter.config import catalogue as shipped
+from exporter.config.documents import reason
+from exporter.config.json_schema import Kind, schema_of
+from exporter.config.wizard import QUESTIONS, Answers, Question, fault, written
 from exporter.model.vocabulary import Catalogue
-from exporter.questions import QUESTIONS, Answers, Question, fault, written
-from exporter.reading.documents import reason
-from exporter.schema import Kind, schema_of
 
 DEFAULT_FILE: Final = Path("exporter.yaml")
 Said = str | tuple[str, ...]

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from exporter.app import Source
 from exporter.cli.completion import clouds, features, roles
-from exporter.narrow import Narrowing
+from exporter.plan.selection import Narrowing
 from exporter.system.log import LogFormat, LogLevel
 
 NOT_READY: Final = 1  # exit status: the answer is no

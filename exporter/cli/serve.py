@@ -12,7 +12,7 @@ from exporter import serve as server
 from exporter.app import deploy
 from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
 from exporter.door import Keys
-from exporter.shard import Shard
+from exporter.plan.shard import Shard
 from exporter.system.log import LogFormat, LogLevel, configure
 
 DEFAULT_ADDRESS: Final = ":10965"

@@ -11,15 +11,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from exporter.imports import Unfit, from_file, from_web
+from exporter.config.documents import DocumentError, Mistake, reason
+from exporter.config.fields import url_fault
 from exporter.model.vocabulary import CheckKey, Plan, Proxy, SystemProxy, Target, Ways
 from exporter.net import Route
 from exporter.proxies import pac, winhttp
 from exporter.proxies.evaluation import NotEvaluated, evaluate
 from exporter.proxies.server import NoServer, written
 from exporter.proxies.windows import Setting, setting
-from exporter.reading.documents import DocumentError, Mistake, reason
-from exporter.reading.fields import url_fault
+from exporter.published import Unfit, from_file, from_web
 from exporter.system.loop import run_beside
 
 FETCHED_WITHIN: Final = 10.0  # seconds

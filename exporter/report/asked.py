@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from exporter.config.fields import found, unknown
 from exporter.explain import UNPROBED
 from exporter.model.patterns import host_of, is_wildcard, matches_wildcard
 from exporter.model.vocabulary import EndpointState, Plan, Requirement, Site, Snapshot, Target, Use
-from exporter.reading.fields import found, unknown
+from exporter.plan.requirements import canonical
 from exporter.report.findings import details, states
-from exporter.requirements import canonical
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from starlette.routing import Route
 from exporter.exposition import Exposition, compressed, headers_of, render
 from exporter.metrics import probe_registry
 from exporter.model.vocabulary import CheckKey, Latest, Result, Snapshot
-from exporter.narrow import UNUSABLE
+from exporter.plan.requirements import canonical
+from exporter.plan.selection import UNUSABLE
 from exporter.reloading import Ending, NotReloaded
 from exporter.report import probes_text
-from exporter.requirements import canonical
 from exporter.state import Board
 from exporter.web.pages import ASSETS, REFRESH, Page, runbook_page, status, status_page, target_page
 from exporter.web.runbooks import INDEX

@@ -17,9 +17,9 @@ from markupsafe import Markup, escape
 
 from exporter import __version__
 from exporter.model.vocabulary import CheckKey, Phase, Snapshot
+from exporter.plan.requirements import canonical
 from exporter.report.facts import moment
 from exporter.report.quoted import harmless
-from exporter.requirements import canonical
 from exporter.web.pages.filters import PAUSED, choices, read
 from exporter.web.pages.overview import overview
 from exporter.web.pages.target import alike, route

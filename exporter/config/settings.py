@@ -15,22 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from exporter.authentication import missing_extra
-from exporter.model.addresses import collapsed
-from exporter.model.patterns import fill, parameters_of
-from exporter.model.vocabulary import (
-    Auth,
-    Catalogue,
-    Group,
-    Parameter,
-    Prefix,
-    Probing,
-    Proxy,
-    Settings,
-    Site,
-    SystemProxy,
-    TlsSettings,
-)
-from exporter.reading.documents import (
+from exporter.config.documents import (
     Document,
     DocumentError,
     Mistake,
@@ -43,8 +28,8 @@ from exporter.reading.documents import (
     reason,
     settle,
 )
-from exporter.reading.durations import LONGER_THAN_0, seconds, spelled
-from exporter.reading.fields import (
+from exporter.config.durations import LONGER_THAN_0, seconds, spelled
+from exporter.config.fields import (
     KNOWN,
     NOT_EMPTY,
     CheckedAs,
@@ -67,9 +52,24 @@ from exporter.reading.fields import (
     url_fault,
     within,
 )
-from exporter.reading.groups import GroupSection, Names, StatusWord, blame_contradictions
-from exporter.reading.groups import read_groups as groups_at
-from exporter.reading.prefixes import read_prefixes
+from exporter.config.groups import GroupSection, Names, StatusWord, blame_contradictions
+from exporter.config.groups import read_groups as groups_at
+from exporter.config.prefixes import read_prefixes
+from exporter.model.addresses import collapsed
+from exporter.model.patterns import fill, parameters_of
+from exporter.model.vocabulary import (
+    Auth,
+    Catalogue,
+    Group,
+    Parameter,
+    Prefix,
+    Probing,
+    Proxy,
+    Settings,
+    Site,
+    SystemProxy,
+    TlsSettings,
+)
 from exporter.system.waiting import BY_SELECT, PROBES, SOCKETS
 
 T = TypeVar("T")

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
-from exporter.reading.documents import Document, DocumentError, TooLarge, peek, read, read_bytes, reason, settle
-from exporter.reading.fields import Faults, Place, Section, Text, one_of
+from exporter.config.documents import Document, DocumentError, TooLarge, peek, read, read_bytes, reason, settle
+from exporter.config.fields import Faults, Place, Section, Text, one_of
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from exporter.config.documents import DocumentError
+from exporter.config.fields import unknown
 from exporter.model.vocabulary import Catalogue, Group, Site
-from exporter.reading.documents import DocumentError
-from exporter.reading.fields import unknown
 
 
 class NarrowingError(Exception):

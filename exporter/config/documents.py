@@ -13,8 +13,8 @@ from typing import Annotated, Final, TypeVar, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.reading.fields import Faults, Place, Section, expected, found, shown, unknown
-from exporter.reading.tree import NotYaml, Tree
+from exporter.config.fields import Faults, Place, Section, expected, found, shown, unknown
+from exporter.config.yaml_tree import NotYaml, Tree
 
 T = TypeVar("T")
 

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from exporter.imports.content import Unfit
+from exporter.config.fields import unknown
 from exporter.model.vocabulary import Group, Prefix
-from exporter.reading.fields import unknown
+from exporter.published.content import Unfit
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from exporter.imports.content import Content, Json, Table, Unfit
-from exporter.imports.taken import Choice, Endpoints, printable
+from exporter.config.fields import expected, found
+from exporter.config.groups import checked_pattern
 from exporter.model.vocabulary import Endpoint, Group
-from exporter.reading.fields import expected, found
-from exporter.reading.groups import checked_pattern
+from exporter.published.content import Content, Json, Table, Unfit
+from exporter.published.taken import Choice, Endpoints, printable
 
 FEATURE: Final = "azure-environments"
 

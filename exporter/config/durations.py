@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from exporter.reading.fields import expected
+from exporter.config.fields import expected
 
 _DAY: Final = 86_400_000  # milliseconds, as all of these
 _UNITS: Final = {"y": 365 * _DAY, "w": 7 * _DAY, "d": _DAY, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}

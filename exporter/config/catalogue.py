@@ -11,20 +11,8 @@ from typing import Annotated, Final, cast
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from exporter.model.patterns import has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
-from exporter.model.vocabulary import (
-    Catalogue,
-    Cloud,
-    Forwarder,
-    Group,
-    Parameter,
-    Representative,
-    Role,
-    Support,
-    Wildcard,
-)
-from exporter.reading.documents import Document, read_all, settle
-from exporter.reading.fields import (
+from exporter.config.documents import Document, read_all, settle
+from exporter.config.fields import (
     NOT_EMPTY,
     ParameterName,
     Section,
@@ -36,7 +24,7 @@ from exporter.reading.fields import (
     is_host,
     unknown,
 )
-from exporter.reading.groups import (
+from exporter.config.groups import (
     LeadsTo,
     Located,
     Names,
@@ -45,6 +33,18 @@ from exporter.reading.groups import (
     SupportWord,
     blame_contradictions,
     read_groups,
+)
+from exporter.model.patterns import has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
+from exporter.model.vocabulary import (
+    Catalogue,
+    Cloud,
+    Forwarder,
+    Group,
+    Parameter,
+    Representative,
+    Role,
+    Support,
+    Wildcard,
 )
 
 VOCABULARY: Final = ("clouds", "roles", "parameters", "wildcards", "sources", "forwarders")

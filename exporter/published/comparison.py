@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from exporter.imports.taken import Endpoints, Ranges, Taken
 from exporter.model.addresses import AddressRanges
 from exporter.model.patterns import host_of, is_wildcard, matches_wildcard
 from exporter.model.vocabulary import Endpoint, Group, Prefix, Status
+from exporter.published.taken import Endpoints, Ranges, Taken
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from exporter.catalogue import (
+from exporter.config.catalogue import (
     CloudSection,
     ForwarderHost,
     ForwarderSection,
@@ -24,11 +24,11 @@ from exporter.catalogue import (
     WildcardHost,
     WildcardSection,
 )
-from exporter.config import MainSection
-from exporter.fingerprints import FileSection
+from exporter.config.fields import KNOWN, NOTHING, JsonSchema, ParameterName, Slug, Text
+from exporter.config.fingerprints import FileSection
+from exporter.config.groups import GroupSection
+from exporter.config.settings import MainSection
 from exporter.model.vocabulary import Catalogue, Parameter
-from exporter.reading.fields import KNOWN, NOTHING, JsonSchema, ParameterName, Slug, Text
-from exporter.reading.groups import GroupSection
 
 
 class Kind(StrEnum):

@@ -8,11 +8,11 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
-from exporter.imports.content import Content, Json, Unfit, shaped
-from exporter.imports.taken import Choice, Endpoints, among, printable
+from exporter.config.fields import PORTS, Text, expected
+from exporter.config.groups import checked_pattern
 from exporter.model.vocabulary import DEFAULT_PORTS, Endpoint, ExtraPorts, Group
-from exporter.reading.fields import PORTS, Text, expected
-from exporter.reading.groups import checked_pattern
+from exporter.published.content import Content, Json, Unfit, shaped
+from exporter.published.taken import Choice, Endpoints, among, printable
 
 FEATURES: Final = "microsoft-365-"  # what a feature begins with; the service area follows
 OPTIONAL: Final = "optional"  # what ends the feature of records that are not required, and their condition

@@ -12,8 +12,8 @@ from typing import Final, TypeAlias, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.reading.documents import decoded, spelled
-from exporter.reading.fields import expected
+from exporter.config.documents import decoded, spelled
+from exporter.config.fields import expected
 
 T = TypeVar("T")
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import yaml
 
-from exporter.imports.content import Unfit
-from exporter.imports.taken import Endpoints, Ranges, Taken, printable
+from exporter.config.documents import MAX_BYTES, Document, DocumentError, settle
+from exporter.config.groups import Names, blame_contradictions, read_groups
 from exporter.model.vocabulary import Endpoint, Group
-from exporter.reading.documents import MAX_BYTES, Document, DocumentError, settle
-from exporter.reading.groups import Names, blame_contradictions, read_groups
+from exporter.published.content import Unfit
+from exporter.published.taken import Endpoints, Ranges, Taken, printable
 
 
 @dataclass(frozen=True, slots=True)

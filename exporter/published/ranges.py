@@ -7,12 +7,12 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
-from exporter.imports.content import PUBLIC_IP_COLUMNS, Content, Json, Table, Unfit, shaped
-from exporter.imports.taken import Choice, Ranges, among, printable
+from exporter.config.fields import Text, found
+from exporter.config.prefixes import prefix_of
 from exporter.model.addresses import collapsed
 from exporter.model.vocabulary import Prefix
-from exporter.reading.fields import Text, found
-from exporter.reading.prefixes import prefix_of
+from exporter.published.content import PUBLIC_IP_COLUMNS, Content, Json, Table, Unfit, shaped
+from exporter.published.taken import Choice, Ranges, among, printable
 
 _MOST_REASONS: Final = 20
 

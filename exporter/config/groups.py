@@ -10,27 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from exporter.model.patterns import (
-    address_of,
-    fill,
-    has_stray_braces,
-    host_of,
-    is_wildcard,
-    matches_wildcard,
-    parameters_of,
-)
-from exporter.model.vocabulary import (
-    DEFAULT_PORTS,
-    Endpoint,
-    ExtraPorts,
-    Group,
-    Status,
-    Support,
-    Trust,
-    VersionRange,
-)
-from exporter.reading.documents import Document
-from exporter.reading.fields import (
+from exporter.config.documents import Document
+from exporter.config.fields import (
     NOT_EMPTY,
     PORTS,
     CloudName,
@@ -55,6 +36,25 @@ from exporter.reading.fields import (
     url_fault,
     within,
     written,
+)
+from exporter.model.patterns import (
+    address_of,
+    fill,
+    has_stray_braces,
+    host_of,
+    is_wildcard,
+    matches_wildcard,
+    parameters_of,
+)
+from exporter.model.vocabulary import (
+    DEFAULT_PORTS,
+    Endpoint,
+    ExtraPorts,
+    Group,
+    Status,
+    Support,
+    Trust,
+    VersionRange,
 )
 
 

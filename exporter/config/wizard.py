@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from exporter import config
+from exporter.config import settings as config
+from exporter.config.documents import DocumentError
 from exporter.model.vocabulary import Catalogue
-from exporter.reading.documents import DocumentError
 
 PROXY: Final = "corporate"
 

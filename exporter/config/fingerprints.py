@@ -11,10 +11,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
+from exporter.config.documents import read, settle
+from exporter.config.fields import NOT_EMPTY, CheckedAs, Section, Text, distinct, member_of, within, written
+from exporter.config.groups import Sources
 from exporter.interference import Fingerprint, Kind
-from exporter.reading.documents import read, settle
-from exporter.reading.fields import NOT_EMPTY, CheckedAs, Section, Text, distinct, member_of, within, written
-from exporter.reading.groups import Sources
 
 
 def load_fingerprints(path: Path) -> tuple[Fingerprint, ...]:

@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 from hashlib import blake2b
 
 from exporter.model.vocabulary import Plan, Use
-from exporter.plan import order
+from exporter.plan.checks import order
 
 
 @dataclass(frozen=True, slots=True)

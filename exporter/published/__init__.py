@@ -7,12 +7,12 @@ from dataclasses import fields
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from exporter.imports import environments, microsoft365, ranges
-from exporter.imports.comparison import Comparison, compared
-from exporter.imports.content import Content, Format, Unfit, content, recognised
-from exporter.imports.fetch import from_file, from_web
-from exporter.imports.taken import Choice, Endpoints, Ranges, Taken
-from exporter.imports.writing import Origin, written
+from exporter.published import environments, microsoft365, ranges
+from exporter.published.comparison import Comparison, compared
+from exporter.published.content import Content, Format, Unfit, content, recognised
+from exporter.published.fetch import from_file, from_web
+from exporter.published.taken import Choice, Endpoints, Ranges, Taken
+from exporter.published.writing import Origin, written
 
 __all__ = [
     "Choice",

@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from exporter.config.documents import DocumentError, Mistake, read_text
+from exporter.config.fields import expected
 from exporter.model.vocabulary import Prefix
-from exporter.reading.documents import DocumentError, Mistake, read_text
-from exporter.reading.fields import expected
 
 MAX_BYTES: Final = 16 << 20
 _MOST_MISTAKES: Final = 20  # a file of another kind is wrong in every line

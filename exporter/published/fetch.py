@@ -13,13 +13,13 @@ import anyio
 import httpx
 
 from exporter import __version__
+from exporter.config.documents import TooLarge, read_bytes, reason
+from exporter.config.fields import url_fault
 from exporter.failure import PeerClosed, classify
-from exporter.imports.content import MAX_BYTES, Unfit
 from exporter.model.vocabulary import Target
 from exporter.net import Route, Trail, Transport
 from exporter.probes.http import way_of
-from exporter.reading.documents import TooLarge, read_bytes, reason
-from exporter.reading.fields import url_fault
+from exporter.published.content import MAX_BYTES, Unfit
 
 RouteTo: TypeAlias = Callable[[str], Route]  # a URL in, the way to its host out
 

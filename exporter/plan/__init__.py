@@ -1,0 +1,1 @@
+"""What a site needs, to the fewest probes for it."""
