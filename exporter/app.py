@@ -43,7 +43,6 @@ from exporter.net import clock_in_force, sign_ins_of, trusted_roots, verifying
 from exporter.plan.checks import plan
 from exporter.plan.requirements import everything, requirements
 from exporter.plan.selection import UNUSABLE, Narrowing
-from exporter.plan.shard import Shard, share
 from exporter.probes import PATIENCE, Network, found_at, run_check
 from exporter.proxies.finding import Found, find
 from exporter.reloading import NotReloaded, Reader, Reloads
@@ -57,11 +56,10 @@ _LEVEL: Final = logging.getLogger("exporter")  # to ask it first: to be turned d
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a configuration comes from, how the command line narrows it, and which part of its work is ours."""
+    """Where a configuration comes from, and how the command line narrows it."""
 
     config_file: Path | None = None
     narrowing: Narrowing = field(default_factory=Narrowing)
-    shard: Shard = field(default_factory=Shard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ def _planned(source: Source) -> tuple[Settings, Plan, frozenset[str]]:
     catalogue, settings, groups, site = selected(source)
     work = plan(requirements(catalogue, groups, site), settings.proxies, settings.via)
     patterns = (endpoint.pattern for group in groups for endpoint in group.endpoints)
-    return settings, share(work, source.shard), domains_of(patterns)
+    return settings, work, domains_of(patterns)
 
 
 def selected(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...], Site]:
@@ -217,7 +215,7 @@ class Exporter:
         self._events = Events(self.registry)
         self._events.adopt(deployment.plan)
         self._timing = Timing(self.registry, network.clock.source)
-        self._conditions = Conditions(self.registry, source.shard)
+        self._conditions = Conditions(self.registry)
         self._conditions.tell(deployment.settings.probing.interval, anchors_of(network))
         self._reload_status = ReloadStatus(self.registry)
         self._reload_status.tell(successful=True)

@@ -34,7 +34,6 @@ from exporter.model.vocabulary import (
     Support,
     Use,
 )
-from exporter.plan.shard import Shard
 from exporter.state import Board
 
 CONSUMER: Final = ("feature", "role", "cloud")
@@ -506,9 +505,9 @@ class ReloadStatus:
 
 
 class Conditions:
-    """Under which conditions probes are made: how often, trusting whom, and shared with how many others."""
+    """Under which conditions probes are made: how often, and trusting whom."""
 
-    def __init__(self, registry: CollectorRegistry, shard: Shard) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         self._interval = Gauge(
             "configmgr_exporter_probe_interval_seconds",
             "How often each target is probed, as configured.",
@@ -520,13 +519,6 @@ class Conditions:
             ("anchor",),
             registry=registry,
         )
-
-        Gauge(
-            "configmgr_exporter_shards",
-            "How many exporters share the targets; the index says which one this is.",
-            ("index",),
-            registry=registry,
-        ).labels(shard.index).set(shard.count)
 
     def tell(self, interval: float, anchors: Mapping[str, bool]) -> None:
         """Note the interval in seconds, and which of the roots are there."""

@@ -191,8 +191,6 @@ async def _serve(source: Source, deployment: Deployment, network: Network, front
             "listening",
             addresses=addresses,
             checks=len(deployment.plan.checks),
-            shard=source.shard.index,
-            shards=source.shard.count,
             **front.keys.config.demands,
         )
         notifier.tell("READY=1")

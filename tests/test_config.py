@@ -245,7 +245,7 @@ def test_more_probes_at_a_time_than_windows_can_wait_for_are_refused_there(
     with pytest.raises(DocumentError) as caught:
         load(config, CATALOGUE)
     assert str(caught.value).startswith(f"{config}:2: probe.concurrency: expected a number from 1 to 128, because on")
-    assert str(caught.value).endswith("make probe.interval longer, or share them by --shard.index")
+    assert str(caught.value).endswith("make probe.interval longer, or narrow exporters by role or feature")
 
 
 def test_a_password_file_may_be_a_link_and_is_read_anew(config: Path) -> None:

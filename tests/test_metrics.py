@@ -53,7 +53,6 @@ from exporter.model.vocabulary import (
 )
 from exporter.plan.checks import plan
 from exporter.plan.requirements import everything, requirements
-from exporter.plan.shard import Shard
 from exporter.probes import Network
 from exporter.state import Board
 from tests.strategies import phases_of, plans, plans_with_results, results_for
@@ -101,7 +100,6 @@ configmgr_failure_reason_info                                    gauge      reas
 configmgr_exporter_first_failures_total                          counter    verdict
 configmgr_exporter_missed_slots_total                            counter
 configmgr_exporter_probe_interval_seconds                        gauge
-configmgr_exporter_shards                                        gauge      index
 """
 
 
@@ -195,7 +193,7 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     events = Events(registry)
     events.adopt(board.plan)
     ReloadStatus(registry)
-    Conditions(registry, Shard()).tell(60.0, anchors_present([]))
+    Conditions(registry).tell(60.0, anchors_present([]))
     for result in (UP, replace(DOWN, key=other.key)):
         board.record(result)
     board.doubt(DOWN)

@@ -84,9 +84,8 @@ def test_a_container_is_asked_for_its_health_where_it_listens(stages: Any) -> No
     compile(program[2], "HEALTHCHECK", "exec")
 
 
-@pytest.mark.parametrize("manifest", ["single/deployment.yaml", "shards/statefulset.yaml"])
-def test_kubernetes_runs_the_image_as_it_was_made_to_run(stages: Any, manifest: str) -> None:
-    pod = yaml.safe_load(text(f"dashboards/kubernetes/{manifest}"))["spec"]["template"]["spec"]
+def test_kubernetes_runs_the_image_as_it_was_made_to_run(stages: Any) -> None:
+    pod = yaml.safe_load(text("dashboards/kubernetes/deployment.yaml"))["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     security = pod["securityContext"]
     (healthcheck,) = said(stages[-1], "HEALTHCHECK")

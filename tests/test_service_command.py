@@ -104,10 +104,10 @@ def test_options_are_kept_with_whole_paths_and_without_what_is_usual(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     said = "--config.file e.yaml --web.listen-address :1 --web.listen-address :2 --web.disable-probe --log.level info"
-    assert serve_options([*shlex.split(said), "--shard.index", "0", "--shard.count", "2"]) == (
+    assert serve_options([*shlex.split(said), "--role", "client"]) == (
         *("--config.file", str(tmp_path / "e.yaml")),
         *("--web.listen-address", ":1", "--web.listen-address", ":2", "--web.disable-probe"),
-        *("--shard.index", "0", "--shard.count", "2"),
+        *("--role", "client"),
     )
 
 
@@ -128,7 +128,6 @@ def test_options_that_serve_does_not_know_are_refused(
         (["--config.file", "e.yaml"], "e.yaml:1: site.rolls: unknown key"),
         (["--web.config.file", "absent.yaml"], "absent.yaml"),
         (["--web.listen-address", "localhost:web"], "'localhost:web' is not HOST:PORT"),
-        (["--shard.index", "1"], "--shard.count"),
     ],
 )
 def test_what_cannot_be_served_is_not_installed(

@@ -79,13 +79,13 @@ def test_exporters_in_files_are_named_after_their_place_or_else_their_host(
     found: Mapping[str, dict[str, dict[str, str]]],
 ) -> None:
     headquarters = {"site": "PS1", "branch": "headquarters"}
-    branch_7 = {"site": "PS1", "branch": "branch-7", "place": "branch-7"}
+    branch_7 = {"site": "PS1", "branch": "branch-7"}
     expected = {
         "exporter:10965": headquarters | {"instance": "headquarters"},
         "cmg1.corp.example:10965": headquarters | {"instance": "perimeter"},
         "dp17.corp.example:10965": {"instance": "branch-17", "site": "PS1", "branch": "branch-17"},
-        "probe1.corp.example:10965": branch_7 | {"instance": "branch-7-a"},
-        "probe2.corp.example:10965": branch_7 | {"instance": "branch-7-b"},
+        "probe1.corp.example:10965": branch_7 | {"instance": "branch-7-clients"},
+        "probe2.corp.example:10965": branch_7 | {"instance": "branch-7-servers"},
         "dp18.corp.example:10965": {"instance": "dp18.corp.example"},
         "dp19.corp.example": {"instance": "dp19.corp.example"},
         "[2001:db8::1]:10965": {"instance": "[2001:db8::1]"},
@@ -293,49 +293,42 @@ def test_grafana_is_provisioned_with_every_dashboard_of_the_folder(stack: Mappin
 OURS: Final = {"app.kubernetes.io/name": "configmgr-endpoint-exporter"}
 
 
-def manifests(*folders: str) -> list[Path]:
-    """The files of these folders that a kustomization lists."""
-    return [
-        KUBERNETES / folder / name
-        for folder in folders
-        for name in load(KUBERNETES / folder / "kustomization.yaml")["resources"]
-        if name.endswith(".yaml")
-    ]
+def manifests() -> list[Path]:
+    """The files that the kustomization lists."""
+    return [KUBERNETES / name for name in manifest("kustomization.yaml")["resources"]]
 
 
 def manifest(name: str) -> Any:
     return load(KUBERNETES / name)
 
 
-@pytest.fixture(params=["single/deployment.yaml", "shards/statefulset.yaml"])
-def workload(request: pytest.FixtureRequest) -> Any:
-    """What runs the pods."""
-    return manifest(request.param)
+@pytest.fixture
+def workload() -> Any:
+    """What runs the pod."""
+    return manifest("deployment.yaml")
 
 
 @pytest.mark.parametrize("version", ["1.28", "1.37"])
 def test_manifests_are_valid_with_and_without_what_is_switched_off(lab: Lab, tmp_path: Path, version: str) -> None:
     names = [
         str(path.relative_to(DASHBOARDS))
-        for path in manifests("base", "single", "shards")
+        for path in manifests()
         if path.name != "servicemonitor.yaml"  # of the Prometheus operator
     ]
     for change in (str, with_examples):
         paths = [copied(tmp_path, name, change) for name in names]
         done = lab.run(["kubernetes-validate", "--strict", f"--kubernetes-version={version}", *paths])
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stderr.count(" passed ") + done.stdout.count(" passed ") == len(paths) == 5
+        assert done.stderr.count(" passed ") + done.stdout.count(" passed ") == len(paths) == 4
 
 
 def test_kustomizations_list_every_file_that_there_is() -> None:
     there = {path for path in KUBERNETES.rglob("*.yaml") if path.name != "kustomization.yaml"}
-    generated = {KUBERNETES / "base/exporter.yaml"}
-    tags = {manifest(f"{name}/kustomization.yaml")["images"][0]["newTag"] for name in ("single", "shards")}
-    assert set(manifests("base", "single", "shards")) == there - generated
-    assert manifest("base/kustomization.yaml")["configMapGenerator"] == [
-        {"name": "configmgr-endpoint-exporter", "files": ["exporter.yaml"]}
-    ]
-    assert tags == {__version__}
+    generated = {KUBERNETES / "exporter.yaml"}
+    listed = manifest("kustomization.yaml")
+    assert set(manifests()) == there - generated
+    assert listed["configMapGenerator"] == [{"name": "configmgr-endpoint-exporter", "files": ["exporter.yaml"]}]
+    assert listed["images"][0]["newTag"] == __version__
 
 
 def test_the_configuration_of_the_map_is_valid(lab: Lab, tmp_path: Path) -> None:
@@ -346,7 +339,7 @@ def test_the_configuration_of_the_map_is_valid(lab: Lab, tmp_path: Path) -> None
         return with_examples(text).replace("/run/secrets/proxy/password", str(secret))
 
     for change in (str, switched_on):
-        done = command(lab, "validate", "--config.file", copied(tmp_path, "kubernetes/base/exporter.yaml", change))
+        done = command(lab, "validate", "--config.file", copied(tmp_path, "kubernetes/exporter.yaml", change))
         assert done.returncode == 0, done.stderr
 
 
@@ -356,7 +349,7 @@ def test_a_pod_finds_what_it_is_told_of_and_is_found(workload: Any) -> None:
     (mount,) = container["volumeMounts"]
     (volume,) = template["spec"]["volumes"]
     (port,) = container["ports"]
-    service = manifest("base/service.yaml")["spec"]
+    service = manifest("service.yaml")["spec"]
     probes = {container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")}
     assert f"--config.file={mount['mountPath']}/exporter.yaml" in container["args"]
     assert volume == {"name": mount["name"], "configMap": {"name": "configmgr-endpoint-exporter"}}
@@ -364,8 +357,8 @@ def test_a_pod_finds_what_it_is_told_of_and_is_found(workload: Any) -> None:
     assert probes == {"/-/healthy", "/-/ready"}
     assert template["metadata"]["labels"].items() >= OURS.items()
     assert workload["spec"]["selector"]["matchLabels"] == service["selector"] == OURS
-    assert manifest("base/networkpolicy.yaml")["spec"]["podSelector"]["matchLabels"] == OURS
-    assert manifest("base/poddisruptionbudget.yaml")["spec"]["selector"]["matchLabels"] == OURS
+    assert manifest("networkpolicy.yaml")["spec"]["podSelector"]["matchLabels"] == OURS
+    assert manifest("poddisruptionbudget.yaml")["spec"]["selector"]["matchLabels"] == OURS
 
 
 def test_a_pod_may_do_no_more_than_the_strictest_profile_allows(workload: Any) -> None:
@@ -382,18 +375,6 @@ def test_a_pod_may_do_no_more_than_the_strictest_profile_allows(workload: Any) -
     }
 
 
-def test_there_are_as_many_shards_as_pods_and_each_pod_is_one(lab: Lab) -> None:
-    spec = manifest("shards/statefulset.yaml")["spec"]
-    (container,) = spec["template"]["spec"]["containers"]
-    index, count = container["env"]
-    options = [arg.split("=")[0] for arg in container["args"] if arg.startswith("--shard")]
-    known = command(lab, "serve", "--help").stdout
-    assert container["args"][-2:] == ["--shard.index=$(SHARD_INDEX)", "--shard.count=$(SHARD_COUNT)"]
-    assert index["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['apps.kubernetes.io/pod-index']"
-    assert (index["name"], count) == ("SHARD_INDEX", {"name": "SHARD_COUNT", "value": str(spec["replicas"])})
-    assert all(option in known for option in options)
-
-
 def test_the_network_policy_lets_every_probe_out(tmp_path: Path) -> None:
     config = tmp_path / "exporter.yaml"
     config.write_text(
@@ -408,15 +389,15 @@ site:
 """
     )
     needed = {check.key.target.port for check in deploy(Source(config)).plan.checks}
-    rules = manifest("base/networkpolicy.yaml")["spec"]["egress"]
+    rules = manifest("networkpolicy.yaml")["spec"]["egress"]
     everywhere = {port["port"] for rule in rules if "to" not in rule for port in rule["ports"]}
     assert needed | {53} == everywhere
 
 
 def test_the_service_monitor_is_one_that_the_operator_takes() -> None:
-    found = manifest("base/servicemonitor.yaml")
+    found = manifest("servicemonitor.yaml")
     (endpoint,) = found["spec"]["endpoints"]
-    service = manifest("base/service.yaml")
+    service = manifest("service.yaml")
     assert (found["apiVersion"], found["kind"]) == ("monitoring.coreos.com/v1", "ServiceMonitor")
     assert found["spec"].keys() == {"selector", "endpoints"}
     assert found["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
@@ -428,7 +409,7 @@ def test_the_service_monitor_is_one_that_the_operator_takes() -> None:
 
 def relabelled(lab: Lab, directory: Path, discovered: Mapping[str, str]) -> dict[str, str]:
     """The labels of a target that the ServiceMonitor leads to, by what was discovered of its pod."""
-    (endpoint,) = manifest("base/servicemonitor.yaml")["spec"]["endpoints"]
+    (endpoint,) = manifest("servicemonitor.yaml")["spec"]["endpoints"]
     targets = directory / "targets.json"
     targets.write_text(json.dumps([{"targets": ["10.0.0.7:10965"], "labels": dict(discovered)}]))
     relabelings: Iterable[dict[str, Any]] = endpoint["relabelings"]
@@ -448,22 +429,14 @@ def relabelled(lab: Lab, directory: Path, discovered: Mapping[str, str]) -> dict
     return {name: value for name, value in found["labels"].items() if not name.startswith("__")}
 
 
-@pytest.mark.parametrize(("index", "instance"), [({}, "headquarters"), ({"pod_index": "2"}, "headquarters-2")])
-def test_a_pod_goes_on_under_the_name_of_the_one_before_it(
-    lab: Lab, tmp_path: Path, index: Mapping[str, str], instance: str
-) -> None:
-    by_the_operator = {
+def test_a_pod_goes_on_under_the_name_of_the_one_before_it(lab: Lab, tmp_path: Path) -> None:
+    discovered = {
         "job": "configmgr-endpoint-exporter",
         "endpoint": "http",
         "pod": "x-5d8f",
         "container": "exporter",
-    }
-    meta = {"app_kubernetes_io_instance": "headquarters"} | {f"apps_kubernetes_io_{key}": index[key] for key in index}
-    discovered = {f"__meta_kubernetes_pod_label_{name}": value for name, value in meta.items()}
-    found = relabelled(lab, tmp_path, by_the_operator | {"namespace": "configmgr"} | discovered)
-    assert found == {
-        "job": "configmgr",
-        "instance": instance,
-        "place": "headquarters",
         "namespace": "configmgr",
+        "__meta_kubernetes_pod_label_app_kubernetes_io_instance": "headquarters",
     }
+    found = relabelled(lab, tmp_path, discovered)
+    assert found == {"job": "configmgr", "instance": "headquarters", "namespace": "configmgr"}

@@ -48,7 +48,6 @@ NOT_RUN: Final = {
     f"Expand-Archive {BUNDLE}-windows-amd64.zip .": ("PowerShell; windows/test_bundle_runs does what it says"),
     "py -m pip install -c constraints.txt .": "the same: what is installed, and what it then runs",
     "py -m venv .venv": "PowerShell, on Windows",
-    f"{EXPORTER} serve --config.file config/exporter.yaml --shard.index 0 --shard.count 2": "test_shard runs them",
     f"$ {EXPORTER} check --feature tenant-attach --feature windows-servicing": "test_docs does, with the host broken",
 }
 RUN: Final = [

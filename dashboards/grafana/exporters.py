@@ -49,9 +49,9 @@ def _exporters() -> Panel:
         Question(
             1,
             "Are the exporters well?",
-            "Each exporter that Prometheus is to scrape, and its share of the work; shards that divide a plan count "
-            "from 0. The oldest result is given in intervals of probing: more than three are too old to be believed. "
-            "By the clock `kernel` times are true even if it is busy; by its own, `loop`, they may be too long.",
+            "Each exporter that Prometheus is to scrape. The oldest result is given in intervals of probing: more than "
+            "three are too old to be believed. By the clock `kernel` times are true even if it is busy; by its own, "
+            "`loop`, they may be too long.",
             "No exporter is to be scraped: Prometheus has no target of this job.",
             (24, 7),
             [runbook("ConfigMgrExporterDown", "What to do when an exporter is down")],
@@ -64,7 +64,6 @@ def _exporters() -> Panel:
             _OLDEST,
             by("min", "instance", of_exporter("configmgr_exporter_config_last_reload_successful")),
             f"1000 * {by('max', 'instance', loaded)}",
-            by("max", "instance, index", of_exporter("configmgr_exporter_shards")),
             f"{by('max', 'instance, source', of_exporter('configmgr_exporter_clock_source'))} == 1",
         ],
         [
@@ -74,15 +73,13 @@ def _exporters() -> Panel:
             Column("python_version", "Python", 110),
             Column("Value #C", "Targets", 100),
             Column("Value #D", "Features", 100),
-            Column("index", "Shard", 80),
-            Column("Value #H", "Of", 60),
             Column("Value #E", "Oldest result", 160, "suffix:intervals", 1, steps=(GOOD, {2: WARN, _STALE: BAD})),
             Column("Value #F", "Configuration", 180, words=_RELOAD),
             Column("Value #G", "Loaded", 160, "dateTimeFromNow"),
             Column("source", "Clock", 80),
         ],
         sort="State",
-        hidden=["Value #B", "Value #I"],
+        hidden=["Value #B", "Value #H"],
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -15,7 +14,7 @@ import exporter
 from exporter import serve as server
 from exporter.app import planned
 from exporter.cli.options import BAD_INPUT, NOT_READY, source_of
-from exporter.cli.serve import DEFAULT_ADDRESS, serve, shard_of
+from exporter.cli.serve import DEFAULT_ADDRESS, serve
 from exporter.config import catalogue as shipped
 from exporter.config.documents import reason
 from exporter.config.wizard import Answers, written
@@ -187,8 +186,7 @@ def usable(options: Sequence[str]) -> None:
     What Windows or a PAC file says of proxies is not read: it says that to the account of the service.
     """
     said = SERVE.make_context("service install", list(options)).params
-    shard = shard_of(said["shard_index"], said["shard_count"])
-    planned(replace(source_of(said["config_file"], said["feature"], said["role"], said["cloud"]), shard=shard))
+    planned(source_of(said["config_file"], said["feature"], said["role"], said["cloud"]))
     Keys(said["web_config_file"])
     for address in said["listen"] or []:
         server.parted(address)

@@ -427,7 +427,8 @@ def _can_be_waited_for(concurrency: int) -> int:
     if BY_SELECT and concurrency > PROBES:
         raise ValueError(
             f"expected a number from 1 to {PROBES}, because on Windows a program can wait for {SOCKETS} sockets at a "
-            f"time, found {concurrency}; for more targets make probe.interval longer, or share them by --shard.index"
+            f"time, found {concurrency}; for more targets make probe.interval longer, or narrow exporters by role or "
+            "feature"
         )
     return concurrency
 
