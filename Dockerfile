@@ -6,7 +6,8 @@ FROM ${BASE} AS build
 # Extras of pyproject.toml, for example [fast,negotiate], whose second needs a base with its compiler and libraries.
 ARG EXTRAS="[fast]"
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt LICENSE ./
+COPY docs/package.md docs/
 COPY exporter exporter
 COPY config config
 COPY dashboards/runbooks dashboards/runbooks

@@ -59,7 +59,7 @@ outages: $(VENV)/laboratory ## Watch the service on Windows for ten minutes amon
 	$(BIN)/python -m tests.lab.make_windows
 	$(BIN)/python -m tests.windows.outages $(ARGS)
 
-bench: $(VENV)/bench ## Measure cost and truth beside the black-box prober, half an hour
+bench: $(VENV)/bench ## Measure cost and truth beside blackbox_exporter, half an hour
 	$(BIN)/python -m benchmarks $(ARGS)
 
 image: $(VENV)/developer ## Build the container image, run it confined, and print what is true of it (root, Debian)

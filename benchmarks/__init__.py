@@ -1,1 +1,1 @@
-"""What the exporter costs, and how true its figures are: measured, beside the black-box prober in the same run."""
+"""What the exporter costs, and how true its figures are: measured, beside blackbox_exporter in the same run."""

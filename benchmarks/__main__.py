@@ -19,6 +19,7 @@ from exporter import __version__
 from tests.lab import EXTRA_HOSTS, Lab, catalogue_hosts, unavailable
 
 README: Final = Path(__file__).parents[1] / "README.md"
+PAGE: Final = Path(__file__).with_name("README.md")
 BEGIN: Final = "<!-- measured -->\n"
 END: Final = "<!-- /measured -->\n"
 KEPT: Final = Path(__file__).with_name("measured.json")
@@ -46,7 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(MEASURE)}; all, if none is named")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that it works, measures nothing")
-    parser.add_argument("--keep", action="store_true", help="write the table and the plots that the README shows")
+    parser.add_argument("--keep", action="store_true", help="write the tables and the plots that the pages show")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(MEASURE):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(MEASURE)}")
@@ -70,9 +71,9 @@ def keep(measured: Measured) -> None:
     from benchmarks import plots  # noqa: PLC0415 - needs a library that measuring does without
 
     measured.write(KEPT)
-    KEPT.with_name("README.md").write_text(report.markdown(measured), encoding="utf-8")
-    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
-    README.write_text(before + BEGIN + report.excerpt(measured) + END + rest.split(END)[1], encoding="utf-8")
+    for page, text in ((README, report.excerpt(measured)), (PAGE, report.markdown(measured))):
+        before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+        page.write_text(before + BEGIN + text + END + rest.split(END)[1], encoding="utf-8")
     plots.draw(measured, KEPT.parent)
 
 

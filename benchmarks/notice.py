@@ -20,10 +20,10 @@ from tests.running import ADDRESS, Exporter, eventually, program, running
 from tests.stack import DASHBOARDS, Server, alertmanager, prometheus
 
 HOSTS: Final = ("petrol.office.microsoft.com", "config.office.com", "dc.services.visualstudio.com")
-INTERVAL: Final = 60.0  # seconds, as shipped; the black-box prober is asked as often
+INTERVAL: Final = 60.0  # seconds, as shipped; blackbox_exporter is asked as often
 SCRAPE: Final = 15.0
 PATIENCE: Final = 420.0  # seconds for the whole way to the page
-# What a site would write for the black-box prober, with as long a wait as our rule for a feature has.
+# What a site would write for blackbox_exporter, with as long a wait as our rule for a feature has.
 _RULES: Final = {
     "groups": [
         {

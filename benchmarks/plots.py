@@ -40,7 +40,7 @@ def _lines(axes: Axes, figures: Sequence[Figure], across: str, up: str) -> None:
     loads = [float(re.findall(r"\d+", figure.name)[0]) for figure in figures]
     for label, colour, marker, values in (
         ("exporter", _OURS, "o", [figure.ours for figure in figures]),
-        ("black-box prober", _THEIRS, "s", [figure.theirs for figure in figures]),
+        ("blackbox_exporter", _THEIRS, "s", [figure.theirs for figure in figures]),
     ):
         axes.plot(
             loads, [float(value or 0) for value in values], color=colour, marker=marker, markersize=4, label=label

@@ -22,26 +22,11 @@ PARTS: Final = {
 }
 
 
-# What the README shows of all that.
+# What the README of the project shows of it; the page beside this file has everything.
 SHOWN: Final = (
     "CPU of prober and Prometheus per label set and probe",
-    "memory of prober and Prometheus",
-    "100 a second, tls, p99 error",
-    "100 a second, processing, p99 error",
     "300 a second, tls, p99 error",
-    "300 a second, processing, p99 error",
-    "500 at once, tls, largest error, not marked",
-    "500 at once, processing, largest error, not marked",
-    "200 a second, resolve, p99 error",
-    "1000 targets, time to answer",
-    "1000 a minute, CPU per probe",
-    "10000 a minute, CPU per probe",
-    "10000 a minute, p99 of late starts at most",
     "10000 a minute, memory",
-    "start to first answer, full catalogue",
-    "memory, full catalogue",
-    "failing gauge",
-    "first page",
 )
 
 
@@ -56,7 +41,7 @@ def number(value: float | None) -> str:
 
 def table(measured: Measured) -> Table:
     """All figures, for a terminal."""
-    shown = Table("figure", "", "exporter", "black-box", "ratio", title=f"make bench, {measured.taken}")
+    shown = Table("figure", "", "exporter", "blackbox_exporter", "ratio", title=f"make bench, {measured.taken}")
     for part, title in PARTS.items():
         figures = measured.of(part)
         if figures:
@@ -67,7 +52,7 @@ def table(measured: Measured) -> Table:
     return shown
 
 
-_HEAD: Final = "| | exporter | black-box prober | ratio |\n|---|--:|--:|--:|"
+_HEAD: Final = "| | exporter | blackbox_exporter | ratio |\n|---|--:|--:|--:|"
 
 
 def _row(figure: Figure) -> str:
@@ -82,8 +67,6 @@ def _beside(measured: Measured) -> str:
 def markdown(measured: Measured) -> str:
     """All figures, part by part."""
     lines = [
-        "# Measured",
-        "",
         f"By `make bench ARGS=--keep` on {measured.taken}, {_beside(measured)}.",
         "The machine is shared: read ratios before milliseconds.",
     ]
@@ -91,7 +74,7 @@ def markdown(measured: Measured) -> str:
         figures = measured.of(part)
         if not figures:
             continue
-        lines += ["", f"## {title}", "", f"`make bench ARGS={part}`", ""]
+        lines += ["", f"### {title}", "", f"`make bench ARGS={part}`", ""]
         lines += [_HEAD, *map(_row, figures)]
         notes = sorted({figure.note for figure in figures if figure.note})
         lines += ["", *(f"- {note}" for note in notes)] if notes else []

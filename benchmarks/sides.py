@@ -1,4 +1,4 @@
-"""Both sides on the same targets: this exporter on its timer, and the black-box prober driven by Prometheus."""
+"""Both sides on the same targets: this exporter on its timer, and blackbox_exporter driven by Prometheus."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def ours(lab: Lab, directory: Path, config: str, scrape: float) -> Iterator[tupl
 
 @contextmanager
 def blackbox(lab: Lab, directory: Path, ca_file: Path) -> Iterator[int]:
-    """The black-box prober on its core; gives its process."""
+    """The blackbox_exporter on its core; gives its process."""
     module = {
         "prober": "http",
         "timeout": TIMEOUT,
@@ -152,13 +152,13 @@ def blackbox(lab: Lab, directory: Path, ca_file: Path) -> Iterator[int]:
     argv += [f"--web.listen-address={BLACKBOX}", "--log.level=error"]
     with program(lab, directory / "blackbox.log", argv) as process:
         healthy = f"http://{BLACKBOX}/-/healthy"
-        eventually("the black-box prober answers", lambda: http(lab, healthy).status == 200)
+        eventually("blackbox_exporter answers", lambda: http(lab, healthy).status == 200)
         yield process.pid
 
 
 @contextmanager
 def theirs(lab: Lab, directory: Path, targets: Sequence[Label], interval: float, ca_file: Path) -> Iterator[Programs]:
-    """The black-box prober, asked by a Prometheus for each target; inside, it has all first results."""
+    """The blackbox_exporter, asked by a Prometheus for each target; inside, it has all first results."""
     (directory / "targets.json").write_text(
         json.dumps([{"targets": [target.url], "labels": dict(target.labels)} for target in targets])
     )

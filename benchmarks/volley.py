@@ -1,4 +1,4 @@
-"""Ask the black-box prober for every target on standard input at once, and print the phases of each as JSON."""
+"""Ask blackbox_exporter for every target on standard input at once, and print the phases of each as JSON."""
 
 from __future__ import annotations
 

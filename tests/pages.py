@@ -13,6 +13,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from exporter.config import catalogue
+from exporter.connecting import NO_ANSWER
 from exporter.metrics import State, registry_for
 from exporter.model.vocabulary import (
     Answer,
@@ -58,11 +59,11 @@ SITE: Final = Site(
 TARGET: Final = "/target?url=https%3A%2F%2Fdownload.microsoft.com%2F&path=proxy%3Acorporate"  # down on the broken one
 SEEN: Final = MappingProxyType(
     {
-        Reason.CONNECT_TIMEOUT: "no answer from 203.0.113.7 port 443 within 10 s",
+        Reason.CONNECT_TIMEOUT: NO_ANSWER,
         Reason.PROXY_DENIED: "the proxy answered CONNECT with 403 Forbidden",
         Reason.TLS_UNTRUSTED: "unable to get local issuer certificate",
         Reason.DNS_NOT_FOUND: "Name or service not known",
-        Reason.HTTP_TIMEOUT: "no answer within 10 s",
+        Reason.HTTP_TIMEOUT: NO_ANSWER,
     }
 )
 

@@ -25,7 +25,7 @@ from exporter.cli.service import NOT_RUNNING
 from exporter.config import catalogue
 from exporter.config import web as web_config
 from exporter.config.durations import spelled
-from exporter.config.fields import Section
+from exporter.config.fields import NOT_EMPTY, Section
 from exporter.config.groups import GroupSection
 from exporter.config.settings import MainSection
 from exporter.explain import UNPROBED, WORDS
@@ -141,9 +141,10 @@ def _keys(section: type[Section], prefix: str = "") -> str:
 def _default(field: Any) -> str:
     if field.is_required():
         return "required"
-    match field.get_default(call_default_factory=True):
-        case None:
-            return ""
+    default = field.get_default(call_default_factory=True)
+    if default is None or (default == [] and NOT_EMPTY in field.metadata):  # its meaning says what holds without it
+        return ""
+    match default:
         case float(seconds):
             return _code(spelled(seconds))
         case bool(value):
@@ -282,15 +283,16 @@ def built() -> str:
     parameters = catalogue.load().parameters.values()
     blocks = (
         "# Reference",
-        "Made from the code by `python -m tests.reference`; do not edit. The [tutorial](tutorial.md) shows it at work.",
+        "<!-- Made by `python -m tests.reference`; do not edit. -->",
+        "Made from the code of this version. The [tutorial](tutorial.md) shows it at work.",
         "## Commands",
-        "`configmgr-endpoint-exporter COMMAND`, or `python -m exporter COMMAND`; `-h` and `--help` tell the same.",
+        "`configmgr-endpoint-exporter COMMAND`, or `python -m exporter COMMAND`; `-h` and `--help` print the same.",
         _table(("Before the command", "Meaning"), ((_code(found.opts[0]), found.help or "") for found in GROUP.params)),
         *(block for name, command in COMMANDS.items() for block in _command(name, command)),
         "### Exit statuses",
         _table(("Status", "Meaning"), ((str(status), text) for status, text in _STATUSES.items())),
         "## Configuration",
-        "`--config.file`, as in [`config/exporter.yaml`](../config/exporter.yaml). NAME is a name of your own.",
+        "`--config.file`, as [Configuration](configuration.md) explains. NAME is a name of your own.",
         _keys(MainSection),
         "### Groups of endpoints",
         "Under `groups`, in `group_files`, and in the shipped catalogue.",
@@ -304,15 +306,14 @@ def built() -> str:
                 for found in parameters
             ),
         ),
-        "### Who may ask",
-        "`--web.config.file`, in the format that Prometheus and its exporters share. Paths are relative to it.",
-        "It and the files that it names are read anew when they change.",
+        "### TLS and authentication",
+        "`--web.config.file`, as [TLS and authentication](tls-and-authentication.md) explains.",
         _keys(web_config.MainSection),
         "## Metrics",
         "`process_*` and `python_*` come beside them. Histograms have `_bucket`, `_sum` and `_count`.",
         _metrics(exporter),
         "## Reasons",
-        "Why a target is down: the label `reason`. [Verdicts](verdicts.md) tells how they come about.",
+        "Why a target is down: the label `reason`. [Verdicts](verdicts.md) explains how they are found.",
         _reasons(WORDS),
         "### Reasons not to probe",
         "The label `reason` of `configmgr_endpoint_unprobed`, and what `endpoints` says.",

@@ -7,16 +7,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks import fidelity, report
-from benchmarks.__main__ import BEGIN, END, KEPT, MEASURE, README
+from benchmarks.__main__ import BEGIN, END, KEPT, MEASURE, PAGE, README
 from benchmarks.figures import Figure, Measured, p99
 from tests.lab import Lab
 
 
 def test_the_pages_show_what_was_measured() -> None:
     measured = Measured.read(KEPT)
-    shown = README.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
-    assert shown == report.excerpt(measured)
-    assert KEPT.with_name("README.md").read_text(encoding="utf-8") == report.markdown(measured)
+    for page, text in ((README, report.excerpt(measured)), (PAGE, report.markdown(measured))):
+        assert page.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0] == text
     assert set(report.SHOWN) <= {figure.name for figure in measured.figures}
     assert all(KEPT.with_name(name).exists() for name in ("error.svg", "cost.svg"))
 

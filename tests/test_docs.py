@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from exporter import __version__
 from exporter.app import Exporter, Source, deploy
@@ -40,7 +41,7 @@ from exporter.model.vocabulary import (
 from exporter.system.log import LogFormat, LogLevel
 from exporter.web.routes import create_app
 from tests.lab import Lab
-from tests.reference import COMMANDS, GROUP, PAGE, REMEDY, Series, built, described, exemplary, keys_of
+from tests.reference import COMMANDS, PAGE, REMEDY, Series, built, described, exemplary, keys_of
 from tests.running import command
 from tests.strategies import PREFIX
 from tests.walk import PAGES
@@ -48,7 +49,9 @@ from tests.walk import PAGES
 ROOT: Final = Path(__file__).parents[1]
 README: Final = PAGES["README.md"]
 REFERENCE: Final = PAGES[PAGE.relative_to(ROOT).as_posix()]
+CONFIGURATION: Final = PAGES["docs/configuration.md"]
 NAME: Final = "configmgr-endpoint-exporter"
+WORDS: Final = 1800  # of the README, at most
 
 # ---------------------------------------------------------------- reading Markdown
 
@@ -75,15 +78,11 @@ def code(text: str) -> list[str]:
     return re.findall(r"`([^`]+)`", text)
 
 
-def column(header: tuple[str, ...], name: str) -> list[str]:
-    """What stands between backticks in a column."""
-    return [word for row in rows(*header) for word in code(row[name])]
-
-
-def paragraph(begins: str) -> str:
-    """The one paragraph of the README that begins so, on one line."""
-    (found,) = [text for text in README.split("\n\n") if text.startswith(begins)]
-    return " ".join(found.split())
+def section(heading: str) -> str:
+    """What the reference has under a heading, up to the next one."""
+    found: list[str] = re.findall(rf"^#+ {heading}\n(.*?)(?=^#|\Z)", REFERENCE, re.DOTALL | re.MULTILINE)
+    (text,) = found
+    return text
 
 
 def snippets(language: str) -> list[str]:
@@ -102,14 +101,10 @@ def prose(page: str) -> str:
 OPTIONS: Final = ("Option", "Value", "Default", "Meaning")
 
 
-def test_the_commands_are_documented() -> None:
-    assert column(("Command", "Does", "Exit status"), "Command") == list(COMMANDS)
-
-
 def options_of(name: str) -> list[dict[str, str]]:
     """The rows of a command's options in the reference."""
-    (section,) = re.findall(rf"^### `{name}(?: [A-Z-]+)?`\n(.*?)^##", REFERENCE, re.DOTALL | re.MULTILINE)
-    return rows(*OPTIONS, page=section) if "| Option |" in section else []
+    found = section(f"`{name}(?: [A-Z-]+)?`")
+    return rows(*OPTIONS, page=found) if "| Option |" in found else []
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -122,22 +117,6 @@ def test_the_options_are_documented_with_their_defaults(name: str) -> None:
         for option in parameter.opts
     }
     assert documented == existing
-
-
-def test_the_arguments_are_documented() -> None:
-    arguments = {
-        f"{name} {parameter.metavar}"
-        for name, found in COMMANDS.items()
-        for parameter in found.params
-        if parameter.param_type_name == "argument"
-    }
-    assert arguments
-    assert arguments <= set(code(prose(README)))
-
-
-def test_the_options_beside_the_commands_own_are_documented() -> None:
-    own = [option for parameter in GROUP.params for option in parameter.opts]
-    assert sorted(code(paragraph("Before the command:"))) == sorted([*own, "--help", "-h"])
 
 
 @pytest.mark.parametrize(
@@ -162,7 +141,7 @@ def calls() -> Iterator[list[str]]:
         found = re.search(rf"{NAME}(?P<arguments>$| .*)", line)
         if found and not line.startswith("docker build"):
             yield arguments_of(found["arguments"]) or ["serve"]
-    for arguments in re.findall(r'make run ARGS="([^"]*)"', README):
+    for arguments in re.findall(r'make run ARGS="([^"]*)"', "".join(PAGES.values())):
         yield ["serve", *shlex.split(arguments)]
 
 
@@ -182,8 +161,7 @@ def test_a_call_that_is_shown_is_understood(call: list[str]) -> None:
 
 # ---------------------------------------------------------------- configuration
 
-KEYS: Final = ("Key", "Default", "Meaning")
-GROUP_KEYS: Final = ("Key of a group", "Default", "Meaning")
+KEYS: Final = ("Key", "Value", "Default", "Meaning")
 
 
 @pytest.fixture(scope="module")
@@ -192,29 +170,18 @@ def shipped() -> Catalogue:
 
 
 def defaults(section: type[Section], prefix: str = "") -> dict[str, Any]:
-    """Every key below a section as the README spells it, and the value that it has when it is left out."""
+    """Every key below a section as the reference spells it, and the value that it has when it is left out."""
     return {key: field.get_default(call_default_factory=True) for key, field in keys_of(section, prefix)}
 
 
-def test_the_keys_of_the_configuration_are_documented() -> None:
-    assert sorted(column(KEYS, "Key")) == sorted(defaults(MainSection))
-
-
-def test_the_keys_of_a_group_are_documented() -> None:
-    shown, existing = set(column(GROUP_KEYS, "Key of a group")), defaults(GroupSection).keys()
-    for_readers = code(paragraph("For readers, and for lists"))
-    assert shown < existing
-    assert {key.rpartition(".")[2] for key in existing - shown} == {*for_readers} - {"endpoints --format json"}
-
-
 def put(document: Any, key: str, value: Any) -> Any:
-    """The document with a value at a key in the README's spelling, or without that key where the value is `...`."""
+    """The document with a value at a key in the reference's spelling, or without that key where the value is `...`."""
     *way, last = key.replace("NAME", "corporate").replace("[]", ".0").split(".")
     place = document
     for step in way:
         place = place[0] if step == "0" else place.setdefault(step, {})
     if value is ...:
-        del place[last]
+        place.pop(last, None)
     else:
         place[last] = value
     return document
@@ -224,14 +191,24 @@ def required() -> Any:
     """No more than must be there for every documented key to have a place."""
     return {
         "proxies": {"corporate": {"url": "http://proxy.corp.example:3128"}},
-        "groups": [{"feature": "portal", "endpoints": [{"pattern": "portal.corp.example"}]}],
+        "groups": [
+            {
+                "feature": "portal",
+                "endpoints": [
+                    {
+                        "pattern": "portal.corp.example",
+                        "extra_ports": [{"ports": "8443", "protocol": "tcp", "when": "always"}],
+                    }
+                ],
+            }
+        ],
     }
 
 
 DOCUMENTED: Final = {
-    f"{prefix}{row[header[0]]}".replace("`", ""): row["Default"].strip("`")
-    for header, prefix in ((KEYS, ""), (GROUP_KEYS, "groups[]."))
-    for row in rows(*header)
+    f"{prefix}{row['Key']}".replace("`", ""): row["Default"].strip("`")
+    for heading, prefix in (("Configuration", ""), ("Groups of endpoints", "groups[]."))
+    for row in rows(*KEYS, page=section(heading))
 }
 
 
@@ -252,18 +229,7 @@ def test_a_documented_default_is_what_a_key_means_that_is_left_out(
     elif value is None:  # in YAML the same as leaving the key out, so the schema itself is asked
         assert not (defaults(MainSection) | defaults(GroupSection, "groups[]."))[key]
     else:
-        assert reading(put(around(), key, value)) == reading(around())
-
-
-def test_the_parameters_are_documented_with_their_defaults_and_values(shipped: Catalogue) -> None:
-    documented = rows("Parameter", "Default", "Meaning")
-    closed = {name: list(parameter.values) for name, parameter in shipped.parameters.items() if parameter.values}
-    assert {row["Parameter"].strip("`"): row["Default"].strip("`") for row in documented} == {
-        name: parameter.default or "" for name, parameter in shipped.parameters.items()
-    }
-    assert {
-        name: code(row["Meaning"]) for row in documented if (name := row["Parameter"].strip("`")) in closed
-    } == closed
+        assert reading(put(around(), key, value)) == reading(put(around(), key, ...))
 
 
 def kind_of(snippet: str) -> str:
@@ -287,7 +253,8 @@ def yaml_snippet(kind: str) -> str:
 
 def test_the_configuration_that_is_shown_probes_the_groups_that_are_shown(tmp_path: Path) -> None:
     path = tmp_path / "exporter.yaml"
-    path.write_text(yaml_snippet("configuration"))
+    assert "`group_files: [portal.yaml]`" in CONFIGURATION
+    path.write_text(yaml_snippet("configuration") + "group_files: [portal.yaml]\n")
     (tmp_path / "portal.yaml").write_text(yaml_snippet("groups"))
     (tmp_path / "proxy-password").write_text("secret\n")
     work = deploy(Source(path)).plan
@@ -317,35 +284,37 @@ def test_features_are_documented_with_their_roles_and_whether_they_are_active(sh
             everywhere.add(group.feature)
         for role in group.roles:
             needed[role].add(group.feature)
-    documented = {row["Role"].strip("`"): row["Features that need it"] for row in rows("Role", "Features that need it")}
+    table = rows("Role", "Features that need it", page=CONFIGURATION)
+    documented = {row["Role"].strip("`"): row["Features that need it"] for row in table}
     italic = {role: set(re.findall(r"\*`([^`]+)`\*", features)) for role, features in documented.items()}
     assert {role: set(code(features)) for role, features in documented.items()} == needed
     assert italic == {role: features - active for role, features in needed.items()}
-    assert set(re.findall(r"`([^`]+)` \([^)]*\) is needed by every\srole", README)) == everywhere
+    assert set(re.findall(r"`([^`]+)` \([^)]*\) is needed by every\srole", CONFIGURATION)) == everywhere
 
 
 def test_clouds_statuses_and_states_are_documented(shipped: Catalogue) -> None:
-    (statuses,) = [row["Meaning"] for row in rows(*KEYS) if row["Key"] == "`site.statuses`"]
     series = {row["Series"]: row["Meaning"] for row in rows(*METRICS, page=REFERENCE)}
-    assert code(paragraph("Clouds:")) == list(shipped.clouds)
+    (clouds,) = re.findall(r"^Clouds: (.*)\.$", CONFIGURATION, re.MULTILINE)
+    (statuses,) = [row["Value"] for row in rows(*KEYS, page=REFERENCE) if row["Key"] == "`site.statuses`"]
+    assert code(clouds) == list(shipped.clouds)
     assert code(statuses) == list(Status)
     assert series["`configmgr_feature_endpoints`"].endswith(f"by state: {', '.join(EndpointState)}.")
 
 
 def test_phases_and_reasons_are_documented_in_their_order() -> None:
     phases = ("Phase", "Lasts", "Fails with")
-    failing = {code(row["Phase"])[0]: code(row["Fails with"])[0] for row in rows(*phases)}
+    table = rows(*phases, page=PAGES["docs/verdicts.md"])
+    failing = {code(row["Phase"])[0]: code(row["Fails with"])[0] for row in table}
     assert failing == {phase: f"{PREFIX[phase]}*" for phase in Phase}
     reasons = rows("Reason", "Meaning", "What to change", "Who", page=REFERENCE)
     assert [code(row["Reason"])[0] for row in reasons] == list(Reason)
-    assert column(("Reason", "Meaning, and how to have it probed"), "Reason") == list(WhyUnprobed)
+    unprobed = rows("Reason", "Meaning", "What to change", "Who", page=section("Reasons not to probe"))
+    assert [code(row["Reason"])[0] for row in unprobed] == list(WhyUnprobed)
 
 
-@pytest.mark.parametrize(
-    ("page", "before"), [("README.md", "any HTTP status but"), ("docs/verdicts.md", "Eight statuses do not count:")]
-)
-def test_the_refused_statuses_are_documented(page: str, before: str) -> None:
-    (refused,) = re.findall(rf"{before} ([0-9, ]+ and [0-9]+)\.", " ".join(PAGES[page].split()))
+def test_the_refused_statuses_are_documented() -> None:
+    page = " ".join(PAGES["docs/verdicts.md"].split())
+    (refused,) = re.findall(r"Eight statuses do not count: ([0-9, ]+ and [0-9]+)\.", page)
     assert [int(status) for status in re.findall("[0-9]+", refused)] == list(REFUSED)
 
 
@@ -376,7 +345,9 @@ def test_what_a_probe_on_demand_gives_is_documented(exporter: Exporter, exposed:
     board = exporter.board.snapshot()
     latest = {check: board.latest[check.key] for check in board.plan.checks}
     given = described(probe_registry(latest, board.plan.requirements).collect())
-    assert given.keys() - exposed.keys() == {word for word in code(prose(README)) if word.startswith("probe_")}
+    assert given.keys() - exposed.keys() == {
+        word for word in code(prose(PAGES["docs/operations.md"])) if word.startswith("probe_")
+    }
 
 
 def test_series_named_anywhere_exist_and_samples_that_are_shown_have_their_labels(exposed: Series) -> None:
@@ -403,6 +374,24 @@ def test_the_routes_are_documented(exporter: Exporter) -> None:
 
 
 # ---------------------------------------------------------------- pages
+
+
+def test_the_readme_is_read_in_ten_minutes() -> None:
+    assert len(README.split()) <= WORDS
+
+
+def test_a_picture_of_the_status_page_is_near_the_top_of_the_readme() -> None:
+    first, *_ = re.findall(r"^!\[.*\]\((.*)\)$|^## ", README, re.MULTILINE)
+    picture = (ROOT / first).read_bytes()
+    assert picture.startswith(b"\x89PNG\r\n")
+    assert len(picture) < 60_000
+
+
+def test_the_description_of_the_package_needs_no_file_beside_it() -> None:
+    (name,) = re.findall(r'^readme = "(.*?)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    shown = MarkdownIt("commonmark").enable("table").render(PAGES[name])
+    assert "<h1>" in shown
+    assert not re.findall(r'(?:href|src)="(?!https://)', shown)
 
 
 def test_nothing_in_the_reference_lacks_its_meaning() -> None:
@@ -439,7 +428,7 @@ def test_a_link_leads_somewhere(page: str, link: str) -> None:
 
 
 def test_no_host_is_named_that_the_catalogue_does_not_name() -> None:
-    references = {"keepachangelog.com", "python.org", "semver.org"}
+    references = {"keepachangelog.com", "prometheus.io", "python.org", "semver.org"}
     known = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "config/catalogue").rglob("*.yaml")).lower()
     host = re.compile(r"\b(?:[a-z0-9-]+\.)+(?:com|dev|io|microsoft|ms|net|org|us)\b")
     named = {found for page in PAGES.values() for found in host.findall(page.lower())}

@@ -151,7 +151,9 @@ def test_a_check_on_a_timer_writes_where_it_may_and_has_done_its_work_when_somet
 
 
 def test_a_scheduled_task_names_its_configuration_and_the_file_for_the_collector() -> None:
-    (block,) = re.findall(r"^```powershell\n(\$check = .*?)^```$", text(ROOT / "README.md"), re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(
+        r"^```powershell\n(\$check = .*?)^```$", text(ROOT / "docs/operations.md"), re.DOTALL | re.MULTILINE
+    )
     values = dict(re.findall(r'^\$(\w+) = "(.*)"$', block, re.MULTILINE))
     (argument,) = re.findall(r'New-ScheduledTaskAction -Execute \$check -Argument "(.*)"$', block, re.MULTILINE)
     given = re.sub(r"\$(\w+)", lambda found: values[found[1]], argument.replace('`"', '"'))

@@ -23,7 +23,7 @@ from exporter import __version__
 
 ROOT: Final = Path(__file__).parents[1]
 NAME: Final = "configmgr-endpoint-exporter"
-PARTS: Final = ("exporter", "config", "dashboards", "pyproject.toml", "README.md", "LICENSE", ".gitignore")
+PARTS: Final = ("exporter", "config", "dashboards", "docs", "pyproject.toml", "README.md", "LICENSE", ".gitignore")
 
 
 def ran(*command: str | Path, **options: str) -> str:

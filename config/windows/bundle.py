@@ -66,12 +66,14 @@ ALSO: Final = (
     "config/roles/*.yaml",
     "config/schema/*.json",
     "dashboards/*.json",
+    "dashboards/*.md",
     "dashboards/alertmanager/*",
     "dashboards/prometheus/**/*",
     "dashboards/provisioning/**/*",
     "dashboards/rules/*",
     "dashboards/runbooks/*",
     "docs/*.md",
+    "docs/*.png",
 )
 FIRST: Final = "FIRST-STEPS.txt"
 # Notepad of Windows Server 2016 shows a file without carriage returns as one line.

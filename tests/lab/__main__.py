@@ -1,4 +1,4 @@
-"""`make lab`: a shell in a laboratory of its own; in there `python -m tests.lab break FAULT HOST`, and `mend`."""
+"""`make lab`: a shell in a laboratory of its own; in there `python -m tests.lab break FAULT HOST`, and `fix`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Orders(UnixStreamServer):
         match order:
             case ["break", fault, host]:
                 return self._break(fault, host)
-            case ["mend"]:
+            case ["fix"]:
                 self.faults.close()
                 self.broken.clear()
         return ""
@@ -50,7 +50,7 @@ class Orders(UnixStreamServer):
         if fault not in INJECT:
             return f"{fault}: no such fault; `python -m tests.lab faults` lists them"
         if host in self.broken:
-            return f"{host} is broken already; `python -m tests.lab mend` mends all"
+            return f"{host} is broken already; `python -m tests.lab fix` fixes everything"
         try:
             self.faults.enter_context(INJECT[fault](self.lab, host))
         except KeyError as error:
@@ -68,7 +68,7 @@ class _Order(StreamRequestHandler):
 
 @contextmanager
 def obedient(lab: Lab, directory: Path) -> Iterator[Path]:
-    """The socket where the laboratory takes orders until the block ends; then all is mended."""
+    """The socket where the laboratory takes orders until the block ends; then everything is fixed."""
     path = directory / "orders"
     with Orders(path, lab) as orders, orders.faults:
         Thread(target=orders.serve_forever, daemon=True).start()
@@ -116,7 +116,7 @@ def main() -> int:
     broken = orders.add_parser("break", help="break a host")
     broken.add_argument("fault", metavar="FAULT")
     broken.add_argument("host", metavar="HOST")
-    orders.add_parser("mend", help="mend all that is broken")
+    orders.add_parser("fix", help="fix everything that is broken")
     asked = parser.parse_args()
     match asked.order:
         case "faults":
@@ -124,8 +124,8 @@ def main() -> int:
             return 0
         case "break":
             return order("break", asked.fault, asked.host)
-        case "mend":
-            return order("mend")
+        case "fix":
+            return order("fix")
     return shell()
 
 

@@ -114,6 +114,7 @@ def test_examples_boards_rules_and_documents_are_in_it(files: Mapping[str, bytes
         "config/roles/client.yaml",
         "config/schema/exporter.schema.json",
         "docs/accuracy.md",
+        "docs/status-page.png",
     )
     boards = ("dashboards/readiness.json", "dashboards/rules/alerts.yaml", "dashboards/runbooks/README.md", "README.md")
     assert not {*wanted, *boards, "FIRST-STEPS.txt"} - files.keys()

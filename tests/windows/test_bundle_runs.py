@@ -44,8 +44,9 @@ json.dump(answers, sys.stdout)
 # The quick start in two commands, by its first words. PowerShell is not here: what they name is done by other means.
 QUICK_START: Final = {
     first.split()[0]: (first, second)
+    for page in ("README.md", "docs/install.md")
     for first, second in re.findall(
-        r"^```powershell\n(.*)\n(.*)\n```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+        r"^```powershell\n(.*)\n(.*)\n```$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE
     )
 }
 
