@@ -19,7 +19,6 @@ from starlette.responses import PlainTextResponse
 from exporter import door
 from exporter.config import web as web_config
 from exporter.config.documents import DocumentError
-from exporter.config.web import HttpSection, MainSection, TlsSection
 from exporter.door import (
     ANSWER_WITHIN,
     CONNECTIONS,
