@@ -14,12 +14,13 @@ import struct
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import suppress
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote, quote_plus, urlsplit
 
-from exporter.model.vocabulary import Auth, Cause, Proxy
+from exporter.errors import SignInBroken, SignInFailed
+from exporter.model.vocabulary import Auth, Proxy
+from exporter.system.extras import NAMES, missing_extra
 
 if TYPE_CHECKING:
     from spnego import ContextProxy
@@ -27,37 +28,11 @@ if TYPE_CHECKING:
 Tokens: TypeAlias = Generator[bytes, bytes, None]  # what we say, for what we hear
 
 
-class SignInFailed(Exception):
-    """Signing in to the proxy cannot begin or go on from here; the message says why, and holds no secret."""
-
-    def __init__(self, message: str, *, refused: bool = False, cause: Cause | None = None) -> None:
-        super().__init__(message)
-        self.refused = refused  # the account is, whatever the way to sign in
-        self.cause = cause
-
-
-class SignInBroken(Exception):
-    """Signing in was broken off, and nobody knows whether the proxy takes the account."""
-
-
-_NAMES: Final[Mapping[Auth, str]] = MappingProxyType(
-    {Auth.NEGOTIATE: "Negotiate", Auth.NTLM: "NTLM", Auth.BASIC: "Basic"}  # what shows least of the password first
-)
+# What shows least of the password comes first.
+_NAMES: Final = {auth: NAMES[auth] for auth in (Auth.NEGOTIATE, Auth.NTLM, Auth.BASIC)}
 _WINDOWS: Final = sys.platform == "win32"
-_MODULES: Final[Mapping[Auth, tuple[str, ...]]] = MappingProxyType(
-    {Auth.NTLM: ("spnego",), Auth.NEGOTIATE: ("spnego",) if _WINDOWS else ("spnego", "gssapi", "krb5")}
-)
 _WITHOUT_USERNAME: Final = frozenset({Auth.NEGOTIATE, Auth.NTLM} if _WINDOWS else {Auth.NEGOTIATE})
 _MOST_TOKENS: Final = 4  # NTLM takes two; Negotiate one, or three where it comes down to NTLM
-
-
-def missing_extra(auth: Auth) -> str | None:
-    """What this way to sign in lacks, with the command that installs it; None: nothing. `auto` takes what there is."""
-    missing = [module for module in _MODULES.get(auth, ()) if find_spec(module) is None]
-    if not missing:
-        return None
-    install = "pip install 'configmgr-endpoint-exporter[negotiate]'"
-    return f"{_NAMES[auth]} needs {' and '.join(missing)}, which an optional extra brings: {install}"
 
 
 # ---------------------------------------------------------------- what the proxy says

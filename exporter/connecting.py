@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from exporter.errors import Sinkholed, Unfound
 from exporter.model.addresses import is_private
 from exporter.model.patterns import address_of
 from exporter.model.vocabulary import Cause, Contact, Evidence, Failure, Phase, Reason, Target, Tried
@@ -18,18 +19,6 @@ NO_SUCH_NAME: Final = frozenset(
 )
 OUR_OWN: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # out of sockets: not the target
 NO_ANSWER: Final = "no answer within the time-out"
-
-
-class Unfound(OSError):
-    """The name does not exist, though another that the system makes of it does."""
-
-
-class Unanswered(TimeoutError):
-    """No name server answered, for as long as the system waits for one."""
-
-
-class Sinkholed(OSError):
-    """None of the addresses of a name can be its host's; the words go on after "the name"."""
 
 
 # ---------------------------------------------------------------- names

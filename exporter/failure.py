@@ -13,11 +13,23 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Final
 
-from exporter.authentication import SignInBroken, SignInFailed, offers
+from exporter.authentication import offers
 from exporter.connecting import NO_ANSWER, OUR_OWN, unconnected, unresolved, unresolved_proxy, words_of_proxy
-from exporter.interference import Fingerprint, Kind, leads_astray, recognise
+from exporter.errors import (
+    NotHttp,
+    NotTls,
+    ProxyRefused,
+    SignInBroken,
+    SignInFailed,
+    TooStrict,
+    Unverifiable,
+    is_tls_record,
+    quoted,
+)
+from exporter.interference import leads_astray, recognise
+from exporter.model.fingerprints import Fingerprint, Kind
 from exporter.model.vocabulary import Answer, Cause, Evidence, Failure, Phase, Reason, Target, TlsFacts
-from exporter.unverified import ends_in_unknown_root, failure_of, without_source
+from exporter.unverified import failure_of, is_of_unknown_root, verify_code, without_source
 
 # Statuses that Configuration Manager's own endpoint check (version 2010 and later) counts as failed; any other answer
 # counts as reachable. Source: "About the service connection point", Validate internet access.
@@ -40,7 +52,6 @@ _DENIALS: Final = frozenset({301, 302, 303, 307, 308, 403, 451, 470})
 # 401 is a web server's word for it, which some proxies take for their own.
 _LOGINS: Final = frozenset({401, 407})
 
-_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECORD_LAYER_FAILURE"})
 _OLD_TLS: Final = frozenset({"SSLv3", "TLSv1", "TLSv1.1"})
 _ALERT: Final = re.compile(r"(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?(.+)")  # OpenSSL's names for what the other side said
 
@@ -51,8 +62,6 @@ _ALERTS_FOR_A_CERTIFICATE: Final = frozenset(
 # A web server answers CONNECT so; a proxy that cannot open a tunnel says 502, 503 or 504, and puts its name beside it.
 _NO_METHOD_OF_OURS: Final = frozenset({400, 404, 405, 501})
 _OF_PROXIES: Final = ("Via", "Proxy-Agent", "Proxy-Authenticate", "Proxy-Connection", "Proxy-Status", "X-Squid-Error")
-_TLS_RECORDS: Final = frozenset({b"\x14", b"\x15", b"\x16", b"\x17", b"\x18"})
-_QUOTED: Final = 48  # bytes
 
 _PAGE: Final[Mapping[Kind, Reason]] = MappingProxyType(
     {
@@ -74,53 +83,6 @@ _REFUSAL: Final[Mapping[Kind, Reason]] = MappingProxyType(  # of CONNECT
 )
 
 
-class PeerClosed(ConnectionError):
-    """The other side closed the connection before it had answered."""
-
-
-class NotHttp(Exception):
-    """What was said in place of an HTTP answer is none."""
-
-    def __init__(self, message: str, said: bytes = b"") -> None:
-        super().__init__(message)
-        self.said = said  # how it begins
-
-
-class NotTls(Exception):
-    """What was said in place of a TLS record is none."""
-
-    def __init__(self, said: bytes) -> None:
-        super().__init__(f"what answers does not speak TLS: it begins with {quoted(said)}")
-        self.said = said  # as much of it as was read
-
-
-def quoted(said: bytes) -> str:
-    """How something from outside begins, as a literal in ASCII.
-
-    A word that is cut off is left out: it may be the beginning of a password, which nobody would know to conceal.
-    """
-    line = next(iter(said[: _QUOTED + 1].lstrip(b"\r\n").splitlines()), b"")
-    shown = line if len(line) <= _QUOTED else line[:_QUOTED].rpartition(b" ")[0]
-    return ascii(shown.decode("latin-1"))
-
-
-def is_tls_record(said: bytes) -> bool:
-    """Whether bytes begin a record of TLS (RFC 8446, 5.1)."""
-    return said[:1] in _TLS_RECORDS and said[1:2] in {b"", b"\x03"}
-
-
-class Unverifiable(Exception):
-    """The system, which verifies certificates here, was not able to."""
-
-
-class ProxyRefused(Exception):
-    """The proxy answered CONNECT with something other than success."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(f"the proxy answered CONNECT with {answer.status}{_no_scheme(answer)}")
-        self.answer = answer
-
-
 def _no_scheme(answer: Answer) -> str:
     """What has to be said of an answer that wants a login, and does not say by what scheme."""
     return f", {_UNNAMED}" if _cause_of(answer) is Cause.NO_SCHEME_OFFERED else ""
@@ -132,21 +94,6 @@ _UNNAMED: Final = "and does not say how to sign in: choose the way by name (auth
 def _cause_of(answer: Answer) -> Cause | None:
     wanted = answer.status in _LOGINS and not offers(answer.values("Proxy-Authenticate"))
     return Cause.NO_SCHEME_OFFERED if wanted else None
-
-
-class TooStrict(ssl.SSLError):
-    """The handshake failed, but would not have if this client took what it refuses."""
-
-    def __init__(self, error: ssl.SSLError, version: str, cipher: str) -> None:
-        words = f"{_words(error)}; a client that refuses nothing agrees on {version} with {cipher}"
-        super().__init__(ssl.SSL_ERROR_SSL, words)
-        self.version = version
-
-
-def may_be_too_strict(error: ssl.SSLError) -> bool:
-    """Whether a handshake may have failed because of what this client does not offer or refuses."""
-    gone = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
-    return not gone and getattr(error, "reason", None) not in _NO_TLS
 
 
 class Way(Enum):
@@ -295,7 +242,7 @@ def _refused_with(page: Fingerprint, refusal: ProxyRefused) -> Failure:
     """What a proxy means by the page that it answers CONNECT with."""
     wanted = refusal.answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
     reason = Reason.PROXY_AUTH_REQUIRED if wanted else _REFUSAL[page.kind]
-    message = f"{refusal}, {page.product}: {page.meaning}"
+    message = f"{_words(refusal)}, {page.product}: {page.meaning}"
     return Failure(Phase.PROXY, reason, message, _login(page, refusal.answer))
 
 
@@ -326,7 +273,7 @@ def _told(error: Exception) -> str:
 def unknown_root(error: BaseException) -> bool:
     """Whether a verification failed because the chain ends in a root that is not trusted."""
     cause = specific(error)
-    return isinstance(cause, ssl.SSLCertVerificationError) and ends_in_unknown_root(_verify_code(cause))
+    return isinstance(cause, ssl.SSLCertVerificationError) and is_of_unknown_root(cause)
 
 
 def specific(error: BaseException) -> BaseException:
@@ -379,7 +326,7 @@ def _proxy_reason(cause: BaseException) -> Reason:
 
 def _tls_failure(cause: BaseException, tls: TlsFacts | None) -> Failure:
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return failure_of(_verify_code(cause), _words(cause), tls)
+        return failure_of(verify_code(cause), _words(cause), tls)
     if isinstance(cause, TimeoutError):
         reason = Reason.TLS_TIMEOUT
     else:
@@ -430,22 +377,26 @@ def _http_reason(cause: BaseException) -> Reason:
     return Reason.HTTP_PROTOCOL if isinstance(cause, NotHttp) else Reason.INTERNAL_ERROR
 
 
-def _verify_code(error: ssl.SSLCertVerificationError) -> int:
-    return int(getattr(error, "verify_code", 0)) & 0xFFFFFFFF  # Windows' codes may come signed
-
-
 def _words(cause: BaseException) -> str:
     """An exception in words, without the class names and the doubled texts that `str` gives."""
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return without_source(str(getattr(cause, "verify_message", None) or cause))
-    if isinstance(cause, ssl.SSLError):
-        alert = _ALERT.fullmatch(getattr(cause, "reason", None) or "")
-        said = alert.group(1).lower().replace("_", " ") if alert else ""
-        return f"the other side refuses: {said}" if said else without_source(cause.strerror or str(cause))
-    if isinstance(cause, TimeoutError) and not str(cause):
-        return NO_ANSWER
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    if isinstance(cause, Exception) and not isinstance(cause, OSError) and not _telling(cause):
-        return _told(cause)  # a defect of ours
-    return str(cause) or type(cause).__name__
+    match cause:
+        case ssl.SSLCertVerificationError():
+            words = without_source(str(getattr(cause, "verify_message", None) or cause))
+        case TooStrict():
+            agreed = f"a client that refuses nothing agrees on {cause.version} with {cause.cipher}"
+            words = f"{_words(cause.error)}; {agreed}"
+        case ssl.SSLError():
+            alert = _ALERT.fullmatch(getattr(cause, "reason", None) or "")
+            said = alert.group(1).lower().replace("_", " ") if alert else ""
+            words = f"the other side refuses: {said}" if said else without_source(cause.strerror or str(cause))
+        case ProxyRefused():
+            words = f"{cause}{_no_scheme(cause.answer)}"
+        case TimeoutError() if not str(cause):
+            words = NO_ANSWER
+        case OSError() if cause.strerror:
+            words = cause.strerror
+        case Exception() if not isinstance(cause, OSError) and not _telling(cause):
+            words = _told(cause)  # a defect of ours
+        case _:
+            words = str(cause) or type(cause).__name__
+    return words

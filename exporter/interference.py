@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import reduce
 from html import unescape
 from http import HTTPStatus
@@ -17,31 +16,9 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from exporter.bodies import BEGINNING, is_page
+from exporter.model.fingerprints import Fingerprint
 from exporter.model.patterns import address_of, host_of, written
 from exporter.model.vocabulary import Answer
-
-
-class Kind(StrEnum):
-    """What somebody on the way wants to say."""
-
-    BLOCK = "block"  # a policy refuses
-    ERROR = "error"  # a proxy could not fetch the answer
-    AUTHENTICATION = "authentication"  # a proxy wants a login
-    PORTAL = "portal"  # a network holds back whoever has not logged in or agreed
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """How a product marks one of its pages: all the evidence that is given here."""
-
-    product: str
-    kind: Kind
-    meaning: str  # goes on from the product's name: "denies the request by its access rules"
-    header: tuple[str, re.Pattern[str]] | None = None  # its name in lower case, and what it holds
-    statuses: frozenset[int] = frozenset()  # empty: any
-    location: re.Pattern[str] | None = None  # where the answer leads to
-    body: re.Pattern[str] | None = None
-    source: tuple[str, ...] = ()  # citations
 
 
 def recognise(answer: Answer, fingerprints: Iterable[Fingerprint]) -> Fingerprint | None:

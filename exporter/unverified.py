@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -55,9 +56,14 @@ def without_source(words: str) -> str:
     return _LIBRARY.sub("", words)
 
 
-def ends_in_unknown_root(code: int) -> bool:
+def verify_code(error: ssl.SSLCertVerificationError) -> int:
+    """OpenSSL's code, or that of Windows, which may come signed."""
+    return int(getattr(error, "verify_code", 0)) & 0xFFFFFFFF
+
+
+def is_of_unknown_root(error: ssl.SSLCertVerificationError) -> bool:
     """Whether a chain was seen up to its root, and that is not trusted."""
-    return code in _SELF_SIGNED_ROOT
+    return verify_code(error) in _SELF_SIGNED_ROOT
 
 
 def failure_of(code: int, words: str, tls: TlsFacts | None) -> Failure:

@@ -26,7 +26,8 @@ from exporter.config import catalogue
 from exporter.config import settings as config
 from exporter.config.documents import DocumentError
 from exporter.config.fingerprints import load_fingerprints
-from exporter.failure import PeerClosed, Signs, Way, classify, judge
+from exporter.errors import PeerClosed
+from exporter.failure import Signs, Way, classify, judge
 from exporter.model.vocabulary import Auth, Phase, Proxy, Reason, Target
 from exporter.net import Route, Trail, Transport
 from exporter.net.streams import Stream

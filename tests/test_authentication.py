@@ -17,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spnego.__main__ import parse_token
 
-from exporter import authentication
-from exporter.authentication import Account, Dialogue, SignInFailed, missing_extra, offers
+from exporter.authentication import Account, Dialogue, offers
+from exporter.errors import SignInFailed
 from exporter.model.vocabulary import Auth, Proxy
+from exporter.system import extras
+from exporter.system.extras import missing_extra
 
 SECRET = "gehéim-and-long-enough-to-be-found"  # noqa: S105 - the one to look for
 BASIC = "Basic c3ZjOmdlaMOpaW0tYW5kLWxvbmctZW5vdWdoLXRvLWJlLWZvdW5k"
@@ -294,7 +296,7 @@ def test_the_password_shows_nowhere(auth: Auth, caplog: pytest.LogCaptureFixture
 
 @pytest.fixture
 def no_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authentication, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
 
 
 def test_what_is_installed_is_not_missing() -> None:

@@ -57,7 +57,7 @@ def config(tmp_path: Path) -> Path:
 def test_what_needs_the_extra_is_refused_with_the_command_that_installs_it(
     config: Path, monkeypatch: pytest.MonkeyPatch, auth: str
 ) -> None:
-    monkeypatch.setattr("exporter.authentication.find_spec", lambda _: None)
+    monkeypatch.setattr("exporter.system.extras.find_spec", lambda _: None)
     config.write_text(f"proxies:\n  corporate: {{url: 'http://proxy.corp.example:3128', auth: {auth}}}\n")
     (mistake,) = mistakes_in(config)
     assert mistake.startswith(f"{config}:2: proxies.corporate.auth: ")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.connecting import Sinkholed, Unanswered, Unfound, at_private_address, contact_of, telling_most
+from exporter.connecting import at_private_address, contact_of, telling_most
+from exporter.errors import Sinkholed, Unanswered, Unfound
 from exporter.failure import Way, classify
 from exporter.model.vocabulary import Cause, Contact, Evidence, Failure, Phase, Question, Reason, Target, Tried
 

@@ -16,19 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.failure import (
-    REFUSED,
-    NotHttp,
-    PeerClosed,
-    ProxyRefused,
-    Signs,
-    Unverifiable,
-    Way,
-    classify,
-    judge,
-    specific,
-    unknown_root,
-)
+from exporter.errors import NotHttp, PeerClosed, ProxyRefused, Unverifiable
+from exporter.failure import REFUSED, Signs, Way, classify, judge, specific, unknown_root
 from exporter.model.vocabulary import Answer, Phase, Reason, Target
 from tests.strategies import PREFIX
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.failure import NotHttp, PeerClosed
+from exporter.errors import NotHttp, PeerClosed
 from exporter.model.vocabulary import Answer
 from exporter.net.http1 import LONGEST_HEAD, Connection
 from exporter.system.loop import run_on_loop

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from exporter.config.catalogue import load, shipped
 from exporter.config.documents import DocumentError
 from exporter.config.fingerprints import load_fingerprints
-from exporter.interference import Fingerprint, Kind, domains_of, leads_astray, recognise
+from exporter.interference import domains_of, leads_astray, recognise
+from exporter.model.fingerprints import Fingerprint, Kind
 from exporter.model.vocabulary import Answer
 
 FINGERPRINTS = load_fingerprints(shipped() / "vocabulary" / "fingerprints.yaml")

@@ -24,7 +24,8 @@ SCHEMES = tuple(WRITTEN)
 # Asks for a URL on one connection for as long as the dialogue has an answer, and prints what came of it.
 CLIENT = """
 import http.client, json, sys, time
-from exporter.authentication import Account, SignInFailed
+from exporter.authentication import Account
+from exporter.errors import SignInFailed
 from exporter.model.vocabulary import Auth, Proxy
 
 method, asked, times, pause, auth, url, username, password = json.loads(sys.argv[1])

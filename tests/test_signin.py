@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from exporter.app import Source, deploy, network_of
-from exporter.authentication import Account, SignInBroken, SignInFailed
+from exporter.authentication import Account
+from exporter.errors import SignInBroken, SignInFailed
 from exporter.explain import words_of
 from exporter.model.vocabulary import (
     Answer,

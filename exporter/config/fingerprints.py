@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from exporter.config.documents import read, settle
 from exporter.config.fields import NOT_EMPTY, CheckedAs, Section, Text, distinct, member_of, within, written
 from exporter.config.groups import Sources
-from exporter.interference import Fingerprint, Kind
+from exporter.model.fingerprints import Fingerprint, Kind
 
 
 def load_fingerprints(path: Path) -> tuple[Fingerprint, ...]:

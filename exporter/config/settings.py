@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
-from exporter.authentication import missing_extra
 from exporter.config.documents import (
     Document,
     DocumentError,
@@ -70,6 +69,7 @@ from exporter.model.vocabulary import (
     SystemProxy,
     TlsSettings,
 )
+from exporter.system.extras import missing_extra
 from exporter.system.waiting import BY_SELECT, PROBES, SOCKETS
 
 T = TypeVar("T")

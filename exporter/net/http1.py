@@ -13,7 +13,7 @@ from contextlib import aclosing
 from http import HTTPStatus
 from typing import Final
 
-from exporter.failure import NotHttp, PeerClosed, quoted
+from exporter.errors import NotHttp, PeerClosed, quoted
 from exporter.model.vocabulary import Answer
 from exporter.net.streams import Resumed, Stream
 

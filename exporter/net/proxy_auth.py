@@ -7,7 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final, Self
 
-from exporter.authentication import SignInBroken, SignInFailed
+from exporter.errors import SignInBroken, SignInFailed
 from exporter.model.vocabulary import Answer, Auth, Phase
 from exporter.net.signin import SignIn, Turn
 from exporter.net.threads import Job, in_daemon_thread

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeAlias
 
 import anyio
 
-from exporter.connecting import NO_SUCH_NAME, Sinkholed, Unanswered, Unfound
+from exporter.connecting import NO_SUCH_NAME
+from exporter.errors import Sinkholed, Unanswered, Unfound
 from exporter.model.addresses import Whose, filter_at, is_possible
 from exporter.model.patterns import address_of
 from exporter.model.vocabulary import Question

@@ -14,7 +14,8 @@ from typing import Final
 
 import anyio
 
-from exporter.authentication import Account, SignInBroken, SignInFailed
+from exporter.authentication import Account
+from exporter.errors import SignInBroken, SignInFailed
 from exporter.model.vocabulary import Answer, Cause, Proxy
 from exporter.net.threads import Job
 

@@ -12,7 +12,7 @@ from typing import Final, cast
 import anyio
 
 from exporter.connecting import contact_of, telling_most
-from exporter.failure import PeerClosed
+from exporter.errors import PeerClosed
 from exporter.model.vocabulary import Contact, Tried
 from exporter.net.clock import Arrival, Clock, LoopClock, now
 from exporter.net.resolver import AddressInfo

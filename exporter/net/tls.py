@@ -14,12 +14,12 @@ from weakref import WeakKeyDictionary
 
 import truststore
 
-from exporter.failure import NotTls, PeerClosed, Unverifiable, is_tls_record
+from exporter.errors import NotTls, PeerClosed, Unverifiable, is_tls_record
 from exporter.model.vocabulary import TlsFacts, TlsSettings
 from exporter.net.streams import Stream
 from exporter.net.threads import in_daemon_thread
 from exporter.net.trail import Trail
-from exporter.unverified import NOT_YET_VALID, WINDOWS_EXPIRED
+from exporter.unverified import NOT_YET_VALID, WINDOWS_EXPIRED, verify_code
 
 T = TypeVar("T")
 _CHUNK: Final = 64 * 1024
@@ -160,7 +160,7 @@ class TlsStream:
 
     def _tell_early_from_late(self, error: ssl.SSLCertVerificationError) -> None:
         """Windows has one code for a certificate that has expired and for one that is not yet valid."""
-        if error.verify_code & 0xFFFFFFFF == WINDOWS_EXPIRED:
+        if verify_code(error) == WINDOWS_EXPIRED:
             begins = [one.not_before for one in self.facts().chain if one.not_before is not None]
             if any(moment > time.time() for moment in begins):
                 error.verify_code, error.verify_message = NOT_YET_VALID

@@ -15,7 +15,7 @@ import httpx
 from exporter import __version__
 from exporter.authentication import Account
 from exporter.bodies import readable
-from exporter.failure import NotHttp, NotTls, ProxyRefused, TooStrict, may_be_too_strict, unknown_root
+from exporter.errors import NotHttp, NotTls, ProxyRefused, TooStrict
 from exporter.model.addresses import Whose
 from exporter.model.vocabulary import DEFAULT_PORTS, Answer, Phase, Proxy, Root, TlsFacts, WayTaken
 from exporter.net.clock import Clock, clock_in_force
@@ -27,6 +27,7 @@ from exporter.net.sockets import connect
 from exporter.net.streams import Resumed, Stream
 from exporter.net.tls import TlsStream, unverifying
 from exporter.net.trail import Trail
+from exporter.unverified import is_of_unknown_root
 
 USER_AGENT: Final = f"configmgr-endpoint-exporter/{__version__}"
 # A proxy that speaks HTTP/1.0 closes after its 407 unless it is asked not to, and by this name (RFC 9112, C.2.2); NTLM
@@ -177,7 +178,7 @@ class Transport(httpx.AsyncBaseTransport):
         seen = refused.facts()
         if not seen.chain and (again := await self._look_again(reach, origin)):
             seen = again.facts(path=refused.path)
-        return replace(seen, leads_to=seen.leads_to or (Root.PRIVATE if unknown_root(error) else None))
+        return replace(seen, leads_to=seen.leads_to or (Root.PRIVATE if is_of_unknown_root(error) else None))
 
     async def _look_again(self, reach: Reach, origin: Origin) -> TlsStream | None:
         """A handshake on another connection by a client that refuses nothing; None where that fails as well.
@@ -307,6 +308,16 @@ async def _answer_in_plain_text(said: bytes, stream: Stream) -> Answer | None:
     with anyio.move_on_after(_time_left(_PAGE_TIME)), suppress(NotHttp, OSError):
         answer = await connection.hear("GET")
     return await _with_page(answer, connection) if answer else None
+
+
+# What is not TLS at all fails for no strictness of ours.
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECORD_LAYER_FAILURE"})
+
+
+def may_be_too_strict(error: ssl.SSLError) -> bool:
+    """Whether a handshake may have failed because of what this client does not offer or refuses."""
+    gone = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+    return not gone and getattr(error, "reason", None) not in _NO_TLS
 
 
 def _time_left(most: float) -> float:

@@ -8,7 +8,8 @@ from typing import Final, cast
 import httpx
 
 from exporter.bodies import ENOUGH, readable, worth_reading
-from exporter.failure import NotTls, Signs, Way, foreign, judge
+from exporter.errors import NotTls
+from exporter.failure import Signs, Way, foreign, judge
 from exporter.model.vocabulary import Answer, Failure, Phase, Root, Target
 from exporter.net import USER_AGENT, Route, Trail, Transport, beginning
 

@@ -15,7 +15,8 @@ import httpx
 from exporter import __version__
 from exporter.config.documents import TooLarge, read_bytes, reason
 from exporter.config.fields import url_fault
-from exporter.failure import PeerClosed, classify
+from exporter.errors import PeerClosed
+from exporter.failure import classify
 from exporter.model.vocabulary import Target
 from exporter.net import Route, Trail, Transport
 from exporter.probes.http import way_of
