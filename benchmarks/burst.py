@@ -11,7 +11,7 @@ import anyio
 
 from exporter.app import Source, deploy, network_of
 from exporter.model.vocabulary import CheckKey
-from exporter.probes import run_check
+from exporter.probe.runner import run_check
 from exporter.system.loop import run_on_loop
 
 

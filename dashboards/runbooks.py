@@ -22,9 +22,9 @@ from exporter.confirm import (
     filled,
 )
 from exporter.explain import UNPROBED, WORDS, Who, Words
-from exporter.failure import REFUSED
 from exporter.model.vocabulary import Catalogue, Group, Phase, Reason, Requirement, Site, Status, Support, WhyUnprobed
 from exporter.plan.requirements import everything, requirements
+from exporter.probe.classify import REFUSED
 from exporter.web.runbooks import anchor
 
 INDEX: Final = "README.md"

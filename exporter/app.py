@@ -15,13 +15,10 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from exporter.anchors import anchors_present
 from exporter.config import catalogue as shipped
 from exporter.config import settings as config
 from exporter.config.documents import unreadable
 from exporter.config.fingerprints import load_fingerprints
-from exporter.failure import Signs, defect
-from exporter.interference import domains_of
 from exporter.journal import Journal
 from exporter.metrics import Conditions, Events, ReloadStatus, State, Timing, registry_for
 from exporter.model.addresses import AddressRanges
@@ -39,15 +36,18 @@ from exporter.model.vocabulary import (
     TlsSettings,
     Ways,
 )
-from exporter.net import clock_in_force, sign_ins_of, trusted_roots, verifying
 from exporter.plan.checks import plan
 from exporter.plan.requirements import everything, requirements
 from exporter.plan.selection import UNUSABLE, Narrowing
-from exporter.probes import PATIENCE, Network, found_at, run_check
+from exporter.probe.block_pages import domains_of
+from exporter.probe.classify import Signs, defect
+from exporter.probe.net import clock_in_force, sign_ins_of, trusted_roots, verifying
+from exporter.probe.net.required_roots import anchors_present
+from exporter.probe.runner import PATIENCE, Network, found_at, run_check
 from exporter.proxies.finding import Found, find
 from exporter.reloading import NotReloaded, Reader, Reloads
+from exporter.results.store import Board, Recorded
 from exporter.schedule import Pace, Schedule, probe_once, undisturbed
-from exporter.state import Board, Recorded
 from exporter.system.lag import Pulse, watch
 
 log = structlog.get_logger("exporter")
@@ -153,7 +153,7 @@ def network_of(deployment: Deployment, before: Network | None = None) -> Network
     settings = deployment.settings
     clock = clock_in_force()  # now, lest the first packets come before the kernel stamps them
     if deployment.plan.checks:
-        from exporter.certificates import public_roots  # noqa: PLC0415 - see there
+        from exporter.probe.net.certificates import public_roots  # noqa: PLC0415 - see there
 
         public_roots()  # lest the first probes wait for these
     known = () if before is None else (*before.sign_ins.values(), *before.former)

@@ -32,7 +32,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from exporter.config.documents import DocumentError
 from exporter.config.web import WebConfig, files_of, load
-from exporter.net.threads import in_daemon_thread
+from exporter.probe.net.threads import in_daemon_thread
 from exporter.system import waiting
 
 log = structlog.get_logger("exporter")

@@ -34,7 +34,7 @@ from exporter.model.vocabulary import (
     Support,
     Use,
 )
-from exporter.state import Board
+from exporter.results.store import Board
 
 CONSUMER: Final = ("feature", "role", "cloud")
 USE: Final = (*CONSUMER, "pattern")

@@ -9,9 +9,9 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from exporter.failure import defect
-from exporter.net.threads import Job, in_daemon_thread
 from exporter.plan.selection import UNUSABLE
+from exporter.probe.classify import defect
+from exporter.probe.net.threads import Job, in_daemon_thread
 
 log = structlog.get_logger("exporter")
 T = TypeVar("T")

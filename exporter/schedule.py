@@ -18,9 +18,9 @@ import structlog
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from exporter.failure import defect
 from exporter.model.vocabulary import CheckKey, Result
 from exporter.plan.checks import order
+from exporter.probe.classify import defect
 from exporter.system.lag import Pulse
 
 log = structlog.get_logger("exporter")

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp
 
 from exporter.app import Deployment, Exporter, Source, network_of
 from exporter.door import LONGEST_HEAD, Connection, Gate, Guard, Keys, welcome
-from exporter.probes import Network
+from exporter.probe.runner import Network
 from exporter.system.control import Control, Request
 from exporter.system.descriptors import claim
 from exporter.system.loop import run_on_loop

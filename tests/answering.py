@@ -16,7 +16,7 @@ import anyio
 
 from exporter.app import Deployment, Source, deploy, network_of
 from exporter.model.vocabulary import CheckKey, Probing, Proxy, Result, Settings, Target, TlsSettings, Trust
-from exporter.probes import run_check
+from exporter.probe.runner import run_check
 from exporter.system.loop import run_on_loop
 
 TIMEOUT: Final = 6.0  # seconds; the laboratory's proxy gives up on a target after three

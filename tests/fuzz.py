@@ -21,18 +21,18 @@ from typing import Final
 import anyio
 import httpx
 
-from exporter.certificates import facts
 from exporter.config import catalogue
 from exporter.config import settings as config
 from exporter.config.documents import DocumentError
 from exporter.config.fingerprints import load_fingerprints
-from exporter.errors import PeerClosed
-from exporter.failure import Signs, Way, classify, judge
 from exporter.model.vocabulary import Auth, Phase, Proxy, Reason, Target
-from exporter.net import Route, Trail, Transport
-from exporter.net.streams import Stream
-from exporter.net.transport import Origin
-from exporter.unverified import failure_of
+from exporter.probe.classify import Signs, Way, classify, judge
+from exporter.probe.errors import PeerClosed
+from exporter.probe.net import Route, Trail, Transport
+from exporter.probe.net.certificates import facts
+from exporter.probe.net.streams import Stream
+from exporter.probe.net.transport import Origin
+from exporter.probe.unverified import failure_of
 from tests.issuing import issue, rsa_key
 
 ROOT: Final = Path(__file__).parents[1]

@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from cryptography.x509.oid import NameOID
 
 from exporter.model.vocabulary import TlsSettings
-from exporter.net import verifying
+from exporter.probe.net import verifying
 
 Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Edit: TypeAlias = Callable[[bytes], bytes]  # of what is signed, in DER

@@ -38,7 +38,7 @@ from exporter.model.vocabulary import (
 )
 from exporter.plan.checks import plan
 from exporter.plan.requirements import requirements
-from exporter.state import Board
+from exporter.results.store import Board
 from exporter.web.routes import Service, create_app
 from tests.strategies import PREFIX, phases_of
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import anyio
 
-from exporter import rollup
 from exporter.model.vocabulary import CheckKey, Probing, Proxy, Result, Target, TlsSettings
-from exporter.net import verifying
-from exporter.probes import Network, run_check
+from exporter.probe.net import verifying
+from exporter.probe.runner import Network, run_check
+from exporter.results import readiness as rollup
 from tests.lab import Lab
 
 ROOT = Path(__file__).parents[1]

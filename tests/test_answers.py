@@ -20,12 +20,12 @@ from trio.testing import MockClock
 from exporter.config.catalogue import load, shipped
 from exporter.config.fingerprints import load_fingerprints
 from exporter.explain import words_of
-from exporter.failure import Signs, Way, judge
-from exporter.interference import domains_of
 from exporter.model.vocabulary import Answer, Cause, CheckKey, Failure, Probing, Proxy, Reason, Result, Site, Target
-from exporter.net import beginning
 from exporter.plan.requirements import everything, requirements
-from exporter.probes import Network, run_check
+from exporter.probe.block_pages import domains_of
+from exporter.probe.classify import Signs, Way, judge
+from exporter.probe.net import beginning
+from exporter.probe.runner import Network, run_check
 from exporter.system.loop import run_on_loop
 from tests.lab import Lab
 from tests.lab.scripts import HOLD, READ_HEAD, Script, send, sleep, tls
@@ -73,8 +73,8 @@ def dripping(head_of_answer: str, first: bytes = b"", rest: bytes = b"<") -> Tal
 @pytest.fixture
 def patient_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page may take longer than an attempt."""
-    monkeypatch.setattr("exporter.probes.http._PAGE_TIME", FOR_EVER)
-    monkeypatch.setattr("exporter.net.transport._PAGE_TIME", FOR_EVER)
+    monkeypatch.setattr("exporter.probe.http._PAGE_TIME", FOR_EVER)
+    monkeypatch.setattr("exporter.probe.net.transport._PAGE_TIME", FOR_EVER)
 
 
 OK = "HTTP/1.1 200 OK\nContent-Type: text/html\n"

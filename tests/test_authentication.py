@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spnego.__main__ import parse_token
 
-from exporter.authentication import Account, Dialogue, offers
-from exporter.errors import SignInFailed
 from exporter.model.vocabulary import Auth, Proxy
+from exporter.probe.errors import SignInFailed
+from exporter.probe.net.authentication import Account, Dialogue, offers
 from exporter.system import extras
 from exporter.system.extras import missing_extra
 
@@ -320,6 +320,6 @@ def test_auto_makes_do_with_what_is_installed() -> None:
 
 
 def test_the_extra_is_not_imported_before_it_is_needed() -> None:
-    program = "import sys, exporter.authentication; print({'spnego', 'gssapi', 'krb5'} & set(sys.modules))"
+    program = "import sys, exporter.probe.net.authentication; print({'spnego', 'gssapi', 'krb5'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

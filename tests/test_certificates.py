@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from exporter.anchors import anchors_present
-from exporter.certificates import ends_in, facts
 from exporter.model.vocabulary import Root, TlsFacts, TlsSettings, Trust
-from exporter.net import trusted_roots, verifying
+from exporter.probe.net import trusted_roots, verifying
+from exporter.probe.net.certificates import ends_in, facts
+from exporter.probe.net.required_roots import anchors_present
 
 ENDS = datetime(2040, 1, 1, tzinfo=UTC)
 PRIME256V1, PRIME192V2 = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030102")

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.connecting import at_private_address, contact_of, telling_most
-from exporter.errors import Sinkholed, Unanswered, Unfound
-from exporter.failure import Way, classify
 from exporter.model.vocabulary import Cause, Contact, Evidence, Failure, Phase, Question, Reason, Target, Tried
+from exporter.probe.classify import Way, classify
+from exporter.probe.connecting import at_private_address, contact_of, telling_most
+from exporter.probe.errors import Sinkholed, Unanswered, Unfound
 
 SILENT = 0  # for an errno: no answer until the time was up
 

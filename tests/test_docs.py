@@ -27,7 +27,6 @@ from exporter.config.documents import DocumentError
 from exporter.config.fields import Section
 from exporter.config.groups import GroupSection
 from exporter.config.settings import MainSection
-from exporter.failure import REFUSED
 from exporter.metrics import probe_registry
 from exporter.model.vocabulary import (
     Catalogue,
@@ -38,6 +37,7 @@ from exporter.model.vocabulary import (
     Status,
     WhyUnprobed,
 )
+from exporter.probe.classify import REFUSED
 from exporter.system.log import LogFormat, LogLevel
 from exporter.web.routes import create_app
 from tests.lab import Lab

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from exporter.explain import CAUSES, UNPROBED, WORDS, Words, words_of
-from exporter.failure import REFUSED
 from exporter.model.vocabulary import Cause, Failure, Phase, Reason, WhyUnprobed
+from exporter.probe.classify import REFUSED
 
 ALL = [*WORDS.values(), *CAUSES.values(), *UNPROBED.values()]
 

@@ -56,7 +56,7 @@ from exporter.model.vocabulary import (
 )
 from exporter.plan.checks import plan
 from exporter.report import Asked, asked, print_asked, probes_text, why_none
-from exporter.state import Board
+from exporter.results.store import Board
 from exporter.web.routes import create_app
 from tests.lab import Lab
 from tests.running import command, eventually, running

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.errors import NotHttp, PeerClosed, ProxyRefused, Unverifiable
-from exporter.failure import REFUSED, Signs, Way, classify, judge, specific, unknown_root
 from exporter.model.vocabulary import Answer, Phase, Reason, Target
+from exporter.probe.classify import REFUSED, Signs, Way, classify, judge, specific, unknown_root
+from exporter.probe.errors import NotHttp, PeerClosed, ProxyRefused, Unverifiable
 from tests.strategies import PREFIX
 
 Make = Callable[[], BaseException]

@@ -22,9 +22,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from exporter import probes
 from exporter.app import Deployment, Exporter, Source
-from exporter.failure import Signs
 from exporter.model.vocabulary import (
     Check,
     CheckKey,
@@ -40,8 +38,10 @@ from exporter.model.vocabulary import (
     Target,
     Use,
 )
-from exporter.net import Route, Trail
-from exporter.probes import Network
+from exporter.probe import runner as probes
+from exporter.probe.classify import Signs
+from exporter.probe.net import Route, Trail
+from exporter.probe.runner import Network
 from exporter.system import lag
 
 INTERVAL: Final = 20.0

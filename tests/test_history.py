@@ -8,7 +8,6 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.history import ALL_FAILURES, ALL_SUCCESSES, LONGEST_MESSAGE, Room, extended, kept
 from exporter.model.vocabulary import (
     Check,
     CheckKey,
@@ -22,7 +21,8 @@ from exporter.model.vocabulary import (
     Target,
     Use,
 )
-from exporter.state import Board
+from exporter.results.history import ALL_FAILURES, ALL_SUCCESSES, LONGEST_MESSAGE, Room, extended, kept
+from exporter.results.store import Board
 
 KEY: Final = CheckKey(Target("https://host.example/"))
 CHECK: Final = Check(KEY, (Use(Consumer("updates", "client", "azure-public"), "host.example"),))

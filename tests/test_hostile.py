@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.bodies import BEGINNING, unpacked
 from exporter.config.documents import Document
 from exporter.model.vocabulary import CheckKey, Probing, Reason, Result, Target
-from exporter.probes import Network, run_check
+from exporter.probe.bodies import BEGINNING, unpacked
+from exporter.probe.runner import Network, run_check
 from tests.servers import answer, head, serving, status
 
 pytestmark = pytest.mark.anyio

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.errors import NotHttp, PeerClosed
 from exporter.model.vocabulary import Answer
-from exporter.net.http1 import LONGEST_HEAD, Connection
+from exporter.probe.errors import NotHttp, PeerClosed
+from exporter.probe.net.http1 import LONGEST_HEAD, Connection
 from exporter.system.loop import run_on_loop
 
 CUT = ConnectionResetError(104, "Connection reset by peer")

@@ -17,7 +17,7 @@ from exporter.config.documents import DocumentError
 from exporter.config.prefixes import read_prefixes
 from exporter.model.addresses import AddressRanges, collapsed
 from exporter.model.vocabulary import Catalogue, CheckKey, Prefix, Target
-from exporter.probes import Network
+from exporter.probe.runner import Network
 
 
 # Few bits are drawn, so that prefixes and addresses often meet: all lie in two small corners of the two spaces.

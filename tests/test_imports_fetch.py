@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from exporter.model.vocabulary import Proxy
-from exporter.net import Route
+from exporter.probe.net import Route
 from exporter.published import Unfit, from_file, from_web
 from exporter.published.fetch import MOST_REDIRECTS, identified
 from tests.servers import HOST, Talk, answer, connect_proxy, head, serving, silent, status

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from exporter.config.catalogue import load, shipped
 from exporter.config.documents import DocumentError
 from exporter.config.fingerprints import load_fingerprints
-from exporter.interference import domains_of, leads_astray, recognise
 from exporter.model.fingerprints import Fingerprint, Kind
 from exporter.model.vocabulary import Answer
+from exporter.probe.block_pages import domains_of, leads_astray, recognise
 
 FINGERPRINTS = load_fingerprints(shipped() / "vocabulary" / "fingerprints.yaml")
 BLOCK, ERROR, AUTHENTICATION, PORTAL = Kind

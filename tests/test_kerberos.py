@@ -24,8 +24,8 @@ SCHEMES = tuple(WRITTEN)
 # Asks for a URL on one connection for as long as the dialogue has an answer, and prints what came of it.
 CLIENT = """
 import http.client, json, sys, time
-from exporter.authentication import Account
-from exporter.errors import SignInFailed
+from exporter.probe.net.authentication import Account
+from exporter.probe.errors import SignInFailed
 from exporter.model.vocabulary import Auth, Proxy
 
 method, asked, times, pause, auth, url, username, password = json.loads(sys.argv[1])
@@ -57,10 +57,10 @@ for number in range(times):
 # The exporter's own probe through the proxy; prints whether the target was usable, and else why not.
 PROBE = """
 import json, ssl, sys, anyio
-from exporter.authentication import Account
+from exporter.probe.net.authentication import Account
 from exporter.model.vocabulary import Auth, CheckKey, Probing, Proxy, Target
-from exporter.net import SignIn
-from exporter.probes import Network, run_check
+from exporter.probe.net import SignIn
+from exporter.probe.runner import Network, run_check
 
 asked, timeout, auth, url, username, password = json.loads(sys.argv[1])
 proxy = Proxy("p", url, username, password, auth=Auth(auth))

@@ -13,9 +13,9 @@ import pytest
 import trustme
 
 from exporter.config.fingerprints import load_fingerprints
-from exporter.failure import Signs
 from exporter.model.vocabulary import Auth, Cause, CheckKey, Phase, Probing, Proxy, Reason, Result, Target
-from exporter.probes import Network, run_check
+from exporter.probe.classify import Signs
+from exporter.probe.runner import Network, run_check
 from tests.servers import Talk, head, serving, silent
 
 pytestmark = pytest.mark.anyio

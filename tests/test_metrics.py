@@ -18,7 +18,6 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter import __version__
-from exporter.anchors import anchors_present
 from exporter.app import Deployment, Exporter, Source
 from exporter.config import catalogue as shipped
 from exporter.explain import WORDS
@@ -53,8 +52,9 @@ from exporter.model.vocabulary import (
 )
 from exporter.plan.checks import plan
 from exporter.plan.requirements import everything, requirements
-from exporter.probes import Network
-from exporter.state import Board
+from exporter.probe.net.required_roots import anchors_present
+from exporter.probe.runner import Network
+from exporter.results.store import Board
 from tests.strategies import phases_of, plans, plans_with_results, results_for
 
 Drawn = tuple[Plan, dict[CheckKey, Result]]

@@ -41,8 +41,8 @@ from exporter.model.vocabulary import (
     Use,
 )
 from exporter.plan.checks import plan
-from exporter.rollup import failures_to_come
-from exporter.state import Board
+from exporter.results.readiness import failures_to_come
+from exporter.results.store import Board
 from exporter.web.pages import REFRESH, status, status_page, target_page
 from exporter.web.pages.bars import FULL
 from exporter.web.pages.filters import Filters, choices, read

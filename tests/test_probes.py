@@ -18,8 +18,6 @@ import anyio.to_thread
 import pytest
 import trustme
 
-from exporter.authentication import Account
-from exporter.failure import REFUSED
 from exporter.model.vocabulary import (
     Auth,
     Cause,
@@ -34,9 +32,11 @@ from exporter.model.vocabulary import (
     TlsSettings,
     Trust,
 )
-from exporter.net import SignIn, Trail, clock_in_force, verifying
-from exporter.net.sockets import connect, interleaved
-from exporter.probes import Network, run_check
+from exporter.probe.classify import REFUSED
+from exporter.probe.net import SignIn, Trail, clock_in_force, verifying
+from exporter.probe.net.authentication import Account
+from exporter.probe.net.sockets import connect, interleaved
+from exporter.probe.runner import Network, run_check
 from tests.issuing import issue, presenting
 from tests.servers import HOST, Server, Talk, answer, connect_proxy, head, serving, silent, status
 
@@ -579,12 +579,12 @@ async def test_a_defect_anywhere_in_a_probe_is_its_result_with_the_cause(
         raise ZeroDivisionError("as in a bug")
 
     places = {
-        "routes": "exporter.probes.Network.routes",
-        "probe": "exporter.probes.http.way_of",
-        "words": "exporter.probes.classify",
-        "evidence": "exporter.probes._discreet",
-        "ranges": "exporter.probes.Network.in_range",
-        "phases": "exporter.net.Trail.late",
+        "routes": "exporter.probe.runner.Network.routes",
+        "probe": "exporter.probe.http.way_of",
+        "words": "exporter.probe.runner.classify",
+        "evidence": "exporter.probe.runner._discreet",
+        "ranges": "exporter.probe.runner.Network.in_range",
+        "phases": "exporter.probe.net.Trail.late",
     }
     monkeypatch.setattr(places[where], property(broken) if where == "phases" else broken)
     with serving(silent if where == "words" else status(200)) as server:

@@ -32,14 +32,14 @@ from exporter.model.vocabulary import (
     Ways,
     WayTaken,
 )
-from exporter.probes import Network, found_at, run_check
+from exporter.probe.runner import Network, found_at, run_check
 from exporter.proxies import evaluation, finding, pac, winhttp
 from exporter.proxies.finding import NotFound, finder
 from exporter.proxies.server import NoServer
 from exporter.proxies.windows import Setting, setting
 from exporter.proxies.winhttp import Held
 from exporter.report.facts import connection
-from exporter.rollup import paths
+from exporter.results.readiness import paths
 from tests.servers import HOST, answer, connect_proxy, serving, silent, status
 
 PACS: Final = Path(__file__).parent / "data" / "pac"

@@ -53,7 +53,7 @@ from exporter.report import (
     print_endpoints,
 )
 from exporter.report.findings import down, needed_by, one_line, overall
-from exporter.state import Board
+from exporter.results.store import Board
 from tests.strategies import proxy_maps, vias
 
 GOLDEN: Final = Path(__file__).parent / "data" / "report"

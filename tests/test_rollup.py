@@ -34,7 +34,7 @@ from exporter.model.vocabulary import (
     Use,
     WhyUnprobed,
 )
-from exporter.rollup import failures_to_come, families, features, paths, read_of
+from exporter.results.readiness import failures_to_come, families, features, paths, read_of
 from tests.strategies import plans_with_results, results_of
 
 UP, DOWN, UNPROBED, PENDING = EndpointState.UP, EndpointState.DOWN, EndpointState.UNPROBED, EndpointState.PENDING

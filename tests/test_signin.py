@@ -21,8 +21,6 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from exporter.app import Source, deploy, network_of
-from exporter.authentication import Account
-from exporter.errors import SignInBroken, SignInFailed
 from exporter.explain import words_of
 from exporter.model.vocabulary import (
     Answer,
@@ -37,9 +35,11 @@ from exporter.model.vocabulary import (
     Target,
     TlsSettings,
 )
-from exporter.net import SignIn, sign_ins_of, signin, verifying
-from exporter.net.signin import MOST, PAUSE, QUIET, SHORT_PAUSE, SILENCE
-from exporter.probes import Network, run_check
+from exporter.probe.errors import SignInBroken, SignInFailed
+from exporter.probe.net import SignIn, sign_ins_of, signin, verifying
+from exporter.probe.net.authentication import Account
+from exporter.probe.net.signin import MOST, PAUSE, QUIET, SHORT_PAUSE, SILENCE
+from exporter.probe.runner import Network, run_check
 from tests.proxies import HANGING, HELD, OTHER, PASSWORD, USERNAME, AskingProxy
 from tests.running import in_a_quiet_moment_of_the_loop
 from tests.servers import Server, answer, head, serving

@@ -26,10 +26,10 @@ HEALTHY: Final = ("portal.corp.example", "sup0.corp.example", "sup1.corp.example
 # Probes all URLs at once through the proxy, and prints which are up, and why the others are not.
 PROBES = """
 import json, ssl, sys, anyio
-from exporter.authentication import Account
+from exporter.probe.net.authentication import Account
 from exporter.model.vocabulary import Auth, CheckKey, Probing, Proxy, Target
-from exporter.net import SignIn
-from exporter.probes import Network, run_check
+from exporter.probe.net import SignIn
+from exporter.probe.runner import Network, run_check
 
 urls, timeout, auth, url, username, password = json.loads(sys.argv[1])
 proxy = Proxy("p", url, username, password, auth=Auth(auth))

@@ -9,7 +9,6 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import rollup
 from exporter.model.vocabulary import (
     Check,
     CheckKey,
@@ -23,7 +22,8 @@ from exporter.model.vocabulary import (
     Target,
     Use,
 )
-from exporter.state import Board, Recorded
+from exporter.results import readiness as rollup
+from exporter.results.store import Board, Recorded
 from tests.strategies import plans, plans_with_results, results_for
 
 KEY = CheckKey(Target("https://host.example/"))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.net import system_names
-from exporter.net.system_names import Resolver, _File, _names, _settings
+from exporter.probe.net import system_names
+from exporter.probe.net.system_names import Resolver, _File, _names, _settings
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="reads resolv.conf")
 

@@ -15,10 +15,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
-from exporter import certificates
 from exporter.model.vocabulary import Cause, CheckKey, Probing, Proxy, Reason, Result, Root, Target, TlsSettings, Trust
-from exporter.net import verifying
-from exporter.probes import Network, run_check
+from exporter.probe.net import certificates, verifying
+from exporter.probe.runner import Network, run_check
 from tests.issuing import ECDSA_WITH_SHA1, LONG, OVER, Issued, field, issue, parts, presenting, rsa_key, tlv, trusting
 from tests.servers import serving, status
 

@@ -9,8 +9,8 @@ from typing import Final
 import anyio
 
 from exporter.model.addresses import Whose
-from exporter.net import Trail
-from exporter.net.resolver import resolve
+from exporter.probe.net import Trail
+from exporter.probe.net.resolver import resolve
 
 _AT_ONCE: Final = 32
 _PATIENCE: Final = 10.0  # seconds for one name

@@ -25,9 +25,9 @@ from exporter.config.fields import unknown
 from exporter.config.groups import Names
 from exporter.config.settings import ProxySection
 from exporter.model.vocabulary import Proxy, Settings, Target
-from exporter.net import Route, verifying
 from exporter.plan.checks import bypasses
 from exporter.plan.selection import NarrowingError
+from exporter.probe.net import Route, verifying
 from exporter.proxies.finding import Finder, NotFound, finder
 from exporter.proxies.winhttp import NotWindows
 from exporter.published import Choice, Format, Origin, Unfit

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from exporter.config.documents import DocumentError, Mistake, reason
 from exporter.config.fields import url_fault
 from exporter.model.vocabulary import CheckKey, Plan, Proxy, SystemProxy, Target, Ways
-from exporter.net import Route
+from exporter.probe.net import Route
 from exporter.proxies import pac, winhttp
 from exporter.proxies.evaluation import NotEvaluated, evaluate
 from exporter.proxies.server import NoServer, written

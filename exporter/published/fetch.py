@@ -15,11 +15,11 @@ import httpx
 from exporter import __version__
 from exporter.config.documents import TooLarge, read_bytes, reason
 from exporter.config.fields import url_fault
-from exporter.errors import PeerClosed
-from exporter.failure import classify
 from exporter.model.vocabulary import Target
-from exporter.net import Route, Trail, Transport
-from exporter.probes.http import way_of
+from exporter.probe.classify import classify
+from exporter.probe.errors import PeerClosed
+from exporter.probe.http import way_of
+from exporter.probe.net import Route, Trail, Transport
 from exporter.published.content import MAX_BYTES, Unfit
 
 RouteTo: TypeAlias = Callable[[str], Route]  # a URL in, the way to its host out

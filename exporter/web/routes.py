@@ -22,7 +22,7 @@ from exporter.plan.requirements import canonical
 from exporter.plan.selection import UNUSABLE
 from exporter.reloading import Ending, NotReloaded
 from exporter.report import probes_text
-from exporter.state import Board
+from exporter.results.store import Board
 from exporter.web.pages import ASSETS, REFRESH, Page, runbook_page, status, status_page, target_page
 from exporter.web.runbooks import INDEX
 

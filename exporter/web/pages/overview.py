@@ -33,7 +33,7 @@ from exporter.report.findings import (
     unprobed,
     verdict,
 )
-from exporter.rollup import failures_to_come
+from exporter.results.readiness import failures_to_come
 from exporter.web.pages.bars import Bar, bar
 from exporter.web.pages.filters import Choices, Filters, choices
 

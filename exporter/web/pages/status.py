@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter import __version__
 from exporter.model.vocabulary import Check, CheckKey, EndpointState, Latest, Requirement, Snapshot, TlsFacts, Use
-from exporter.rollup import failures_to_come
+from exporter.results.readiness import failures_to_come
 
 
 def status(snapshot: Snapshot) -> dict[str, Any]:

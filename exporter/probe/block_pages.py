@@ -15,10 +15,10 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
-from exporter.bodies import BEGINNING, is_page
 from exporter.model.fingerprints import Fingerprint
 from exporter.model.patterns import address_of, host_of, written
 from exporter.model.vocabulary import Answer
+from exporter.probe.bodies import BEGINNING, is_page
 
 
 def recognise(answer: Answer, fingerprints: Iterable[Fingerprint]) -> Fingerprint | None:

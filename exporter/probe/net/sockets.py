@@ -11,12 +11,12 @@ from typing import Final, cast
 
 import anyio
 
-from exporter.connecting import contact_of, telling_most
-from exporter.errors import PeerClosed
 from exporter.model.vocabulary import Contact, Tried
-from exporter.net.clock import Arrival, Clock, LoopClock, now
-from exporter.net.resolver import AddressInfo
-from exporter.net.trail import Trail
+from exporter.probe.connecting import contact_of, telling_most
+from exporter.probe.errors import PeerClosed
+from exporter.probe.net.clock import Arrival, Clock, LoopClock, now
+from exporter.probe.net.resolver import AddressInfo
+from exporter.probe.net.trail import Trail
 from exporter.system.descriptors import leave_reserve
 from exporter.system.words import words_of
 

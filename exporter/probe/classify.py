@@ -13,9 +13,11 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Final
 
-from exporter.authentication import offers
-from exporter.connecting import NO_ANSWER, OUR_OWN, unconnected, unresolved, unresolved_proxy, words_of_proxy
-from exporter.errors import (
+from exporter.model.fingerprints import Fingerprint, Kind
+from exporter.model.vocabulary import Answer, Cause, Evidence, Failure, Phase, Reason, Target, TlsFacts
+from exporter.probe.block_pages import leads_astray, recognise
+from exporter.probe.connecting import NO_ANSWER, OUR_OWN, unconnected, unresolved, unresolved_proxy, words_of_proxy
+from exporter.probe.errors import (
     NotHttp,
     NotTls,
     ProxyRefused,
@@ -26,10 +28,8 @@ from exporter.errors import (
     is_tls_record,
     quoted,
 )
-from exporter.interference import leads_astray, recognise
-from exporter.model.fingerprints import Fingerprint, Kind
-from exporter.model.vocabulary import Answer, Cause, Evidence, Failure, Phase, Reason, Target, TlsFacts
-from exporter.unverified import failure_of, is_of_unknown_root, verify_code, without_source
+from exporter.probe.net.authentication import offers
+from exporter.probe.unverified import failure_of, is_of_unknown_root, verify_code, without_source
 
 # Statuses that Configuration Manager's own endpoint check (version 2010 and later) counts as failed; any other answer
 # counts as reachable. Source: "About the service connection point", Validate internet access.

@@ -13,9 +13,9 @@ from contextlib import aclosing
 from http import HTTPStatus
 from typing import Final
 
-from exporter.errors import NotHttp, PeerClosed, quoted
 from exporter.model.vocabulary import Answer
-from exporter.net.streams import Resumed, Stream
+from exporter.probe.errors import NotHttp, PeerClosed, quoted
+from exporter.probe.net.streams import Resumed, Stream
 
 Headers = Sequence[tuple[bytes, bytes]]
 

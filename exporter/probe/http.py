@@ -7,11 +7,11 @@ from typing import Final, cast
 
 import httpx
 
-from exporter.bodies import ENOUGH, readable, worth_reading
-from exporter.errors import NotTls
-from exporter.failure import Signs, Way, foreign, judge
 from exporter.model.vocabulary import Answer, Failure, Phase, Root, Target
-from exporter.net import USER_AGENT, Route, Trail, Transport, beginning
+from exporter.probe.bodies import ENOUGH, readable, worth_reading
+from exporter.probe.classify import Signs, Way, foreign, judge
+from exporter.probe.errors import NotTls
+from exporter.probe.net import USER_AGENT, Route, Trail, Transport, beginning
 
 # No `Connection: close`: a proxy would close between the steps of NTLM, which signs in the connection. We close it.
 _HEADERS: Final = {"Accept": "*/*", "User-Agent": USER_AGENT}

@@ -13,21 +13,21 @@ import anyio
 import httpx
 
 from exporter import __version__
-from exporter.authentication import Account
-from exporter.bodies import readable
-from exporter.errors import NotHttp, NotTls, ProxyRefused, TooStrict
 from exporter.model.addresses import Whose
 from exporter.model.vocabulary import DEFAULT_PORTS, Answer, Phase, Proxy, Root, TlsFacts, WayTaken
-from exporter.net.clock import Clock, clock_in_force
-from exporter.net.http1 import Connection, Headers
-from exporter.net.proxy_auth import Talk
-from exporter.net.resolver import resolve
-from exporter.net.signin import SignIn
-from exporter.net.sockets import connect
-from exporter.net.streams import Resumed, Stream
-from exporter.net.tls import TlsStream, unverifying
-from exporter.net.trail import Trail
-from exporter.unverified import is_of_unknown_root
+from exporter.probe.bodies import readable
+from exporter.probe.errors import NotHttp, NotTls, ProxyRefused, TooStrict
+from exporter.probe.net.authentication import Account
+from exporter.probe.net.clock import Clock, clock_in_force
+from exporter.probe.net.http1 import Connection, Headers
+from exporter.probe.net.proxy_auth import Talk
+from exporter.probe.net.resolver import resolve
+from exporter.probe.net.signin import SignIn
+from exporter.probe.net.sockets import connect
+from exporter.probe.net.streams import Resumed, Stream
+from exporter.probe.net.tls import TlsStream, unverifying
+from exporter.probe.net.trail import Trail
+from exporter.probe.unverified import is_of_unknown_root
 
 USER_AGENT: Final = f"configmgr-endpoint-exporter/{__version__}"
 # A proxy that speaks HTTP/1.0 closes after its 407 unless it is asked not to, and by this name (RFC 9112, C.2.2); NTLM

@@ -18,8 +18,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote, quote_plus, urlsplit
 
-from exporter.errors import SignInBroken, SignInFailed
 from exporter.model.vocabulary import Auth, Proxy
+from exporter.probe.errors import SignInBroken, SignInFailed
 from exporter.system.extras import NAMES, missing_extra
 
 if TYPE_CHECKING:

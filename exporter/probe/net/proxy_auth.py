@@ -7,11 +7,11 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final, Self
 
-from exporter.errors import SignInBroken, SignInFailed
 from exporter.model.vocabulary import Answer, Auth, Phase
-from exporter.net.signin import SignIn, Turn
-from exporter.net.threads import Job, in_daemon_thread
-from exporter.net.trail import Trail
+from exporter.probe.errors import SignInBroken, SignInFailed
+from exporter.probe.net.signin import SignIn, Turn
+from exporter.probe.net.threads import Job, in_daemon_thread
+from exporter.probe.net.trail import Trail
 
 _IDLE: Final = 1.0  # seconds without a request after which a proxy may have closed a new connection
 _HANGING: Final = 2  # questions to a KDC that may hang at a time: each keeps a thread

@@ -10,15 +10,15 @@ from typing import Any, Final, TypeAlias
 
 import anyio
 
-from exporter.connecting import NO_SUCH_NAME
-from exporter.errors import Sinkholed, Unanswered, Unfound
 from exporter.model.addresses import Whose, filter_at, is_possible
 from exporter.model.patterns import address_of
 from exporter.model.vocabulary import Question
-from exporter.net.clock import Arrival, now
-from exporter.net.system_names import Resolver, is_listed, resolver_in_force
-from exporter.net.threads import Job
-from exporter.net.trail import Trail
+from exporter.probe.connecting import NO_SUCH_NAME
+from exporter.probe.errors import Sinkholed, Unanswered, Unfound
+from exporter.probe.net.clock import Arrival, now
+from exporter.probe.net.system_names import Resolver, is_listed, resolver_in_force
+from exporter.probe.net.threads import Job
+from exporter.probe.net.trail import Trail
 from exporter.system.descriptors import leave_reserve
 from exporter.system.words import words_of
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from exporter.model.vocabulary import Cause, Phase
-from exporter.net.clock import Arrival, now
-from exporter.net.limit import Limit
+from exporter.probe.net.clock import Arrival, now
+from exporter.probe.net.limit import Limit
 
 
 class Trail:

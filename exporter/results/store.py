@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from exporter import rollup
-from exporter.history import Room, extended, kept
 from exporter.model.vocabulary import Check, CheckKey, FeatureReadiness, Latest, Plan, Result, Snapshot
+from exporter.results import readiness as rollup
+from exporter.results.history import Room, extended, kept
 
 
 @dataclass(frozen=True, slots=True)

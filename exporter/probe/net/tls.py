@@ -14,12 +14,12 @@ from weakref import WeakKeyDictionary
 
 import truststore
 
-from exporter.errors import NotTls, PeerClosed, Unverifiable, is_tls_record
 from exporter.model.vocabulary import TlsFacts, TlsSettings
-from exporter.net.streams import Stream
-from exporter.net.threads import in_daemon_thread
-from exporter.net.trail import Trail
-from exporter.unverified import NOT_YET_VALID, WINDOWS_EXPIRED, verify_code
+from exporter.probe.errors import NotTls, PeerClosed, Unverifiable, is_tls_record
+from exporter.probe.net.streams import Stream
+from exporter.probe.net.threads import in_daemon_thread
+from exporter.probe.net.trail import Trail
+from exporter.probe.unverified import NOT_YET_VALID, WINDOWS_EXPIRED, verify_code
 
 T = TypeVar("T")
 _CHUNK: Final = 64 * 1024
@@ -167,7 +167,7 @@ class TlsStream:
 
     def facts(self, *, path: tuple[bytes, ...] = (), verified: bool = False) -> TlsFacts:
         """What was seen so far, also of a handshake that failed. `path`: if another verification took it."""
-        from exporter.certificates import facts  # noqa: PLC0415 - see there
+        from exporter.probe.net.certificates import facts  # noqa: PLC0415 - see there
 
         path = path or (self.path if self._verifies else ())
         known = () if path else self._known()

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, TypeGuard, cast
 
-from exporter.connecting import at_private_address
-from exporter.failure import Signs, Way, classify, defect
 from exporter.model.addresses import AddressRanges
 from exporter.model.vocabulary import (
     Answer,
@@ -26,8 +24,10 @@ from exporter.model.vocabulary import (
     Ways,
     WayTaken,
 )
-from exporter.net import Clock, Limit, Route, SignIn, Trail, clock_in_force
-from exporter.probes import http
+from exporter.probe import http
+from exporter.probe.classify import Signs, Way, classify, defect
+from exporter.probe.connecting import at_private_address
+from exporter.probe.net import Clock, Limit, Route, SignIn, Trail, clock_in_force
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from exporter.errors import Sinkholed, Unfound
 from exporter.model.addresses import is_private
 from exporter.model.patterns import address_of
 from exporter.model.vocabulary import Cause, Contact, Evidence, Failure, Phase, Reason, Target, Tried
+from exporter.probe.errors import Sinkholed, Unfound
 
 NO_SUCH_NAME: Final = frozenset(
     {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME), 11001, 11004}  # the last two are Windows'

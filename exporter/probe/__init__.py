@@ -1,0 +1,1 @@
+"""One target, asked once, and what it means."""

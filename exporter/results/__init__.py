@@ -1,0 +1,1 @@
+"""What came of the probes, and what follows from it."""
