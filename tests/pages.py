@@ -13,7 +13,6 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from exporter.config import catalogue
-from exporter.connecting import NO_ANSWER
 from exporter.metrics import State, registry_for
 from exporter.model.vocabulary import (
     Answer,
@@ -38,6 +37,7 @@ from exporter.model.vocabulary import (
 )
 from exporter.plan.checks import plan
 from exporter.plan.requirements import requirements
+from exporter.probe.connecting import NO_ANSWER
 from exporter.results.store import Board
 from exporter.web.routes import Service, create_app
 from tests.strategies import PREFIX, phases_of
