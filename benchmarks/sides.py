@@ -63,10 +63,6 @@ class Truth:
             found.setdefault(record["path"], []).append(record)
         return found
 
-    def nearest(self, path: str, moment: float) -> dict[str, Any] | None:
-        """The record of the probe that ended about then, Unix time; None if the server has not seen it."""
-        return min(self.records().get(path, ()), key=lambda record: abs(record["time"] - moment), default=None)
-
 
 @contextmanager
 def truth(lab: Lab, directory: Path, **delays: float) -> Iterator[Truth]:

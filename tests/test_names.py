@@ -20,7 +20,6 @@ pytestmark = pytest.mark.lab
 
 PORTAL = "portal.corp.example"
 OTHER = "sup0.corp.example"
-THIRD = "sup1.corp.example"
 DUAL = "dual.corp.example"
 CATALOGUE = "dc.services.visualstudio.com"
 LOOPBACK = "127.0.0.1 localhost\n::1 localhost\n"

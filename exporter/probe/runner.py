@@ -1,13 +1,12 @@
-"""Probe kinds: a check and the way to the network in, a Result out."""
+"""A check and the way to the network in, a Result out."""
 
 from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any, Final, TypeAlias, TypeGuard, cast
+from typing import Any, Final, TypeGuard, cast
 
 from exporter.model.addresses import AddressRanges
 from exporter.model.vocabulary import (
@@ -20,7 +19,6 @@ from exporter.model.vocabulary import (
     Proxy,
     Reason,
     Result,
-    Target,
     Ways,
     WayTaken,
 )
@@ -83,11 +81,6 @@ class NoWay(Exception):
 def found_at(name: str, url: str) -> str:
     """The name of one of several proxies that Windows or a PAC file names: each has a sign-in of its own."""
     return f"{name} {url}"  # no proxy's own name holds a blank
-
-
-Probe: TypeAlias = Callable[[Target, Route, Signs, Trail], Awaitable[Failure | None]]
-
-PROBES: Final[Mapping[str, Probe]] = MappingProxyType({"http": http.probe, "https": http.probe})
 
 
 PATIENCE: Final = 60.0  # seconds that an attempt may wait for others that sign in to its proxy: none waits as long
@@ -160,7 +153,7 @@ class _Journey:
 
     async def _along(self, route: Route) -> Failure | None:
         try:
-            return await PROBES[self._key.target.scheme](self._key.target, route, self._network.signs, self._trail)
+            return await http.probe(self._key.target, route, self._network.signs, self._trail)
         except Exception as error:  # noqa: BLE001 - as above
             return self._named(error, route)
 
