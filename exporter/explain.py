@@ -30,6 +30,11 @@ class Words:
     remedy: str
     who: Who
 
+    @property
+    def to_do(self) -> str:
+        """What to change, and who can, on one line."""
+        return f"To do ({self.who}): {self.remedy}"
+
 
 WORDS: Final[Mapping[Reason, Words]] = MappingProxyType(
     {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,17 +15,16 @@ from pydantic import ValidationError
 
 from exporter import published as imports
 from exporter.cli.completion import known_clouds, known_roles
-from exporter.cli.options import BAD_INPUT, NOT_READY
+from exporter.cli.options import BAD_INPUT, NOT_READY, writing
 from exporter.config import catalogue as shipped
 from exporter.config import settings as config
-from exporter.config.documents import reason
 from exporter.config.durations import seconds
 from exporter.config.fields import unknown
 from exporter.config.groups import Names
 from exporter.config.settings import ProxySection
 from exporter.model.vocabulary import Proxy, Settings, Target
 from exporter.plan.checks import bypasses
-from exporter.plan.selection import NarrowingError
+from exporter.plan.selection import NarrowingError, named
 from exporter.probe.net import Route, verifying
 from exporter.proxies.finding import Finder, NotFound, finder
 from exporter.proxies.winhttp import NotWindows
@@ -87,8 +85,8 @@ def import_(
     choice = Choice(
         tuple(service_areas or ()),
         tuple(ids or ()),
-        _named("role", names.roles, roles),
-        _named("cloud", names.clouds, clouds),
+        named("role", roles or (), names.roles),
+        named("cloud", clouds or (), names.clouds),
     )
     try:
         data = _read(source, settings, _proxy(proxy, settings), _seconds(timeout))
@@ -99,7 +97,8 @@ def import_(
             typer.echo(f"{_where(source)}: {line}", err=True)
         raise typer.Exit(BAD_INPUT) from None
     if output is not None:
-        _write(output, text)
+        with writing(output, "--output"):
+            output.write_text(text, encoding="utf-8", newline="\n")
     elif not diff:
         typer.echo(text, nl=False)
     if diff:
@@ -137,23 +136,9 @@ def _found(proxy: Proxy, context: ssl.SSLContext) -> Finder:
         raise NarrowingError(f"--proxy {proxy.name}: {error}") from None
 
 
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be written: {reason(error)}.", param_hint="--output") from None
-
-
 def _where(source: str) -> str:
     """The source as it may be shown: what follows a URL's path, and what stands before its host, may be secret."""
     return re.sub(r"//[^/]*@", "//***@", re.split(r"[?#]", source)[0]) if "://" in source else source
-
-
-def _named(option: str, known: Collection[str], words: list[str] | None) -> tuple[str, ...]:
-    for word in words or ():
-        if word not in known:
-            raise NarrowingError(f"--{option} {word}: {unknown(option, known, word)}")
-    return tuple(dict.fromkeys(words or ()))
 
 
 def _proxy(word: str | None, settings: Settings) -> Proxy | None:

@@ -19,8 +19,18 @@ from exporter import metrics, report
 from exporter.app import check_once, deploy, documented_anywhere
 from exporter.cli.allowlist import PathOption, needed
 from exporter.cli.completion import explainable
-from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, progress, source_of
-from exporter.config.documents import reason
+from exporter.cli.options import (
+    NOT_READY,
+    Clouds,
+    ConfigFile,
+    Features,
+    Form,
+    Level,
+    Roles,
+    progress,
+    source_of,
+    writing,
+)
 from exporter.model.vocabulary import Snapshot
 from exporter.plan.selection import NarrowingError
 from exporter.system.log import LogFormat, LogLevel, configure
@@ -113,13 +123,14 @@ def _tell(snapshot: Snapshot, form: CheckFormat) -> None:
 def _replace(file: Path, content: bytes) -> None:
     """Write the file so that who reads it meanwhile sees all of the old one or all of the new one."""
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
-    try:
-        unfinished.write_bytes(content)
-        _take_its_place(unfinished, file)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise typer.BadParameter(f"{file} cannot be written: {reason(error)}.", param_hint="--textfile") from None
+    with writing(file, "--textfile"):
+        try:
+            unfinished.write_bytes(content)
+            _take_its_place(unfinished, file)
+        except OSError:
+            with suppress(OSError):
+                unfinished.unlink()
+            raise
 
 
 def _take_its_place(unfinished: Path, file: Path) -> None:

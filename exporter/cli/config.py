@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 
 from exporter.cli.completion import known_clouds, known_roles
+from exporter.cli.options import writing
 from exporter.config import catalogue as shipped
-from exporter.config.documents import reason
 from exporter.config.json_schema import Kind, schema_of
 from exporter.config.wizard import QUESTIONS, Answers, Question, fault, written
 from exporter.model.vocabulary import Catalogue
@@ -86,7 +86,8 @@ def init(
     answers = Answers()
     for question in QUESTIONS:
         answers = interview.answered(answers, question, given[question.field])
-    _write(output, written(answers, interview.catalogue), overwrite=force)
+    with writing(output, "--output"), output.open("w" if force else "x", encoding="utf-8", newline="\n") as out:
+        out.write(written(answers, interview.catalogue))
     typer.echo(f"{output}: written. What can be reached from here:")
     typer.echo(f"  configmgr-endpoint-exporter check --config.file {output}")
 
@@ -129,14 +130,6 @@ class _Interview:
 
 def _option(field: str) -> str:
     return next(question.option for question in QUESTIONS if question.field == field)
-
-
-def _write(file: Path, text: str, *, overwrite: bool) -> None:
-    try:
-        with file.open("w" if overwrite else "x", encoding="utf-8", newline="\n") as out:
-            out.write(text)
-    except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be written: {reason(error)}.", param_hint="--output") from None
 
 
 @config.command()

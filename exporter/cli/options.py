@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from exporter.app import Source
 from exporter.cli.completion import clouds, features, roles
+from exporter.config.documents import reason
 from exporter.plan.selection import Narrowing
 from exporter.system.log import LogFormat, LogLevel
 
@@ -56,3 +57,12 @@ def progress(total: int) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("probing", total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def writing(file: Path, option: str) -> Iterator[None]:
+    """Raise BadParameter where the file that an option names cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be written: {reason(error)}.", param_hint=option) from None

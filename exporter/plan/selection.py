@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,6 +16,7 @@ class NarrowingError(Exception):
 
 
 UNUSABLE: Final = (DocumentError, NarrowingError)  # what a person must mend before there is a plan
+_OF_SITE: Final = " of this site"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,16 @@ class Narrowing:
         features = site.features or tuple(dict.fromkeys(group.feature for group in groups))
         return replace(
             site,
-            features=_named("--feature", self.features, features) or site.features,
-            roles=_named("--role", self.roles, site.roles or tuple(catalogue.roles)) or site.roles,
-            clouds=_named("--cloud", self.clouds, site.clouds) or site.clouds,
+            features=named("feature", self.features, features, _OF_SITE) or site.features,
+            roles=named("role", self.roles, site.roles or tuple(catalogue.roles), _OF_SITE) or site.roles,
+            clouds=named("cloud", self.clouds, site.clouds, _OF_SITE) or site.clouds,
         )
 
 
-def _named(option: str, names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
+def named(kind: str, names: Iterable[str], known: Collection[str], whose: str = "") -> tuple[str, ...]:
+    """What the option `--KIND` names, each once. Raises NarrowingError for a name that is not known."""
+    found = tuple(dict.fromkeys(names))
+    for name in found:
         if name not in known:
-            raise NarrowingError(f"{option} {name}: {unknown(f'{option[2:]} of this site', known, name)}")
-    return tuple(dict.fromkeys(names))
+            raise NarrowingError(f"--{kind} {name}: {unknown(f'{kind}{whose}', known, name)}")
+    return found

@@ -89,7 +89,7 @@ def _why_unprobed(requirements: Iterable[Requirement]) -> Iterator[str]:
     for why in {requirement.why_unprobed: None for requirement in needed if requirement.why_unprobed}:
         words = UNPROBED[why]
         yield f"{why}: {words.summary}"
-        yield f"To do ({words.who}): {words.remedy}"
+        yield words.to_do
         yield from details(requirement for requirement in needed if requirement.why_unprobed is why)
 
 

@@ -260,7 +260,7 @@ def asking(check: Check) -> Iterator[str]:
 def cause(failure: Failure) -> tuple[str, str]:
     """Why it fails, what to change, and who can."""
     words = words_of(failure)
-    return words.summary, f"To do ({words.who}): {words.remedy}"
+    return words.summary, words.to_do
 
 
 def to_come(needs: Sequence[Requirement]) -> Iterator[str]:

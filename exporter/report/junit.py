@@ -82,7 +82,7 @@ def _case(suite: str, name: str, seconds: float) -> ET.Element:
 def _fail(case: ET.Element, failure: Failure) -> None:
     words = words_of(failure)
     element = ET.SubElement(case, "failure", message=failure.reason, type=failure.reason)
-    element.text = f"{one_line(failure.message)}\n{words.summary}\nTo do ({words.who}): {words.remedy}"
+    element.text = f"{one_line(failure.message)}\n{words.summary}\n{words.to_do}"
 
 
 def _skip(case: ET.Element, *words: str | None) -> None:

@@ -61,7 +61,7 @@ def _down(snapshot: Snapshot) -> Iterator[str]:
         for failure, group in alike(broken):
             words = words_of(failure)
             yield from ("", f"### {failure.reason}: {plural(len(group), 'target')}", "", words.summary, "")
-            yield from (f"To do ({words.who}): {words.remedy}", "")
+            yield from (words.to_do, "")
             yield from _targets(group)
     if covered:
         yield from ("", "## Down, but another target of the wildcard is up or pending", "")
@@ -92,7 +92,7 @@ def _unprobed(snapshot: Snapshot) -> Iterator[str]:
     for why, patterns in found.items():
         words = UNPROBED[why]
         yield from ("", f"### {why}: {plural(len(patterns), 'endpoint')}", "", words.summary, "")
-        yield from (f"To do ({words.who}): {words.remedy}", "")
+        yield from (words.to_do, "")
         yield table_row(("Endpoint", "Detail", "Needed by"))
         yield table_row(("---",) * 3)
         for pattern, requirements in patterns.items():

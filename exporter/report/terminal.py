@@ -91,7 +91,7 @@ class Page:
     def words(self, words: Words) -> None:
         """What a reason means and what to do."""
         self.line(words.summary, indent=2)
-        self.line(f"To do ({words.who}): {words.remedy}", indent=2)
+        self.line(words.to_do, indent=2)
 
     def table(self, table: Table) -> None:
         """A table, and a free line after it."""
