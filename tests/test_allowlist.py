@@ -23,11 +23,11 @@ from exporter import allowlist as lists
 from exporter.allowlist import Need, Rule
 from exporter.allowlist.data import HEADER
 from exporter.allowlist.hosts import covers, samples
-from exporter.allowlist.rules import span
 from exporter.cli import app
 from exporter.cli.allowlist import AllowlistFormat
 from exporter.config import catalogue as shipped
 from exporter.config.documents import DocumentError
+from exporter.model.patterns import span
 from exporter.model.vocabulary import Catalogue, Endpoint, ExtraPorts, Group, Proxy, Role, Settings, Site, Support
 from exporter.plan.checks import plan
 from exporter.plan.requirements import requirements

@@ -16,8 +16,8 @@ import pytest
 
 from exporter import allowlist as lists
 from exporter.allowlist import Rule
-from exporter.allowlist.rules import span
 from exporter.config import catalogue as shipped
+from exporter.model.patterns import span
 from exporter.model.vocabulary import Endpoint, Group, Settings, Site, Target
 from exporter.plan.checks import plan
 from exporter.plan.requirements import requirements

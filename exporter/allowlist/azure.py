@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from exporter.allowlist.openings import Openings, heading, openings
-from exporter.allowlist.rules import WEB, Rule, span
-from exporter.model.patterns import address_of, is_wildcard
+from exporter.allowlist.rules import WEB, Rule
+from exporter.model.patterns import address_of, is_wildcard, span
 
 _LAST_PORT: Final = 64_000  # of an application rule
 _MOST_PORTS: Final = 64  # an application rule names each; a longer range would drown the others

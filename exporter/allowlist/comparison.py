@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from exporter.allowlist.hosts import can_be_written, covers, samples
-from exporter.allowlist.rules import Rule, span
+from exporter.allowlist.rules import Rule
+from exporter.model.patterns import span
 from exporter.report.findings import plural
 
 

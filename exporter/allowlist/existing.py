@@ -19,9 +19,10 @@ from pydantic import TypeAdapter, ValidationError
 from exporter.allowlist.comparison import Entry
 from exporter.allowlist.data import HEADER
 from exporter.allowlist.hosts import can_be_written, plain
-from exporter.allowlist.rules import Rule, span
+from exporter.allowlist.rules import Rule
 from exporter.config.documents import DocumentError, Mistake, read_text, spelled
 from exporter.config.fields import found
+from exporter.model.patterns import span
 from exporter.model.vocabulary import DEFAULT_PORTS
 
 _MAX_BYTES: Final = 1 << 24

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from exporter.allowlist.hosts import can_be_written
-from exporter.allowlist.rules import WEB, Rule, span
+from exporter.allowlist.rules import WEB, Rule
+from exporter.model.patterns import span
 from exporter.model.vocabulary import Support
 from exporter.report.findings import one_line
 

@@ -8,7 +8,8 @@ from string import Template
 from typing import Final
 
 from exporter.allowlist.openings import Opening, heading, not_for_a_web_proxy, openings
-from exporter.allowlist.rules import Rule, span
+from exporter.allowlist.rules import Rule
+from exporter.model.patterns import span
 
 PLACEHOLDER: Final = "proxy.invalid:3128"
 

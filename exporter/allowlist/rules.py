@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter.allowlist.hosts import covers, plain
-from exporter.model.patterns import host_of
+from exporter.model.patterns import host_of, span
 from exporter.model.vocabulary import (
     DEFAULT_PORTS,
     DIRECT,
@@ -87,12 +87,6 @@ def rules(catalogue: Catalogue, groups: Iterable[Group], site: Site, settings: S
         for rule in _rules_of(line, catalogue.roles[role].authenticated_proxy, proxy):
             found[rule.key] = _merged(found[rule.key], rule) if rule.key in found else rule
     return tuple(sorted(found.values(), key=_order))
-
-
-def span(ports: str) -> range:
-    """The ports that a text names. Raises ValueError for any other text."""
-    first, _, last = ports.partition("-")
-    return range(int(first), int(last or first) + 1)
 
 
 def _order(rule: Rule) -> tuple[str, str, str, str, int, str]:

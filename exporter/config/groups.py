@@ -45,6 +45,7 @@ from exporter.model.patterns import (
     is_wildcard,
     matches_wildcard,
     parameters_of,
+    span,
 )
 from exporter.model.vocabulary import (
     DEFAULT_PORTS,
@@ -201,8 +202,8 @@ def _path(path: str) -> str:
 
 
 def _port_range(ports: str) -> str:
-    first, _, last = ports.partition("-")
-    if not PORTS.start <= int(first) <= int(last or first) < PORTS.stop:
+    numbers = span(ports)
+    if not PORTS.start <= numbers.start < numbers.stop <= PORTS.stop:
         raise ValueError(expected(_PORT_RANGES, ports))
     return ports
 

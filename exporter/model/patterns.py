@@ -14,6 +14,12 @@ _PARAMETER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _REMEMBERED: Final = 16_384  # answers about hosts and patterns: a roll-up asks about each of the plan's
 
 
+def span(ports: str) -> range:
+    """The ports that a text names: `443`, `10124-10139`. Raises ValueError for any other text."""
+    first, _, last = ports.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
 def host_of(pattern: str) -> str:
     """The host of a documented pattern, in lower case; empty where there is none.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from exporter.model.addresses import AddressRanges
-from exporter.model.patterns import host_of, is_wildcard, matches_wildcard
+from exporter.model.patterns import host_of, is_wildcard, matches_wildcard, span
 from exporter.model.vocabulary import Endpoint, Group, Prefix, Status
 from exporter.published.taken import Endpoints, Ranges, Taken
 
@@ -106,5 +106,5 @@ def _openings(endpoint: Endpoint) -> Iterator[Opening]:
         for port in endpoint.ports_of(scheme):
             yield Opening(host, "udp" if scheme == "udp" else "tcp", port, port)
     for extra in endpoint.extra_ports:
-        first, _, last = extra.ports.partition("-")
-        yield Opening(host, "udp" if "udp" in extra.protocol.lower() else "tcp", int(first), int(last or first))
+        ports = span(extra.ports)
+        yield Opening(host, "udp" if "udp" in extra.protocol.lower() else "tcp", ports[0], ports[-1])

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fai
 
 from exporter.config.fields import PORTS, Text, expected
 from exporter.config.groups import checked_pattern
+from exporter.model.patterns import span
 from exporter.model.vocabulary import DEFAULT_PORTS, Endpoint, ExtraPorts, Group
 from exporter.published.content import Content, Json, Unfit, shaped
 from exporter.published.taken import Choice, Endpoints, among, printable
@@ -145,7 +146,7 @@ def _endpoint(pattern: str, records: Iterable[Record]) -> Endpoint:
 
 def _united(ports: Iterable[tuple[str, ...]]) -> list[str]:
     """Ports and ranges in their order."""
-    return sorted({port for some in ports for port in some}, key=lambda port: tuple(map(int, port.split("-"))))
+    return sorted({port for some in ports for port in some}, key=lambda port: (span(port).start, span(port).stop))
 
 
 def _schemes(pattern: str, tcp: Sequence[str], udp: Sequence[str]) -> tuple[str, ...]:
@@ -159,7 +160,7 @@ def _schemes(pattern: str, tcp: Sequence[str], udp: Sequence[str]) -> tuple[str,
 
 def _single(ports: Sequence[str]) -> tuple[int, ...]:
     """The single ports, or where there are only ranges, the first port of them."""
-    return tuple(int(port) for port in ports if "-" not in port) or (int(ports[0].partition("-")[0]),)
+    return tuple(int(port) for port in ports if "-" not in port) or (span(ports[0]).start,)
 
 
 def _notes(record: Record) -> Iterator[str]:
