@@ -380,6 +380,26 @@ def test_the_readme_is_read_in_ten_minutes() -> None:
     assert len(README.split()) <= WORDS
 
 
+# Words that no other project uses for what they mean here, or that are no plain English.
+BANNED: Final = re.compile(
+    r"(?<!front )\bdoors?\b|\bmend|\blest\b|time-out|look-up|black-box|belongs? into|(?-i:\bby https?\b)"
+    r"|\ball that\b|\b(?:is|are|be) told\b(?! apart)|\btells\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("page", PAGES.keys() - {PAGE.relative_to(ROOT).as_posix()})
+def test_a_page_is_written_in_the_words_of_the_field(page: str) -> None:
+    """But for what the product prints, what is made from the code, and the table of modules."""
+    text = re.sub(
+        r"^\| `exporter/[^\n]*$|<!-- measured -->.*<!-- /measured -->",
+        "",
+        prose(PAGES[page]),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    assert BANNED.findall(re.sub(r"`[^`]*`", "", text)) == []
+
+
 def test_a_picture_of_the_status_page_is_near_the_top_of_the_readme() -> None:
     first, *_ = re.findall(r"^!\[.*\]\((.*)\)$|^## ", README, re.MULTILINE)
     picture = (ROOT / first).read_bytes()
