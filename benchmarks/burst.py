@@ -9,9 +9,9 @@ from typing import Any
 
 import anyio
 
-from exporter.app import Source, deploy, network_of
 from exporter.model.vocabulary import CheckKey
 from exporter.probe.runner import run_check
+from exporter.service.load import Source, deploy, network_of
 from exporter.system.loop import run_on_loop
 
 

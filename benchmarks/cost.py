@@ -24,7 +24,7 @@ from benchmarks.sides import (
     theirs,
     truth,
 )
-from exporter.app import Source, deploy
+from exporter.service.load import Source, deploy
 from tests.lab import Lab
 from tests.running import ADDRESS, COMMAND, ROOT, Exporter, eventually, http, program
 

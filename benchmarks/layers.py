@@ -18,9 +18,9 @@ from typing import Final
 
 import anyio
 
-from exporter.app import Source, deploy, network_of
 from exporter.model.vocabulary import CheckKey
 from exporter.probe.runner import run_check
+from exporter.service.load import Source, deploy, network_of
 from exporter.system.loop import run_on_loop
 
 AT_ONCE: Final = 8

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from exporter.confirm import CERTIFICATE, CONFIRM, WALK, Command, Confirmation
 from exporter.model.vocabulary import Reason, WhyUnprobed
 from exporter.probe.net.required_roots import ANCHORS
+from exporter.report.commands import CERTIFICATE, CONFIRM, WALK, Command, Confirmation
 
 TEAMS: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -10,7 +10,10 @@ from typing import Final
 
 from dashboards.alert_words import ALERTS, EVERY_ROLE, SERVICE_CONNECTION_POINT, TEAMS, Alert, Query, link
 from exporter.config import catalogue
-from exporter.confirm import (
+from exporter.model.vocabulary import Catalogue, Group, Phase, Reason, Requirement, Site, Status, Support, WhyUnprobed
+from exporter.plan.requirements import everything, requirements
+from exporter.probe.classify import REFUSED
+from exporter.report.commands import (
     AS_LOCAL_SYSTEM,
     CONFIRM,
     EXAMPLE_PROXY,
@@ -21,10 +24,7 @@ from exporter.confirm import (
     Confirmation,
     filled,
 )
-from exporter.explain import UNPROBED, WORDS, Who, Words
-from exporter.model.vocabulary import Catalogue, Group, Phase, Reason, Requirement, Site, Status, Support, WhyUnprobed
-from exporter.plan.requirements import everything, requirements
-from exporter.probe.classify import REFUSED
+from exporter.report.reasons import UNPROBED, WORDS, Who, Words
 from exporter.web.runbooks import anchor
 
 INDEX: Final = "README.md"

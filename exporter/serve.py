@@ -23,9 +23,10 @@ import uvicorn
 from anyio.abc import TaskGroup
 from starlette.types import ASGIApp
 
-from exporter.app import Deployment, Exporter, Source, network_of
 from exporter.door import LONGEST_HEAD, Connection, Gate, Guard, Keys, welcome
 from exporter.probe.runner import Network
+from exporter.service.exporter import Exporter
+from exporter.service.load import Deployment, Source, network_of
 from exporter.system.control import Control, Request
 from exporter.system.descriptors import claim
 from exporter.system.loop import run_on_loop

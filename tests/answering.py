@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import anyio
 
-from exporter.app import Deployment, Source, deploy, network_of
 from exporter.model.vocabulary import CheckKey, Probing, Proxy, Result, Settings, Target, TlsSettings, Trust
 from exporter.probe.runner import run_check
+from exporter.service.load import Deployment, Source, deploy, network_of
 from exporter.system.loop import run_on_loop
 
 TIMEOUT: Final = 6.0  # seconds; the laboratory's proxy gives up on a target after three

@@ -13,7 +13,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from exporter.config import catalogue
-from exporter.metrics import State, registry_for
+from exporter.metrics.families import State, registry_for
 from exporter.model.vocabulary import (
     Answer,
     Certificate,

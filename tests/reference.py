@@ -1,7 +1,7 @@
 """The reference, made from the code: `python -m tests.reference` writes docs/reference.md.
 
 What it says stands in the code: commands and options in `exporter/cli`, keys in the models that read them, series in
-`exporter/metrics.py`, reasons in `exporter/explain.py`, routes in `exporter/web/routes.py`, alerts in
+`exporter/metrics/families.py`, reasons in `exporter/report/reasons.py`, routes in `exporter/web/routes.py`, alerts in
 `dashboards/rules`.
 """
 
@@ -18,7 +18,6 @@ import typer
 import yaml
 from prometheus_client.metrics_core import Metric
 
-from exporter.app import Exporter, Source, deploy, network_of
 from exporter.cli import app
 from exporter.cli.options import BAD_INPUT, NOT_READY
 from exporter.cli.service import NOT_RUNNING
@@ -28,7 +27,6 @@ from exporter.config.durations import spelled
 from exporter.config.fields import NOT_EMPTY, Section
 from exporter.config.groups import GroupSection
 from exporter.config.settings import MainSection
-from exporter.explain import UNPROBED, WORDS
 from exporter.model.vocabulary import (
     Answer,
     Certificate,
@@ -42,7 +40,10 @@ from exporter.model.vocabulary import (
     TlsFacts,
     Tried,
 )
+from exporter.report.reasons import UNPROBED, WORDS
 from exporter.serve import INTERNAL_ERROR
+from exporter.service.exporter import Exporter
+from exporter.service.load import Source, deploy, network_of
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.web.routes import create_app
 from tests.running import ROOT

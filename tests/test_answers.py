@@ -19,13 +19,13 @@ from trio.testing import MockClock
 
 from exporter.config.catalogue import load, shipped
 from exporter.config.fingerprints import load_fingerprints
-from exporter.explain import words_of
 from exporter.model.vocabulary import Answer, Cause, CheckKey, Failure, Probing, Proxy, Reason, Result, Site, Target
 from exporter.plan.requirements import everything, requirements
 from exporter.probe.block_pages import domains_of
 from exporter.probe.classify import Signs, Way, judge
 from exporter.probe.net import beginning
 from exporter.probe.runner import Network, run_check
+from exporter.report.reasons import words_of
 from exporter.system.loop import run_on_loop
 from tests.lab import Lab
 from tests.lab.scripts import HOLD, READ_HEAD, Script, send, sleep, tls

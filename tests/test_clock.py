@@ -18,11 +18,12 @@ import pytest
 import trustme
 from prometheus_client import CollectorRegistry
 
-from exporter.app import Deployment, Exporter, Source
 from exporter.model.vocabulary import CheckKey, ClockSource, Phase, Plan, Probing, Proxy, Result, Settings, Target
 from exporter.probe.net import Clock, clock, clock_in_force
 from exporter.probe.net.clock import KernelClock, LoopClock, together
 from exporter.probe.runner import Network, run_check
+from exporter.service.exporter import Exporter
+from exporter.service.load import Deployment, Source
 from exporter.system import lag
 from tests.lab import Lab
 from tests.lab.scripts import READ, READ_HEAD, RESET, send, sleep

@@ -10,9 +10,18 @@ from typing import Final
 
 import pytest
 
-from exporter.confirm import AS_LOCAL_SYSTEM, CERTIFICATE, CONFIRM, EXAMPLE_TARGET, THROUGH_PROXY, WALK, Command, filled
 from exporter.model.vocabulary import Reason, Target
 from exporter.probe.classify import REFUSED
+from exporter.report.commands import (
+    AS_LOCAL_SYSTEM,
+    CERTIFICATE,
+    CONFIRM,
+    EXAMPLE_TARGET,
+    THROUGH_PROXY,
+    WALK,
+    Command,
+    filled,
+)
 from tests.faults import FAULTS, HEALTHY, Fault, Via
 from tests.lab import Lab
 from tests.truth import world

@@ -17,7 +17,6 @@ import yaml
 from markdown_it import MarkdownIt
 
 from exporter import __version__
-from exporter.app import Exporter, Source, deploy
 from exporter.cli.allowlist import AllowlistFormat
 from exporter.cli.check import CheckFormat
 from exporter.cli.listing import EndpointsFormat
@@ -27,7 +26,7 @@ from exporter.config.documents import DocumentError
 from exporter.config.fields import Section
 from exporter.config.groups import GroupSection
 from exporter.config.settings import MainSection
-from exporter.metrics import probe_registry
+from exporter.metrics.families import probe_registry
 from exporter.model.vocabulary import (
     Catalogue,
     EndpointState,
@@ -38,6 +37,8 @@ from exporter.model.vocabulary import (
     WhyUnprobed,
 )
 from exporter.probe.classify import REFUSED
+from exporter.service.exporter import Exporter
+from exporter.service.load import Source, deploy
 from exporter.system.log import LogFormat, LogLevel
 from exporter.web.routes import create_app
 from tests.lab import Lab

@@ -22,8 +22,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from exporter import door
-from exporter.app import Exporter, Source, deploy, network_of
 from exporter.door import LONGEST_BODY, LONGEST_HEAD, PROBES_AT_ONCE, Connection, Gate, Visit, origin_of
+from exporter.service.exporter import Exporter
+from exporter.service.load import Source, deploy, network_of
 from exporter.web.routes import create_app
 from tests.doorway import Door, opened, read
 from tests.lab.pki import authority, leaf

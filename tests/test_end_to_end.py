@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from exporter.app import Source, deploy
 from exporter.model.vocabulary import Plan, Probing, Reason
+from exporter.service.load import Source, deploy
 from tests.lab import Lab
 from tests.running import ADDRESS, Exporter, command, eventually, http, running
 from tests.stack import prometheus

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.explain import CAUSES, UNPROBED, WORDS, Words, words_of
 from exporter.model.vocabulary import Cause, Failure, Phase, Reason, WhyUnprobed
 from exporter.probe.classify import REFUSED
+from exporter.report.reasons import CAUSES, UNPROBED, WORDS, Words, words_of
 
 ALL = [*WORDS.values(), *CAUSES.values(), *UNPROBED.values()]
 

@@ -23,8 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.cells import cell_len
 from rich.console import Console
 
-from exporter.explain import WORDS
-from exporter.exposition import Exposition
+from exporter.metrics.text import Exposition
 from exporter.model.vocabulary import (
     Answer,
     Cause,
@@ -56,6 +55,7 @@ from exporter.model.vocabulary import (
 )
 from exporter.plan.checks import plan
 from exporter.report import Asked, asked, print_asked, probes_text, why_none
+from exporter.report.reasons import WORDS
 from exporter.results.store import Board
 from exporter.web.routes import create_app
 from tests.lab import Lab

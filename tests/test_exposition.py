@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import choose_encoder
 
-from exporter.exposition import Exposition, KeptCounter, KeptHistogram, render
+from exporter.metrics.text import Exposition, KeptCounter, KeptHistogram, render
 from exporter.model.vocabulary import Check, CheckKey, Consumer, Plan, Result, Target, Use
 from tests.strategies import plans, plans_with_results, results_for
 from tests.test_metrics import CHECK, DOWN, UP, Exposed

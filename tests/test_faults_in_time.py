@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from exporter.app import Deployment, Exporter, Source
 from exporter.model.vocabulary import (
     Check,
     CheckKey,
@@ -42,6 +41,8 @@ from exporter.probe import runner as probes
 from exporter.probe.classify import Signs
 from exporter.probe.net import Route, Trail
 from exporter.probe.runner import Network
+from exporter.service.exporter import Exporter
+from exporter.service.load import Deployment, Source
 from exporter.system import lag
 
 INTERVAL: Final = 20.0

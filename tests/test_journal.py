@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.journal import MOST, WINDOW, Journal
 from exporter.model.vocabulary import CheckKey, Target
+from exporter.service.change_log import MOST, WINDOW, Journal
 
 KEY, OTHER = (CheckKey(Target(f"https://{name}.example/")) for name in ("one", "other"))
 moments = st.lists(st.floats(0, 10_000), max_size=60).map(sorted)

@@ -18,11 +18,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter import __version__
-from exporter.app import Deployment, Exporter, Source
 from exporter.config import catalogue as shipped
-from exporter.explain import WORDS
-from exporter.exposition import Exposition, render
-from exporter.metrics import Conditions, Events, ReloadStatus, State, probe_registry, registry_for
+from exporter.metrics.families import Conditions, Events, ReloadStatus, State, probe_registry, registry_for
+from exporter.metrics.text import Exposition, render
 from exporter.model.vocabulary import (
     Answer,
     Certificate,
@@ -54,7 +52,10 @@ from exporter.plan.checks import plan
 from exporter.plan.requirements import everything, requirements
 from exporter.probe.net.required_roots import anchors_present
 from exporter.probe.runner import Network
+from exporter.report.reasons import WORDS
 from exporter.results.store import Board
+from exporter.service.exporter import Exporter
+from exporter.service.load import Deployment, Source
 from tests.strategies import phases_of, plans, plans_with_results, results_for
 
 Drawn = tuple[Plan, dict[CheckKey, Result]]

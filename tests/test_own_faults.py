@@ -14,10 +14,10 @@ from typing import Final
 
 import pytest
 
-from exporter.app import Source, anchors_of, deploy, network_of
 from exporter.config.documents import Unreadable
 from exporter.model.vocabulary import Reason, TlsSettings
 from exporter.probe.net import verifying
+from exporter.service.load import Source, anchors_of, deploy, network_of
 from exporter.system.descriptors import RESERVE
 from tests.lab import Lab
 from tests.lab.wall_clock import wall_clock

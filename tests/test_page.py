@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import __version__
-from exporter.explain import WORDS
 from exporter.model.vocabulary import (
     Answer,
     Cause,
@@ -41,6 +40,7 @@ from exporter.model.vocabulary import (
     Use,
 )
 from exporter.plan.checks import plan
+from exporter.report.reasons import WORDS
 from exporter.results.readiness import failures_to_come
 from exporter.results.store import Board
 from exporter.web.pages import REFRESH, status, status_page, target_page

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from exporter.app import Source, deploy, network_of
 from exporter.cli import app
 from exporter.config.documents import DocumentError
 from exporter.model.vocabulary import (
@@ -40,6 +39,7 @@ from exporter.proxies.windows import Setting, setting
 from exporter.proxies.winhttp import Held
 from exporter.report.facts import connection
 from exporter.results.readiness import paths
+from exporter.service.load import Source, deploy, network_of
 from tests.servers import HOST, answer, connect_proxy, serving, silent, status
 
 PACS: Final = Path(__file__).parent / "data" / "pac"

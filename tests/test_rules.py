@@ -15,10 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from exporter.app import Exporter, Source, deploy, network_of
 from exporter.config import catalogue
 from exporter.model.patterns import is_wildcard
 from exporter.model.vocabulary import Answer, Certificate, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts
+from exporter.service.exporter import Exporter
+from exporter.service.load import Source, deploy, network_of
 
 ROOT: Final = Path(__file__).parents[1]
 DASHBOARDS: Final = ROOT / "dashboards"

@@ -21,9 +21,9 @@ from dashboards.alert_words import ALERTS, TEAMS
 from dashboards.runbooks import DOCUMENTS, EXPORTER, INDEX, SHOWN, pages
 from exporter.cli import app
 from exporter.config import catalogue
-from exporter.confirm import AS_LOCAL_SYSTEM, CONFIRM, filled
-from exporter.explain import UNPROBED, WORDS, Words
 from exporter.model.vocabulary import Reason, WhyUnprobed
+from exporter.report.commands import AS_LOCAL_SYSTEM, CONFIRM, filled
+from exporter.report.reasons import UNPROBED, WORDS, Words
 from exporter.web.routes import Service, create_app
 from exporter.web.runbooks import anchor, page, shipped
 from tests.test_docs import documented_series

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from exporter.model.vocabulary import CheckKey, Failure, Phase, Reason, Result, Target
-from exporter.schedule import (
+from exporter.service.schedule import (
     AT_LEAST,
     CONFIRMING,
     FIRST_RATE,
@@ -545,7 +545,7 @@ def test_a_timetable_that_breaks_down_is_told_once_and_goes_on(monkeypatch: pyte
             raise ZeroDivisionError("as in a bug")
         return heappop(heap)
 
-    monkeypatch.setattr("exporter.schedule.heappop", heappop_at_times)
+    monkeypatch.setattr("exporter.service.schedule.heappop", heappop_at_times)
     with capture_logs() as logs:
         run_for(world, 600.0, CAREFUL, dict.fromkeys(KEYS[:5], True))
     assert {len(starts) for starts in world.starts.values()} == {10}

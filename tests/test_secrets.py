@@ -30,7 +30,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import tests.strategies  # noqa: F401 - how many examples, and how long
-from exporter.app import Exporter, Source, deploy, network_of
 from exporter.config import catalogue
 from exporter.config import settings as config
 from exporter.config import web as web_config
@@ -38,6 +37,8 @@ from exporter.config.documents import DocumentError
 from exporter.door import Guard, Keys
 from exporter.model.vocabulary import Catalogue
 from exporter.report import check_json, check_junit, check_markdown, endpoints_csv, print_check, probes_text
+from exporter.service.exporter import Exporter
+from exporter.service.load import Source, deploy, network_of
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.web.routes import create_app
 from tests.running import COMMAND, ROOT

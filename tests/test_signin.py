@@ -20,8 +20,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from exporter.app import Source, deploy, network_of
-from exporter.explain import words_of
 from exporter.model.vocabulary import (
     Answer,
     Auth,
@@ -40,6 +38,8 @@ from exporter.probe.net import SignIn, sign_ins_of, signin, verifying
 from exporter.probe.net.authentication import Account
 from exporter.probe.net.signin import MOST, PAUSE, QUIET, SHORT_PAUSE, SILENCE
 from exporter.probe.runner import Network, run_check
+from exporter.report.reasons import words_of
+from exporter.service.load import Source, deploy, network_of
 from tests.proxies import HANGING, HELD, OTHER, PASSWORD, USERNAME, AskingProxy
 from tests.running import in_a_quiet_moment_of_the_loop
 from tests.servers import Server, answer, head, serving

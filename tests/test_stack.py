@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from exporter import __version__
-from exporter.app import Source, deploy
+from exporter.service.load import Source, deploy
 from tests.lab import Lab
 from tests.running import ROOT, command, eventually, running
 from tests.stack import DASHBOARDS, Server, alertmanager, copied, files_served, prometheus, with_examples

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.metrics import Seen, registry_for, textfile
+from exporter.metrics.families import Seen, registry_for, textfile
 from tests.lab import Lab
 from tests.running import Answer, command, eventually, http, program
 from tests.test_end_to_end import FEATURE, HOST

@@ -26,8 +26,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from exporter.app import Deployment, Source, deploy, network_of
 from exporter.model.vocabulary import Cause, Proxy, Reason
+from exporter.service.load import Deployment, Source, deploy, network_of
 from tests.answering import TIMEOUT, answer
 from tests.faults import BEYOND_WINE, CONTRADICTIONS, FAULTS, HOSTS, Chain, Etc, Fault, Outcome, Via, Way
 from tests.lab import PROXY_HOST, Lab, Port, unavailable

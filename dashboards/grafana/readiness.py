@@ -36,7 +36,7 @@ from dashboards.grafana.promql import (
     of_exporter,
     of_site,
 )
-from exporter.explain import UNPROBED
+from exporter.report.reasons import UNPROBED
 
 _LABELS: Final = "feature, role, cloud"
 _SHARE: Final[Words] = {

@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 
 from exporter import allowlist as lists
-from exporter.app import Source, selected
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, source_of
 from exporter.config.fields import unknown
 from exporter.model.vocabulary import Role
 from exporter.plan.selection import NarrowingError
+from exporter.service.load import Source, selected
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.system.loop import run_on_loop
 

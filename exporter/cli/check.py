@@ -15,8 +15,7 @@ import typer
 from rich.console import Console
 
 from exporter import allowlist as lists
-from exporter import metrics, report
-from exporter.app import check_once, deploy, documented_anywhere
+from exporter import report
 from exporter.cli.allowlist import PathOption, needed
 from exporter.cli.completion import explainable
 from exporter.cli.options import (
@@ -31,8 +30,11 @@ from exporter.cli.options import (
     source_of,
     writing,
 )
+from exporter.metrics import families as metrics
 from exporter.model.vocabulary import Snapshot
 from exporter.plan.selection import NarrowingError
+from exporter.service.load import deploy, documented_anywhere
+from exporter.service.once import check_once
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.system.loop import run_on_loop
 

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 import typer
 
-from exporter.app import Source, planned, selected
 from exporter.config import catalogue as shipped
 from exporter.model.patterns import host_of
 from exporter.model.vocabulary import Catalogue, Group, Site
 from exporter.plan.requirements import everything
 from exporter.plan.selection import UNUSABLE
+from exporter.service.load import Source, planned, selected
 
 Words = list[tuple[str, str]]
 

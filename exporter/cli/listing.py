@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from exporter import report
-from exporter.app import deploy, documented
 from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
+from exporter.service.load import deploy, documented
 from exporter.system.log import LogFormat, LogLevel, configure
 
 

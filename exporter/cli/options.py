@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from exporter.app import Source
 from exporter.cli.completion import clouds, features, roles
 from exporter.config.documents import reason
 from exporter.plan.selection import Narrowing
+from exporter.service.load import Source
 from exporter.system.log import LogFormat, LogLevel
 
 NOT_READY: Final = 1  # exit status: the answer is no

@@ -8,9 +8,9 @@ from typing import Annotated, Final
 import typer
 
 from exporter import serve as server
-from exporter.app import deploy
 from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
 from exporter.door import Keys
+from exporter.service.load import deploy
 from exporter.system.log import LogFormat, LogLevel, configure
 
 DEFAULT_ADDRESS: Final = ":10965"

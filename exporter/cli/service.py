@@ -12,13 +12,13 @@ import typer
 
 import exporter
 from exporter import serve as server
-from exporter.app import planned
 from exporter.cli.options import BAD_INPUT, NOT_READY, source_of
 from exporter.cli.serve import DEFAULT_ADDRESS, serve
 from exporter.config import catalogue as shipped
 from exporter.config.documents import reason
 from exporter.config.wizard import Answers, written
 from exporter.door import Keys
+from exporter.service.load import planned
 from exporter.system.windows_service.accounts import NETWORK_SERVICE, account_named, empty_password, has_password
 from exporter.system.windows_service.command import (
     CONFIG_OPTION,

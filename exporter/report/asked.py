@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from exporter.config.fields import found, unknown
-from exporter.explain import UNPROBED
 from exporter.model.patterns import host_of, is_wildcard, matches_wildcard
 from exporter.model.vocabulary import EndpointState, Plan, Requirement, Site, Snapshot, Target, Use
 from exporter.plan.requirements import canonical
 from exporter.report.findings import details, states
+from exporter.report.reasons import UNPROBED
 
 
 @dataclass(frozen=True, slots=True)

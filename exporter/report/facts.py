@@ -9,7 +9,6 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-from exporter.explain import Who, words_of
 from exporter.model.addresses import is_private
 from exporter.model.patterns import address_of
 from exporter.model.vocabulary import (
@@ -30,6 +29,7 @@ from exporter.model.vocabulary import (
 )
 from exporter.report.findings import places, plural
 from exporter.report.quoted import harmless
+from exporter.report.reasons import Who, words_of
 
 Fact = tuple[str, str]  # what it is, and what it says
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
-from exporter.explain import words_of
 from exporter.model.vocabulary import (
     CheckKey,
     EndpointReadiness,
@@ -18,6 +17,7 @@ from exporter.model.vocabulary import (
     Use,
 )
 from exporter.report.findings import one_line
+from exporter.report.reasons import words_of
 
 
 def check_junit(snapshot: Snapshot) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from exporter.explain import UNPROBED, words_of
 from exporter.model.vocabulary import Snapshot, Use
 from exporter.report.findings import (
     Down,
@@ -22,6 +21,7 @@ from exporter.report.findings import (
     unprobed,
     verdict,
 )
+from exporter.report.reasons import UNPROBED, words_of
 
 
 def check_markdown(snapshot: Snapshot) -> str:

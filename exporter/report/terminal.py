@@ -17,7 +17,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from exporter.explain import UNPROBED, Words, words_of
 from exporter.model.vocabulary import Consumer, FeatureReadiness, Requirement, Snapshot, Status, WhyUnprobed
 from exporter.report.findings import (
     Down,
@@ -36,6 +35,7 @@ from exporter.report.findings import (
     unprobed,
     verdict,
 )
+from exporter.report.reasons import UNPROBED, Words, words_of
 
 _STYLE: Final = {"ready": "green", "READY": "bold green", "NOT READY": "bold red"}
 _NO_VERDICT: Final = "yellow"

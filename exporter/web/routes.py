@@ -15,14 +15,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from exporter.exposition import Exposition, compressed, headers_of, render
-from exporter.metrics import probe_registry
+from exporter.metrics.families import probe_registry
+from exporter.metrics.text import Exposition, compressed, headers_of, render
 from exporter.model.vocabulary import CheckKey, Latest, Result, Snapshot
 from exporter.plan.requirements import canonical
 from exporter.plan.selection import UNUSABLE
-from exporter.reloading import Ending, NotReloaded
 from exporter.report import probes_text
 from exporter.results.store import Board
+from exporter.service.reloading import Ending, NotReloaded
 from exporter.web.pages import ASSETS, REFRESH, Page, runbook_page, status, status_page, target_page
 from exporter.web.runbooks import INDEX
 

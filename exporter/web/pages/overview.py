@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from exporter.explain import UNPROBED, Words, words_of
 from exporter.model.vocabulary import (
     Check,
     CheckKey,
@@ -33,6 +32,7 @@ from exporter.report.findings import (
     unprobed,
     verdict,
 )
+from exporter.report.reasons import UNPROBED, Words, words_of
 from exporter.results.readiness import failures_to_come
 from exporter.web.pages.bars import Bar, bar
 from exporter.web.pages.filters import Choices, Filters, choices

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from exporter.confirm import CONFIRM, EXAMPLE_PROXY, THROUGH_PROXY, WALK, Command, filled
-from exporter.explain import Words, words_of
 from exporter.model.vocabulary import Check, EndpointState, Latest, Plan, Snapshot
+from exporter.report.commands import CONFIRM, EXAMPLE_PROXY, THROUGH_PROXY, WALK, Command, filled
 from exporter.report.facts import (
     Fact,
     Probe,
@@ -24,6 +23,7 @@ from exporter.report.facts import (
     traces,
 )
 from exporter.report.quoted import quoted
+from exporter.report.reasons import Words, words_of
 from exporter.web.pages.bars import Bar, bar
 
 

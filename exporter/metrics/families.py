@@ -16,8 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from exporter import __version__
-from exporter.explain import WORDS
-from exporter.exposition import Exposition, Kept, KeptCounter, KeptHistogram, Labels, lines
+from exporter.metrics.text import Exposition, Kept, KeptCounter, KeptHistogram, Labels, lines
 from exporter.model.vocabulary import (
     Check,
     CheckKey,
@@ -34,6 +33,7 @@ from exporter.model.vocabulary import (
     Support,
     Use,
 )
+from exporter.report.reasons import WORDS
 from exporter.results.store import Board
 
 CONSUMER: Final = ("feature", "role", "cloud")

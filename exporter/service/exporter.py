@@ -1,193 +1,35 @@
-"""Put the parts together: files -> Deployment; a Deployment, a schedule and a Board -> the running exporter."""
+"""The exporter while it runs: a schedule, its results, and the configuration that is read again."""
 
 from __future__ import annotations
 
 import logging
-import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, Final
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from exporter.config import catalogue as shipped
-from exporter.config import settings as config
-from exporter.config.documents import unreadable
-from exporter.config.fingerprints import load_fingerprints
-from exporter.journal import Journal
-from exporter.metrics import Conditions, Events, ReloadStatus, State, Timing, registry_for
-from exporter.model.addresses import AddressRanges
+from exporter.metrics.families import Conditions, Events, ReloadStatus, State, Timing, registry_for
 from exporter.model.vocabulary import (
-    Catalogue,
     CheckKey,
-    Group,
-    Plan,
-    Proxy,
-    Requirement,
     Result,
-    Settings,
-    Site,
-    Snapshot,
-    TlsSettings,
-    Ways,
 )
-from exporter.plan.checks import plan
-from exporter.plan.requirements import everything, requirements
-from exporter.plan.selection import UNUSABLE, Narrowing
-from exporter.probe.block_pages import domains_of
-from exporter.probe.classify import Signs, defect
-from exporter.probe.net import clock_in_force, sign_ins_of, trusted_roots, verifying
-from exporter.probe.net.required_roots import anchors_present
-from exporter.probe.runner import PATIENCE, Network, found_at, run_check
-from exporter.proxies.finding import Found, find
-from exporter.reloading import NotReloaded, Reader, Reloads
+from exporter.plan.selection import UNUSABLE
+from exporter.probe.classify import defect
+from exporter.probe.runner import PATIENCE, Network, run_check
 from exporter.results.store import Board, Recorded
-from exporter.schedule import Pace, Schedule, probe_once, undisturbed
+from exporter.service.change_log import Journal
+from exporter.service.load import Deployment, Source, anchors_of, deploy, network_of
+from exporter.service.reloading import NotReloaded, Reader, Reloads
+from exporter.service.schedule import Pace, Schedule, undisturbed
 from exporter.system.lag import Pulse, watch
 
 log = structlog.get_logger("exporter")
 _LEVEL: Final = logging.getLogger("exporter")  # to ask it first: to be turned down by `log` is 2 % of a probe
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a configuration comes from, and how the command line narrows it."""
-
-    config_file: Path | None = None
-    narrowing: Narrowing = field(default_factory=Narrowing)
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """A configuration turned into work."""
-
-    settings: Settings
-    plan: Plan
-    domains: frozenset[str]  # that the documents name: where an endpoint may lead to
-    found: Found = field(default_factory=Found)  # of proxies that Windows or a PAC file names
-
-
-def deploy(source: Source, *, elsewhere: bool = False) -> Deployment:
-    """Read everything anew, what Windows and PAC files say of proxies included. Raises DocumentError, NarrowingError.
-
-    DocumentError has every mistake; what is read from Windows or the network is read once all else is right.
-    `elsewhere`: the configuration may be another machine's, and Windows be missing here.
-    """
-    settings, work, domains = _planned(source)
-    found = find(
-        work,
-        settings.proxies.values(),
-        str(source.config_file),
-        lambda: trusted(settings.tls),
-        elsewhere=elsewhere,
-    )
-    return Deployment(settings, work, domains, found)
-
-
-def planned(source: Source) -> Plan:
-    """The work alone, of which nobody asks which way it goes. Raises as `deploy`."""
-    return _planned(source)[1]
-
-
-def _planned(source: Source) -> tuple[Settings, Plan, frozenset[str]]:
-    catalogue, settings, groups, site = selected(source)
-    work = plan(requirements(catalogue, groups, site), settings.proxies, settings.via)
-    patterns = (endpoint.pattern for group in groups for endpoint in group.endpoints)
-    return settings, work, domains_of(patterns)
-
-
-def selected(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...], Site]:
-    """What is shipped, what is configured, all groups of both, and the site as it is narrowed. Raises as `deploy`."""
-    catalogue, settings, groups = _read(source)
-    return catalogue, settings, groups, source.narrowing.applied(settings.site, catalogue, groups)
-
-
-def documented(source: Source, *, whole: bool) -> tuple[Requirement, ...]:
-    """What is documented for the selected site, or for any site at all. Raises what `deploy` raises."""
-    catalogue, settings, groups = _read(source)
-    site = everything(catalogue, settings.site) if whole else settings.site
-    return requirements(catalogue, groups, source.narrowing.applied(site, catalogue, groups))
-
-
-def documented_anywhere(source: Source) -> tuple[tuple[Requirement, ...], Site]:
-    """What is documented for any site at all, and the site itself. Raises what `deploy` raises."""
-    catalogue, _, groups, site = selected(source)
-    limiting = {parameter.name for parameter in catalogue.parameters.values() if parameter.values}
-    filling = {name: value for name, value in site.parameters.items() if name not in limiting}
-    anywhere = replace(everything(catalogue, site), features=(), parameters=filling)
-    return requirements(catalogue, groups, anywhere), site
-
-
-def _read(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...]]:
-    catalogue = shipped.load()
-    settings = config.load(source.config_file, catalogue)
-    return catalogue, settings, (*catalogue.groups, *settings.groups)
-
-
-@contextmanager
-def _trust_store() -> Iterator[None]:
-    """Raise Unreadable, as of any other file, where one of the trust store cannot be read: out of descriptors, say."""
-    try:
-        yield
-    except OSError as error:
-        raise unreadable(str(error.filename or "the trust store"), error) from None
-
-
-@_trust_store()
-def trusted(tls: TlsSettings) -> ssl.SSLContext:
-    """What verifies chains. Reads the trust store, which takes a moment; raises Unreadable."""
-    return verifying(tls)
-
-
-@_trust_store()
-def network_of(deployment: Deployment, before: Network | None = None) -> Network:
-    """What the probes of a deployment share. Reads the trust store, which takes a moment; raises Unreadable.
-
-    From the network before, it has the sign-ins to proxies: a reload must not try a refused password anew.
-    """
-    settings = deployment.settings
-    clock = clock_in_force()  # now, lest the first packets come before the kernel stamps them
-    if deployment.plan.checks:
-        from exporter.probe.net.certificates import public_roots  # noqa: PLC0415 - see there
-
-        public_roots()  # lest the first probes wait for these
-    known = () if before is None else (*before.sign_ins.values(), *before.former)
-    proxies = _concrete(settings.proxies, deployment.found.ways)
-    sign_ins = sign_ins_of(proxies, known)
-    by_tls = any(proxy.url.startswith("https:") for proxy in proxies.values())
-    return Network(
-        verifying(settings.tls),
-        settings.proxies,
-        sign_ins,
-        Signs(load_fingerprints(shipped.shipped() / "vocabulary" / "fingerprints.yaml"), deployment.domains),
-        AddressRanges(settings.address_ranges),
-        clock,
-        tuple(sign_in for sign_in in dict.fromkeys(known) if sign_in.tells and sign_in not in sign_ins.values()),
-        verifying(settings.tls, with_secrets=True) if by_tls else None,
-        deployment.found.ways,
-    )
-
-
-def _concrete(proxies: Mapping[str, Proxy], ways: Mapping[CheckKey, Ways]) -> dict[str, Proxy]:
-    """Every proxy that has a URL: each at which the account of a name may have to sign in."""
-    given = {name: proxy for name, proxy in proxies.items() if proxy.url}
-    named = {(key.proxy, url) for key, found in ways.items() for url in found.urls if key.proxy and url}
-    return given | {found_at(name, url): replace(proxies[name], url=url) for name, url in sorted(named)}
-
-
-@_trust_store()
-def anchors_of(network: Network) -> Mapping[str, bool]:
-    """Whether each root that the documents name is trusted by these probes; empty where the system does not tell.
-
-    Reads the files of the trust store; raises Unreadable.
-    """
-    roots = trusted_roots(network.context)
-    return {} if roots is None else anchors_present(roots)
 
 
 class Exporter:
@@ -397,31 +239,3 @@ def _fields(recorded: Recorded) -> dict[str, Any]:
             "message": result.failure.message,
         }
     return fields | {"seconds": round(result.duration, 4)}
-
-
-class _Round:
-    """The observer of a single round."""
-
-    def __init__(self, board: Board, progress: Callable[[], None]) -> None:
-        self._board = board
-        self._progress = progress
-
-    def started(self, lag: float) -> None:
-        pass
-
-    def finished(self, result: Result) -> None:
-        self._board.record(result)
-        self._progress()
-
-
-async def check_once(deployment: Deployment, progress: Callable[[], None]) -> Snapshot:
-    """One round now; `progress` is called after each probe."""
-    board = Board(deployment.plan)
-    network = network_of(deployment)
-    probing = deployment.settings.probing
-
-    async def probe(key: CheckKey) -> Result:
-        return await run_check(key, network, probing)
-
-    await probe_once(board.known(), probing.concurrency, probe, _Round(board, progress))
-    return board.snapshot()

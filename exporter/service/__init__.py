@@ -1,0 +1,1 @@
+"""The exporter while it runs."""
