@@ -661,6 +661,11 @@ class Result:
         return self.failure is None
 
     @property
+    def state(self) -> EndpointState:
+        """The same as a word."""
+        return EndpointState.UP if self.up else EndpointState.DOWN
+
+    @property
     def through_proxy(self) -> bool:
         """Whether a proxy was asked: what a PAC file sends direct goes direct, whatever its path is called."""
         way = self.evidence.way

@@ -149,13 +149,10 @@ def _state(use: Use, keys: Iterable[CheckKey], results: Mapping[CheckKey, Result
     states = [result.up if (result := results.get(key)) else None for key in keys]
     if not states:
         return EndpointState.UNPROBED
-    if is_wildcard(use.pattern):
-        decisive, verdict, otherwise = True, EndpointState.UP, EndpointState.DOWN
-    else:
-        decisive, verdict, otherwise = False, EndpointState.DOWN, EndpointState.UP
-    if decisive in states:
-        return verdict
-    return EndpointState.PENDING if None in states else otherwise
+    enough = any if is_wildcard(use.pattern) else all
+    if enough(up is True for up in states):
+        return EndpointState.UP
+    return EndpointState.PENDING if enough(up is not False for up in states) else EndpointState.DOWN
 
 
 def _ready(states: Collection[EndpointState]) -> bool | None:

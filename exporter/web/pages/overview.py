@@ -223,8 +223,7 @@ def _threats(snapshot: Snapshot, filters: Filters) -> Iterator[Threat]:
     results = {key: latest.result for key, latest in snapshot.latest.items()}
     found: dict[str, list[tuple[CheckKey, Use]]] = {}
     for key, use in failures_to_come(snapshot.plan, results):
-        state = EndpointState.UP if results[key].up else EndpointState.DOWN
-        if filters.admits_state(state) and _admits((use,), key, filters):
+        if filters.admits_state(results[key].state) and _admits((use,), key, filters):
             found.setdefault(use.pattern, []).append((key, use))
     for pattern, pairs in found.items():
         yield Threat(pattern, tuple(dict.fromkeys(key for key, _ in pairs)), needed_by(use for _, use in pairs))
@@ -276,9 +275,7 @@ def _targets(snapshot: Snapshot, filters: Filters) -> Targets:
 
 def _state(check: Check, snapshot: Snapshot) -> EndpointState:
     latest = snapshot.latest.get(check.key)
-    if latest is None:
-        return EndpointState.PENDING
-    return EndpointState.UP if latest.result.up else EndpointState.DOWN
+    return latest.result.state if latest else EndpointState.PENDING
 
 
 def _failed(snapshot: Snapshot, filters: Filters) -> tuple[Failed, ...]:

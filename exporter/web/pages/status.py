@@ -60,7 +60,7 @@ def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
         return facts
     result = latest.result
     return facts | {
-        "state": EndpointState.UP if result.up else EndpointState.DOWN,
+        "state": result.state,
         "reason": result.failure.reason if result.failure else None,
         "cause": result.failure.cause if result.failure else None,
         "message": result.failure.message if result.failure else None,

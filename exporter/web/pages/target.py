@@ -65,7 +65,7 @@ def route(check: Check, snapshot: Snapshot) -> Route:
     confirmation = CONFIRM[result.failure.reason] if result.failure else WALK
     return Route(
         check,
-        EndpointState.UP if result.up else EndpointState.DOWN,
+        result.state,
         tuple(asking(check)),
         tuple(documented(needs)),
         latest=latest,
