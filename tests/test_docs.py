@@ -389,7 +389,7 @@ BANNED: Final = re.compile(
 )
 
 
-@pytest.mark.parametrize("page", PAGES.keys() - {PAGE.relative_to(ROOT).as_posix()})
+@pytest.mark.parametrize("page", sorted(PAGES.keys() - {PAGE.relative_to(ROOT).as_posix()}))
 def test_a_page_is_written_in_the_words_of_the_field(page: str) -> None:
     """But for what the product prints, what is made from the code, and the table of modules."""
     text = re.sub(
