@@ -309,7 +309,8 @@ def _ask(queries: Iterable[Query], calls: Iterable[str]) -> str:
         "### Prometheus",
         *(_joined(_block("promql", query.expr), query.shows) for query in queries),
         "### The exporter's command",
-        "On the exporter's machine, with the `--config.file` that the exporter runs by; put in what the alert names.",
+        "On the exporter's machine, with the `--config.file` that the exporter runs by; replace the URL with the one "
+        "from the alert.",
         _block("sh", "\n".join(lines)),
     )
 
@@ -338,9 +339,9 @@ def _look_away(look: Confirmation, *, also_by_proxy: bool) -> str:
 
 def _seen_when(look: Confirmation) -> Iterator[str]:
     if look == WALK:
-        yield "What stands below each is seen where all is well; the first that differs tells where it fails."
+        yield "Where everything works, you will see what is below each command; the first difference shows the fault."
     elif look in CONFIRM.values():
-        yield "What stands below each is seen where this is the fault."
+        yield "If this is the fault, you will see what is below each command."
 
 
 def _look_here(look: Confirmation) -> str:

@@ -528,7 +528,7 @@ def test_ranges_that_the_configuration_names_leave_nothing_new(command: Callable
         ([DATA / "microsoft-365.json", "--format", "service-tags"], "the top: expected a mapping, found a list"),
         ([DATA / "microsoft-365.json", "--timeout", "soon"], "expected a duration such as 60s"),
         ([DATA / "microsoft-365.json", "--timeout", "0"], "must be longer than 0"),
-        ([DATA / "microsoft-365.json", "--proxy", "http://u:p@h:1"], "credentials do not belong into the URL"),
+        ([DATA / "microsoft-365.json", "--proxy", "http://u:p@h:1"], "do not put credentials in the URL"),
         (
             ["ftp://u:secret@a.example/list?sig=secret"],
             "ftp://***@a.example/list: expected a URL that begins with http",

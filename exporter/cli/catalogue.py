@@ -33,7 +33,7 @@ from exporter.system.loop import run_on_loop
 
 TIMEOUT: Final = "60s"
 
-catalogue = typer.Typer(help="What Microsoft publishes for machines.", no_args_is_help=True)
+catalogue = typer.Typer(help="Import endpoint lists that Microsoft publishes.", no_args_is_help=True)
 
 
 @catalogue.command("import")

@@ -21,7 +21,7 @@ from exporter.model.vocabulary import Catalogue
 DEFAULT_FILE: Final = Path("exporter.yaml")
 Said = str | tuple[str, ...]
 
-config = typer.Typer(help="Begin a configuration, and be helped while writing it.", no_args_is_help=True)
+config = typer.Typer(help="Create a configuration, or print its JSON Schema.", no_args_is_help=True)
 
 
 @config.command()

@@ -30,7 +30,9 @@ def serve(
     web_config_file: Annotated[
         Path | None,
         typer.Option(
-            "--web.config.file", metavar="FILE", help="TLS and passwords, in the ecosystem's web-config format."
+            "--web.config.file",
+            metavar="FILE",
+            help="TLS and basic authentication, in Prometheus' web configuration format.",
         ),
     ] = None,
     disable_reload: Annotated[

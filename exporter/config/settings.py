@@ -262,7 +262,7 @@ def _via(proxy_of: dict[str, object], info: ValidationInfo) -> dict[str, str]:
 
 def _proxy_url(url: str) -> str:
     if "@" in url:
-        raise ValueError("credentials do not belong into the URL; remove them, give `username` and `password_file`")
+        raise ValueError("do not put credentials in the URL; use `username` and `password_file`")
     if not url.lower().startswith(("http://", "https://")):
         raise ValueError("only http:// and https:// proxies are supported; write http://host:port")
     if fault := url_fault(url):
@@ -282,7 +282,7 @@ def _pac(place: str, info: ValidationInfo) -> str:
     if place.lower().startswith("file:"):
         raise ValueError("write the path of the file itself, relative to this configuration")
     if "@" in place:
-        raise ValueError("credentials do not belong into the URL; give an address that asks for none")
+        raise ValueError("do not put credentials in the URL; give an address that asks for none")
     if fault := url_fault(place):
         raise ValueError(f"{fault}; write http://host/proxy.pac, or the path of a file")
     return place
@@ -442,16 +442,17 @@ class ProbeSection(Section):
         description="For one attempt as a whole, from the name to the head of the answer.",
     )
     attempts: Annotated[int, within(1, 10)] = Field(
-        default=_DEFAULT.probing.attempts, description="A failed attempt is repeated at once; the last one counts."
+        default=_DEFAULT.probing.attempts,
+        description="1 to 10: so many attempts must fail in a row before a target is down.",
     )
     concurrency: Annotated[int, within(1, 10_000), AfterValidator(_can_be_waited_for)] = Field(
-        default=_DEFAULT.probing.concurrency, description="Probes at the same time."
+        default=_DEFAULT.probing.concurrency, description="Probes at the same time, 1 to 10000."
     )
     # Stands last: it is checked against the fields above it.
     interval: Annotated[Duration, AfterValidator(_holds_all_attempts)] = Field(
         default=spelled(_DEFAULT.probing.interval),
         validate_default=True,
-        description="How often each target is probed; must have room for all attempts.",
+        description="How often each target is probed; at least `attempts` times `timeout`.",
     )
 
     def probing(self) -> Probing:
@@ -480,7 +481,8 @@ class ProxySection(Section):
     )
 
     url: Annotated[Text, Rule(_proxy_url, {"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^@/?#]+:[0-9]+$"})] | None = Field(
-        default=None, description="http://host:port or https://host:port, without credentials."
+        default=None,
+        description="http://host:port or https://host:port, without credentials. A proxy has one of url, system, pac.",
     )
     system: Annotated[SystemProxy, member_of("place where Windows keeps a proxy", SystemProxy)] | None = Field(
         default=None, description="What Windows has: winhttp (for the machine) or wininet (of the exporter's account)."
@@ -503,7 +505,7 @@ class ProxySection(Section):
         description="The file that holds the password, on one line; read at start and at each reload.",
     )
     auth: Annotated[Auth, member_of("way to sign in", Auth), AfterValidator(_auth)] = Field(
-        default=Auth.AUTO, description="How to sign in; auto: the best of what the proxy offers."
+        default=Auth.AUTO, description="How to sign in; auto: the strongest scheme that the proxy offers."
     )
     no_proxy: Annotated[list[Annotated[Text, AfterValidator(_exception)]], distinct()] = Field(
         default=[], description="Targets reached without the proxy: host, .suffix, address, or network."

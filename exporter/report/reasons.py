@@ -70,8 +70,8 @@ WORDS: Final[Mapping[Reason, Words]] = MappingProxyType(
         Reason.CONNECT_REFUSED: Words(
             "The connection is rejected: a firewall refuses it, or nothing listens on that port of that address.",
             "Check that the name resolves to the service's own address and not to one that a DNS filter or a hosts "
-            "file puts in its place. Then open the TCP port of the target from the role's server outwards, where the "
-            "firewall answers with a reset.",
+            "file puts in its place. Then open the TCP port of the target from the role's server outwards, on the "
+            "firewall that sends the reset.",
             Who.FIREWALL,
         ),
         Reason.CONNECT_UNREACHABLE: Words(
@@ -97,8 +97,8 @@ WORDS: Final[Mapping[Reason, Words]] = MappingProxyType(
         ),
         Reason.PROXY_DENIED: Words(
             "The proxy refuses the request: its rules do not allow this host and port.",
-            "Allow CONNECT to the host and port of the target in the proxy's rules, for the role's server, for the "
-            "name or wildcard as documented.",
+            "Allow the name or wildcard, as documented, in the proxy's rules for the role's server: CONNECT for https, "
+            "GET for http.",
             Who.PROXY,
         ),
         Reason.PROXY_ERROR: Words(
@@ -368,12 +368,12 @@ def words_of(failure: Failure) -> Words:
 UNPROBED: Final[Mapping[WhyUnprobed, Words]] = MappingProxyType(
     {
         WhyUnprobed.MISSING_PARAMETER: Words(
-            "The documented text is a template, and the configuration does not give the name that belongs into it.",
+            "The endpoint contains a name that only you know, such as your gateway's.",
             "Set the parameter under `site.parameters`.",
             Who.OPERATOR,
         ),
         WhyUnprobed.NO_REPRESENTATIVE: Words(
-            "The documented text stands for many hosts, and none is known that could be probed for it.",
+            "The endpoint stands for many hosts, and Microsoft documents none of them, so it cannot be tested.",
             "Allow it in firewall and proxy all the same. To have it probed, give `probe` URLs of hosts that your site "
             "really uses, in a group of your own.",
             Who.OPERATOR,
