@@ -37,7 +37,7 @@ from exporter.model.vocabulary import (
     Target,
     Use,
 )
-from exporter.probe import runner as probes
+from exporter.probe import http
 from exporter.probe.classify import Signs
 from exporter.probe.net import Route, Trail
 from exporter.probe.runner import Network
@@ -176,8 +176,7 @@ events = st.builds(
 @given(st.lists(events, min_size=EVENTS // EXAMPLES, max_size=EVENTS // EXAMPLES))
 def suffer(drawn: list[Event]) -> None:
     day = Day(Watched(deployment(None, len(WELL), 0, 2)))
-    kind = {"http": day.answered, "https": day.answered}
-    with capture_logs() as logs, patch.object(probes, "PROBES", kind), patch.object(lag, "GOING_ON", ()):
+    with capture_logs() as logs, patch.object(http, "probe", day.answered), patch.object(lag, "GOING_ON", ()):
         end = in_virtual_time(day, drawn)
     suffered.update(event.kind for event in drawn)
     told = [log for log in logs if log.get("target") == BROKEN]

@@ -65,7 +65,7 @@ def test_a_blocked_host_pages_once_with_all_that_one_must_know_and_resolves(
     assert said["reason"] == "connect_refused"
     assert HOST in said["description"]
     assert said["runbook_url"].endswith("/runbooks/ConfigMgrServiceConnectionPointCannotReachCloud")
-    assert paged <= 2 * INTERVAL + FOR
+    assert paged >= FOR
 
 
 def test_a_dead_proxy_that_carries_fifty_targets_pages_exactly_once(
