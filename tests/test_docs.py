@@ -37,6 +37,7 @@ from exporter.model.vocabulary import (
     WhyUnprobed,
 )
 from exporter.probe.classify import REFUSED
+from exporter.probe.net import USER_AGENT
 from exporter.service.exporter import Exporter
 from exporter.service.load import Source, deploy
 from exporter.system.log import LogFormat, LogLevel
@@ -322,6 +323,17 @@ def test_the_refused_statuses_are_documented() -> None:
 # ---------------------------------------------------------------- metrics and routes
 
 METRICS: Final = ("Series", "Type", "Labels", "Meaning")
+
+
+def test_the_traffic_is_that_of_the_shipped_catalogue() -> None:
+    page = " ".join(PAGES["docs/operations.md"].split())
+    assert f"Without a configuration there are {len(deploy(Source()).plan.checks)} targets" in page
+    assert f"`{USER_AGENT}`" in page
+
+
+def test_the_date_of_the_catalogue_is_that_of_its_newest_source() -> None:
+    sources = (ROOT / "config/catalogue/vocabulary/sources.yaml").read_text(encoding="utf-8")
+    assert f"documents as of {max(re.findall('20[0-9]{2}-[0-9]{2}-[0-9]{2}', sources))}," in " ".join(README.split())
 
 
 @pytest.fixture(scope="module")

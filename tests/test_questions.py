@@ -111,7 +111,7 @@ def test_without_a_terminal_nothing_is_asked_and_options_answer(tmp_path: Path) 
     ("options", "words"),
     [
         (["--role", "clint"], "did you mean client?"),
-        (["--role", "client", "--role", "client"], "stands in this list already"),
+        (["--role", "client", "--role", "client"], "is in this list already"),
         (["--gateway-region", "westus"], "goes with --gateway"),
         (["--proxy", "http://svc:hunter2@proxy:1"], "do not put credentials in the URL"),
         (["--proxy", URL, "--proxy-user", "svc"], "`username` is given without `password_file`"),

@@ -233,7 +233,7 @@ def distinct(identity: Callable[[Any], Hashable] = lambda item: item) -> Rule:
         first: dict[Hashable, int] = {}
         twice = [i for i, item in enumerate(items) if first.setdefault(identity(item), i) != i]
         if twice:
-            raise Faults(((i,), f"{found(items[i])} stands in this list already; remove one") for i in twice)
+            raise Faults(((i,), f"{found(items[i])} is in this list already; remove one") for i in twice)
         return items
 
     return Rule(check, {"uniqueItems": True})

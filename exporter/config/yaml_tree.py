@@ -93,7 +93,9 @@ class Tree:
             if not isinstance(name, str):
                 self.flaws.append(Flaw(line, place, f"a key must be text, found {found(name)}; quote it"))
             elif name in values:
-                self.flaws.append(Flaw(line, (*place, name), f"stands in line {lines[name]} already; remove one"))
+                self.flaws.append(
+                    Flaw(line, (*place, name), f"duplicate key, first used on line {lines[name]}; remove one")
+                )
             else:
                 lines[name] = line
                 values[name] = self._unfold(value, (*place, name), above)
