@@ -28,11 +28,11 @@ lab: $(VENV)/laboratory ## Open a shell in the laboratory: the tutorial begins t
 	@$(BIN)/python -m tests.lab $(ARGS)
 
 demo: $(VENV)/laboratory ## Break things in the laboratory one after the other, and print what is paged
-	$(BIN)/python -m tests.demo $(ARGS)
+	$(BIN)/python -m tests.tools.demo $(ARGS)
 
 truth: $(VENV)/laboratory $(VENV)/other ## Inject every fault and compare the reported reasons with the true ones
 	$(BIN)/python -m tests.lab.make_windows
-	$(BIN)/python -m tests.truth $(ARGS)
+	$(BIN)/python -m tests.tools.truth $(ARGS)
 
 check: $(VENV)/developer ## Format, lint, types, import direction
 	$(BIN)/ruff format --check .
@@ -50,10 +50,10 @@ schema: $(VENV)/developer ## Write the JSON Schemas anew from the models
 	    mv $$file.new $$file; done
 
 fuzz: $(VENV)/developer ## Feed 100,000 broken answers, certificates and configurations to what reads them
-	$(BIN)/python -m tests.fuzz $(ARGS)
+	$(BIN)/python -m tests.tools.fuzz $(ARGS)
 
 soak: $(VENV)/laboratory ## Break things at random for 15 minutes, and see that the exporter is as before
-	$(BIN)/python -m tests.soak $(ARGS)
+	$(BIN)/python -m tests.tools.soak $(ARGS)
 
 outages: $(VENV)/laboratory ## Watch the service on Windows for ten minutes among hosts that hang, reset and come back
 	$(BIN)/python -m tests.lab.make_windows
@@ -63,12 +63,12 @@ bench: $(VENV)/bench ## Measure cost and truth beside blackbox_exporter, half an
 	$(BIN)/python -m benchmarks $(ARGS)
 
 image: $(VENV)/developer ## Build the container image, run it confined, and print what is true of it (root, Debian)
-	sh tests/lab/install.sh tests/image-packages.txt
-	$(BIN)/python -m tests.image $(ARGS)
+	sh tests/lab/install.sh tests/tools/image-packages.txt
+	$(BIN)/python -m tests.tools.image $(ARGS)
 
 unit: $(VENV)/developer ## Boot systemd in a container, and print how the exporter's unit does there (root, Debian)
-	sh tests/lab/install.sh tests/image-packages.txt
-	$(BIN)/python -m tests.unit
+	sh tests/lab/install.sh tests/tools/image-packages.txt
+	$(BIN)/python -m tests.tools.unit
 
 audit: $(VENV)/audit ## Look up known flaws of the pinned packages; asks PyPI
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt $(ARGS)

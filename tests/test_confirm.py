@@ -24,7 +24,7 @@ from exporter.report.commands import (
 )
 from tests.faults import FAULTS, HEALTHY, Fault, Via
 from tests.lab import Lab
-from tests.truth import world
+from tests.tools.truth import world
 
 # Where each reason is seen: the faults that the laboratory injects.
 FAULTS_OF: Final[Mapping[Reason, tuple[str, ...]]] = {

@@ -43,9 +43,9 @@ from exporter.service.load import Source, deploy
 from exporter.system.log import LogFormat, LogLevel
 from exporter.web.routes import create_app
 from tests.lab import Lab
-from tests.reference import COMMANDS, PAGE, REMEDY, Series, built, described, exemplary, keys_of
 from tests.running import command
 from tests.strategies import PREFIX
+from tests.tools.reference import COMMANDS, PAGE, REMEDY, Series, built, described, exemplary, keys_of
 from tests.walk import PAGES
 
 ROOT: Final = Path(__file__).parents[1]

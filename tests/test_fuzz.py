@@ -6,7 +6,7 @@ from pathlib import Path
 
 import anyio
 
-from tests.fuzz import run
+from tests.tools.fuzz import run
 
 
 def test_nothing_that_strangers_send_ends_in_an_exception_that_is_not_ours(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from exporter.plan.requirements import requirements
 from exporter.plan.selection import NarrowingError
 from exporter.published import Choice, Endpoints, Format, Origin, Ranges, Unfit, compared, take, written
 from exporter.published import writing as writing_module
-from tests.fuzz import mutated
+from tests.tools.fuzz import mutated
 
 DATA: Final = Path(__file__).parent / "data" / "imports"
 ORIGIN: Final = Origin("the sample", datetime(2026, 8, 6, 12, 30, tzinfo=UTC))

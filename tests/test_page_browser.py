@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Response, Route
 from exporter.web.pages import REFRESH
 from tests.browser import chromium
 from tests.pages import BOARDS, TARGET, serving
-from tests.screenshots import SCHEMES
+from tests.tools.screenshots import SCHEMES
 
 pytestmark = pytest.mark.lab
 

@@ -34,8 +34,8 @@ from exporter.system.windows_service.command import (
     inbound_rule,
     listening,
 )
-from tests.reference import COMMANDS
 from tests.running import eventually
+from tests.tools.reference import COMMANDS
 
 SERVICE: Final = sorted(name for name in COMMANDS if name.startswith("service "))
 

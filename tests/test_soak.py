@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Lab
-from tests.soak import counters, gone_back, not_events, run
+from tests.tools.soak import counters, gone_back, not_events, run
 
 BEFORE = """\
 # HELP configmgr_probes_total Finished probes.

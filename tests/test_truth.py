@@ -14,7 +14,7 @@ import pytest
 from exporter.model.vocabulary import Cause, Reason
 from tests.faults import BEYOND_WINE, CONTRADICTIONS, FAULTS, HOSTS, Chain, Fault, Outcome, Via, Way
 from tests.pythons import OTHER, OTHER_PYTHON, OWN
-from tests.truth import WINDOWS, Cell, Seen, contradicted, markdown, measure, rows
+from tests.tools.truth import WINDOWS, Cell, Seen, contradicted, markdown, measure, rows
 
 Cells = Mapping[tuple[str, Way, str], Cell]
 

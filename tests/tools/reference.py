@@ -1,4 +1,4 @@
-"""The reference, made from the code: `python -m tests.reference` writes docs/reference.md.
+"""The reference, made from the code: `python -m tests.tools.reference` writes docs/reference.md.
 
 What it says stands in the code: commands and options in `exporter/cli`, keys in the models that read them, series in
 `exporter/metrics/families.py`, reasons in `exporter/report/reasons.py`, routes in `exporter/web/routes.py`, alerts in
@@ -49,7 +49,7 @@ from exporter.web.routes import create_app
 from tests.running import ROOT
 
 PAGE: Final = ROOT / "docs" / "reference.md"
-REMEDY: Final = "`.venv/bin/python -m tests.reference` writes it anew"
+REMEDY: Final = "`.venv/bin/python -m tests.tools.reference` writes it anew"
 
 # ---------------------------------------------------------------- commands
 
@@ -284,7 +284,7 @@ def built() -> str:
     parameters = catalogue.load().parameters.values()
     blocks = (
         "# Reference",
-        "<!-- Made by `python -m tests.reference`; do not edit. -->",
+        "<!-- Made by `python -m tests.tools.reference`; do not edit. -->",
         "Made from the code of this version. The [tutorial](tutorial.md) shows it at work.",
         "## Commands",
         "`configmgr-endpoint-exporter COMMAND`, or `python -m exporter COMMAND`; `-h` and `--help` print the same.",

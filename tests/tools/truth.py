@@ -35,7 +35,7 @@ from tests.lab.windows import missing_windows, windows_in
 from tests.pythons import OTHER, missing_python, public_roots_of, pythons
 from tests.running import among_public_roots
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 _LONG: Final = 600.0  # seconds; a machine may be busy with other things
 HOSTS_FILE: Final = "127.0.0.1 localhost\n::1 localhost ip6-localhost\n"
 CURLS_AT_ONCE: Final = 24
@@ -259,7 +259,7 @@ def _hosts(questions: Sequence[Question]) -> str:
 def _ask_exporter(lab: Lab, questions: Sequence[Question], python: str) -> list[dict[str, Any]]:
     """What the exporter reports, question by question."""
     jobs = _jobs(lab, questions)
-    asked = among_public_roots(lab, [python, "-m", "tests.truth", "--inside"], public_roots_of(python))
+    asked = among_public_roots(lab, [python, "-m", "tests.tools.truth", "--inside"], public_roots_of(python))
     etc = {"hosts": _hosts(questions)}
     done = lab.run(asked, cwd=ROOT, input=json.dumps(jobs), check=True, etc=etc, timeout=_LONG)
     answers: list[dict[str, Any]] = json.loads(done.stdout)

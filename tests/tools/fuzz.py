@@ -35,7 +35,7 @@ from exporter.probe.net.transport import Origin
 from exporter.probe.unverified import failure_of
 from tests.issuing import issue, rsa_key
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = [path.read_bytes() for path in sorted((ROOT / "tests/data/truth").glob("*/*.http"))]
 ANSWERS: Final = [
     *PAGES,

@@ -1,6 +1,6 @@
 """Pictures of the dashboards: drawn from their JSON and from what a real Prometheus answers. A sketch, not Grafana.
 
-    python -m tests.preview DIRECTORY [NAME ...]
+    python -m tests.tools.preview DIRECTORY [NAME ...]
 
 Three times: before anything works, when all is well, and when much is broken. Needs the laboratory and Chromium.
 """

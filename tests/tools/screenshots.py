@@ -1,7 +1,7 @@
 """Pictures of the pages, as the documents show them and for whoever changes them. Needs Chromium.
 
-python -m tests.screenshots              the two of the documents, into docs/
-python -m tests.screenshots DIRECTORY    every page, wide and on a phone, light and dark
+python -m tests.tools.screenshots              the two of the documents, into docs/
+python -m tests.tools.screenshots DIRECTORY    every page, wide and on a phone, light and dark
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from playwright.sync_api import Browser
 from tests.browser import chromium
 from tests.pages import BOARDS, TARGET, serving
 
-DOCS: Final = Path(__file__).parents[1] / "docs"
+DOCS: Final = Path(__file__).parents[2] / "docs"
 SHOWN: Final = {"broken": DOCS / "status-page.png", "healthy": DOCS / "status-page-healthy.png"}
 WIDE: Final = 1280
 PHONE: Final = 390

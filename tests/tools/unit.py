@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.image import IMAGE, LIMITS, Fact, build, container, own_base, podman, shown
 from tests.running import ROOT, eventually
 from tests.stack import with_examples
+from tests.tools.image import IMAGE, LIMITS, Fact, build, container, own_base, podman, shown
 
 NAME: Final = "configmgr-endpoint-exporter"
 CHECK: Final = "configmgr-endpoint-check"
