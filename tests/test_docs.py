@@ -54,6 +54,7 @@ REFERENCE: Final = PAGES[PAGE.relative_to(ROOT).as_posix()]
 CONFIGURATION: Final = PAGES["docs/configuration.md"]
 NAME: Final = "configmgr-endpoint-exporter"
 WORDS: Final = 1800  # of the README, at most
+ALIKE: Final = 12  # so many words in a row on two pages are one fact in two places
 
 # ---------------------------------------------------------------- reading Markdown
 
@@ -399,6 +400,17 @@ BANNED: Final = re.compile(
     r"|\ball that\b|\b(?:is|are|be) told\b(?! apart)|\btells\b",
     re.IGNORECASE,
 )
+
+
+def test_nothing_is_said_twice() -> None:
+    """But for figures, what is made from the code, the changelog, and the package, which needs its own description."""
+    places: dict[tuple[str, ...], set[str]] = {}
+    for page in PAGES.keys() - {PAGE.relative_to(ROOT).as_posix(), "CHANGELOG.md", "docs/package.md"}:
+        text = re.sub(r"<!-- measured -->.*<!-- /measured -->", "", prose(PAGES[page]), flags=re.DOTALL)
+        words = re.findall(r"[\w'`*/]+", re.sub(r"\]\([^)]*\)", "", text).lower())
+        for run in zip(*(words[at:] for at in range(ALIKE)), strict=False):
+            places.setdefault(run, set()).add(page)
+    assert [(" ".join(run), found) for run, found in places.items() if len(found) > 1] == []
 
 
 @pytest.mark.parametrize("page", sorted(PAGES.keys() - {PAGE.relative_to(ROOT).as_posix()}))
