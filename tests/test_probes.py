@@ -198,7 +198,7 @@ async def test_an_address_of_the_other_family_is_asked_second_however_many_of_th
         addresses.append((socket.AF_INET, socket.SOCK_STREAM, 0, "", (server.host, server.port)))
         stream = await connect(addresses, trail, clock_in_force())
         stream.socket.close()
-    assert [(tried.address, tried.contact) for tried in trail.evidence["tried"]] == [
+    assert [(tried.address, tried.contact) for tried in trail.seen.tried] == [
         ("::1", Contact.REFUSED),
         (HOST, Contact.OPENED),
     ]

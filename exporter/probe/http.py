@@ -31,14 +31,15 @@ async def probe(target: Target, route: Route, signs: Signs, trail: Trail) -> Fai
             if failure := _page_in_place_of_tls(target, trail, signs, way_of(target, route)):
                 return failure
             raise
-        answer = trail.evidence["answer"] = await _with_page(trail.evidence["answer"], response)
+        answer = await _with_page(cast(Answer, trail.seen.answer), response)
+        trail.seen = replace(trail.seen, answer=answer)
         forgeable = target.scheme == "http" or _inspected(trail)
         return judge(target, answer, signs, way_of(target, route), forgeable=forgeable)
 
 
 def _page_in_place_of_tls(target: Target, trail: Trail, signs: Signs, way: Way) -> Failure | None:
     """What a filter or a portal says in plain text on a port for TLS; None where nothing shows that it is one."""
-    answer = trail.evidence.get("answer")
+    answer = trail.seen.answer
     failure = foreign(target, answer, signs, way) if answer else None
     return replace(failure, phase=Phase.TLS) if failure else None
 
@@ -59,5 +60,5 @@ async def _with_page(answer: Answer, response: httpx.Response) -> Answer:
 
 
 def _inspected(trail: Trail) -> bool:
-    tls = trail.evidence.get("tls")
+    tls = trail.seen.tls
     return tls is not None and tls.leads_to is Root.PRIVATE

@@ -6,7 +6,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeGuard, cast
+from typing import Final, TypeGuard, cast
 
 from exporter.model.addresses import AddressRanges
 from exporter.model.vocabulary import (
@@ -103,7 +103,7 @@ async def _attempt(key: CheckKey, network: Network, limit: Limit) -> Result:
     journey = _Journey(key, network, trail)
     try:
         failure = _less_secret(await journey.made(), journey.route)
-        evidence = _discreet(Evidence(**trail.evidence), journey.route)
+        evidence = _discreet(trail.seen, journey.route)
         in_range = network.in_range(key, evidence.addresses)
         begun = started + limit.stood_still
         return Result(key, begun, trail.laps, replace(evidence, in_range=in_range), failure, late=trail.late)
@@ -118,7 +118,7 @@ class _Journey:
         self._key = key
         self._network = network
         self._trail = trail
-        self._first: tuple[Route, Failure, dict[str, Any]] | None = None  # that was of no avail, and what was seen
+        self._first: tuple[Route, Failure, Evidence] | None = None  # that was of no avail, and what was seen
         self.route: Route | None = None  # that was gone
 
     async def made(self) -> Failure | None:
@@ -135,7 +135,7 @@ class _Journey:
                     failure = await self._along(route)
                     if not _unconnected(failure):
                         break
-                    self._first = self._first or (route, failure, self._trail.evidence)
+                    self._first = self._first or (route, failure, self._trail.seen)
         except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
             failure = self._named(error, routes[0] if self.route is None else self.route)
         if _unconnected(failure) and self._first is not None and len(routes) > 1:
@@ -149,7 +149,7 @@ class _Journey:
             self._trail.begin_again()
         self.route = route
         if route.way is not None:
-            self._trail.evidence["way"] = route.way
+            self._trail.seen = replace(self._trail.seen, way=route.way)
 
     async def _along(self, route: Route) -> Failure | None:
         try:
@@ -159,13 +159,13 @@ class _Journey:
 
     def _named(self, error: Exception, route: Route) -> Failure:
         """The failure that ended a way, by all that was seen."""
-        seen, way = Evidence(**self._trail.evidence), http.way_of(self._key.target, route)
+        seen, way = self._trail.seen, http.way_of(self._key.target, route)
         failure = classify(self._trail.phase, error, way, seen, self._network.signs)
         return at_private_address(failure, self._key.target, seen) if way is Way.DIRECT else failure
 
     def _of_the_first(self) -> Failure:
         """The failure where no way could be gone: that of the one which was meant to be."""
-        self.route, failure, self._trail.evidence = cast("tuple[Route, Failure, dict[str, Any]]", self._first)
+        self.route, failure, self._trail.seen = cast("tuple[Route, Failure, Evidence]", self._first)
         return replace(failure, message=f"{failure.message}; nor does a connection open on any other way named for it")
 
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import anyio
 import httpx
@@ -25,7 +25,7 @@ from exporter.config import catalogue
 from exporter.config import settings as config
 from exporter.config.documents import DocumentError
 from exporter.config.fingerprints import load_fingerprints
-from exporter.model.vocabulary import Auth, Phase, Proxy, Reason, Target
+from exporter.model.vocabulary import Answer, Auth, Phase, Proxy, Reason, Target
 from exporter.probe.classify import Signs, Way, classify, judge
 from exporter.probe.errors import PeerClosed
 from exporter.probe.net import Route, Trail, Transport
@@ -138,7 +138,7 @@ async def an_answer(chance: random.Random) -> None:
     try:
         async with CannedTransport(route, trail, said, piece) as transport:
             await transport.handle_async_request(httpx.Request("GET", target.url))
-        judge(target, trail.evidence["answer"], SIGNS, way, forgeable=True)
+        judge(target, cast(Answer, trail.seen.answer), SIGNS, way, forgeable=True)
     except Exception as error:
         failure = classify(trail.phase, error, way)
         if failure.reason is Reason.INTERNAL_ERROR:

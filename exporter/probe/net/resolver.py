@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import anyio
@@ -54,7 +54,7 @@ async def resolve(host: str, port: int, trail: Trail, whose: Whose) -> list[Addr
     system's resolver lost its patience before we did, or Sinkholed.
     """
     literal = _is_written_as_address(host)
-    trail.evidence["by_dns"] = not literal
+    trail.seen = replace(trail.seen, by_dns=not literal)
     asked = now()
     question = _Question(host, port, absolute=not literal and whose is not Whose.PROXY and "." in host)
     try:
@@ -62,15 +62,15 @@ async def resolve(host: str, port: int, trail: Trail, whose: Whose) -> list[Addr
         found = await question.answer()
     except BaseException as error:
         trail.waited(asked, Arrival(now()))
-        trail.evidence["unanswered"] = question.unanswered()
+        trail.seen = replace(trail.seen, unanswered=question.unanswered())
         if isinstance(error, socket.gaierror):
             await _raise_if_another(error, question)
         raise
     trail.waited(found.begun, Arrival(found.ended))
-    trail.evidence["unanswered"] = question.left_out_of(found)
+    trail.seen = replace(trail.seen, unanswered=question.left_out_of(found))
     if literal:
         return found.addresses
-    trail.evidence["by_dns"] = not found.listed
+    trail.seen = replace(trail.seen, by_dns=not found.listed)
     if _is_localhost(host):
         return found.addresses
     return _possible(found, whose, trail)
@@ -91,7 +91,8 @@ def _possible(found: _LookUp, whose: Whose, trail: Trail) -> list[AddressInfo]:
     possible = [info for info in found.addresses if is_possible(str(info[4][0]), whose, listed=found.listed)]
     if possible or not found.addresses:
         return possible
-    texts = trail.evidence["addresses"] = tuple(dict.fromkeys(str(info[4][0]) for info in found.addresses))
+    texts = tuple(dict.fromkeys(str(info[4][0]) for info in found.addresses))
+    trail.seen = replace(trail.seen, addresses=texts)
     product = filter_at(texts[0])
     if found.listed:
         hidden = "this machine's hosts file hides it"

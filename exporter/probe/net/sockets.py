@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain, zip_longest
 from typing import Final, cast
 
@@ -50,7 +51,8 @@ async def connect(addresses: Sequence[AddressInfo], trail: Trail, clock: Clock) 
         trail.waited(first.asked, Arrival(now()))
         raise
     finally:
-        trail.evidence["tried"] = tuple(attempt.tried() for attempt in attempts if attempt.begun)
+        tried = tuple(attempt.tried() for attempt in attempts if attempt.begun)
+        trail.seen = replace(trail.seen, tried=tried)
         for attempt in attempts:
             if attempt is not winner:
                 attempt.close()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -26,17 +27,16 @@ class Job(Generic[T]):
     """
 
     def __init__(self, function: Callable[[], T]) -> None:
-        self._outcome: Callable[[], T] | None = None
+        self._outcome = Future[T]()
         self._done = anyio.Event()
         token = anyio.lowlevel.current_token()
         tasks = _waiting_thread()
 
         def work() -> None:
             try:
-                value = function()
-                self._outcome = lambda: value
+                self._outcome.set_result(function())
             except BaseException as error:  # noqa: BLE001 - carried over to the waiting task, whatever it is
-                self._outcome = lambda error=error: _raise(error)
+                self._outcome.set_exception(error)
             _idle.append(tasks)
             with suppress(anyio.RunFinishedError):  # meanwhile: nobody waits any more
                 # Not by `anyio.from_thread`, which waits until that is done.
@@ -47,7 +47,7 @@ class Job(Generic[T]):
     @property
     def ended(self) -> bool:
         """Whether it has come to something."""
-        return self._outcome is not None
+        return self._outcome.done()
 
     async def wait(self) -> None:
         """Until it has ended; cancelled, the function goes on and nobody minds."""
@@ -55,7 +55,7 @@ class Job(Generic[T]):
 
     def value(self) -> T:
         """What the function that has ended gave; raises what it raised."""
-        return cast(Callable[[], T], self._outcome)()
+        return self._outcome.result()
 
 
 async def in_daemon_thread(function: Callable[[], T], given_up: list[Job[T]] | None = None) -> T:
@@ -87,7 +87,3 @@ def _work(tasks: SimpleQueue[_Task]) -> None:
             with suppress(ValueError):  # somebody has just taken us from the idle, to give us something
                 _idle.remove(tasks)
                 return
-
-
-def _raise(error: BaseException) -> Any:  # noqa: ANN401 - it never returns, but stands where a value would
-    raise error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
 
-from exporter.model.vocabulary import Cause, Phase
+from exporter.model.vocabulary import Cause, Evidence, Phase
 from exporter.probe.net.clock import Arrival, now
 from exporter.probe.net.limit import Limit
 
@@ -22,7 +22,7 @@ class Trail:
         self.limit = limit or Limit()
         self.phase = Phase.RESOLVE
         self.cause: Cause | None = None  # of a failure to come, where the answer alone does not tell
-        self.evidence: dict[str, Any] = {}
+        self.seen = Evidence()
         self._reached: dict[Phase, None] = {}
         self._waits: dict[tuple[Phase, float], Arrival] = {}
         self._over = False
@@ -40,7 +40,7 @@ class Trail:
         if not self._over:
             self._waits[self.phase, since] = until
             if gap:
-                self.evidence["gap"] = True
+                self.seen = replace(self.seen, gap=True)
 
     def ended_there(self) -> None:
         """Note that what came last ended what was waited for: nothing arrived behind it."""
@@ -74,7 +74,7 @@ class Trail:
         """Forget what was seen, but not how long it took: another way is gone."""
         self._over = False
         self.cause = None
-        self.evidence = {}
+        self.seen = Evidence()
 
     @property
     def laps(self) -> Mapping[Phase, float]:

@@ -113,7 +113,7 @@ class Transport(httpx.AsyncBaseTransport):
             self._trail.enter(Phase.PROCESSING)
             answer = await connection.ask(request.method, url.raw_path, request.headers.raw)
         self._trail.stop()
-        self._trail.evidence["answer"] = answer
+        self._trail.seen = replace(self._trail.seen, answer=answer)
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
         return httpx.Response(answer.status, headers=raw, stream=_Body(connection))
 
@@ -131,10 +131,11 @@ class Transport(httpx.AsyncBaseTransport):
             return stream
         self._trail.enter(Phase.TLS)
         try:
-            return await self._secured(stream, origin, self._route.context, "tls", Transport._below)
+            return await self._secured(stream, origin, self._route.context, self._keep_tls, Transport._below)
         except NotTls as error:
             self._trail.stop()
-            self._trail.evidence["answer"] = await _answer_in_plain_text(error.said, stream)
+            said = await _answer_in_plain_text(error.said, stream)
+            self._trail.seen = replace(self._trail.seen, answer=said)
             raise
 
     async def _below(self, origin: Origin) -> Stream:
@@ -150,15 +151,15 @@ class Transport(httpx.AsyncBaseTransport):
         return connection.tunnel()
 
     async def _secured(
-        self, stream: Stream, origin: Origin, context: ssl.SSLContext, seen_as: str, reach: Reach
+        self, stream: Stream, origin: Origin, context: ssl.SSLContext, keep: Callable[[TlsFacts], None], reach: Reach
     ) -> Stream:
-        """TLS on a stream to somebody; what the handshake showed becomes evidence under the name `seen_as`."""
+        """TLS on a stream to somebody; `keep` takes what the handshake showed."""
         secure = TlsStream(stream, context, origin.name, self._trail)
         try:
-            self._trail.evidence[seen_as] = await secure.handshake()
+            keep(await secure.handshake())
         except ssl.SSLCertVerificationError as error:
             self._trail.stop()
-            self._trail.evidence[seen_as] = await self._second_look(secure, reach, origin, error)
+            keep(await self._second_look(secure, reach, origin, error))
             raise
         except ssl.SSLError as error:
             self._trail.stop()
@@ -167,6 +168,12 @@ class Transport(httpx.AsyncBaseTransport):
                 raise TooStrict(error, *again.agreed) from error
             raise
         return secure
+
+    def _keep_tls(self, facts: TlsFacts) -> None:
+        self._trail.seen = replace(self._trail.seen, tls=facts)
+
+    def _keep_proxy_tls(self, facts: TlsFacts) -> None:
+        self._trail.seen = replace(self._trail.seen, proxy_tls=facts)
 
     async def _second_look(
         self, refused: TlsStream, reach: Reach, origin: Origin, error: ssl.SSLCertVerificationError
@@ -199,12 +206,14 @@ class Transport(httpx.AsyncBaseTransport):
     async def _dial(self, origin: Origin) -> Stream:
         self._trail.enter(Phase.RESOLVE)
         addresses = await resolve(origin.host, origin.port, self._trail, self._route.whose)
-        self._trail.evidence["addresses"] = tuple(dict.fromkeys(str(info[4][0]) for info in addresses))
+        found = tuple(dict.fromkeys(str(info[4][0]) for info in addresses))
+        self._trail.seen = replace(self._trail.seen, addresses=found)
         self._trail.enter(Phase.CONNECT)
         stream = await connect(addresses, self._trail, self._route.clock)
         self._sockets.append(stream.socket)
         with suppress(OSError):  # gone already: the next phase tells how
-            self._trail.evidence["address"] = str(stream.socket.getpeername()[0])
+            peer = str(stream.socket.getpeername()[0])
+            self._trail.seen = replace(self._trail.seen, address=peer)
         return stream
 
     # ------------------------------------------------------------ the proxy
@@ -255,7 +264,7 @@ class Transport(httpx.AsyncBaseTransport):
             stream = await self._dial(origin)
             if origin.scheme == "https":
                 context = self._route.proxy_context or self._route.context
-                stream = await self._secured(stream, origin, context, "proxy_tls", Transport._dial)
+                stream = await self._secured(stream, origin, context, self._keep_proxy_tls, Transport._dial)
         return Connection(stream)
 
     @contextmanager
@@ -268,7 +277,7 @@ class Transport(httpx.AsyncBaseTransport):
             yield
 
     def _remember(self, answer: Answer) -> None:
-        self._trail.evidence["dialogue"] = (*self._trail.evidence.get("dialogue", ()), answer)
+        self._trail.seen = replace(self._trail.seen, dialogue=(*self._trail.seen.dialogue, answer))
 
 
 class _Body(httpx.AsyncByteStream):
