@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from enum import StrEnum
 from itertools import takewhile
@@ -486,6 +488,23 @@ def test_the_targets_of_make_are_documented_and_listed_by_its_help() -> None:
     listed = re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE)
     named = re.findall(r"(?:`|^)make ([a-z]+)", "".join(PAGES.values()), re.MULTILINE)
     assert set(named) == set(listed) == set(phony.split())
+
+
+def test_what_calls_itself_pure_is_held_to_it() -> None:
+    (contract,) = (
+        contract
+        for contract in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+            "contracts"
+        ]
+        if contract["name"].startswith("Pure modules")
+    )
+    held = tuple(contract["source_modules"])
+    pure = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "exporter").rglob("*.py")
+        if "Pure." in (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+    }
+    assert {module for module in pure if not any(f"{module}.".startswith(f"{name}.") for name in held)} == set()
 
 
 def test_the_modules_are_listed_where_contributors_look() -> None:

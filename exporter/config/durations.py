@@ -1,4 +1,4 @@
-"""Durations as Prometheus writes them (`1m30s`, `500ms`): text <-> seconds. Pure."""
+"""Durations as Prometheus writes them (`1m30s`, `500ms`): text <-> seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a field of a YAML file may hold, and the words for what it may not. Pure."""
+"""What a field of a YAML file may hold, and the words for what it may not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML text -> plain values, and the line where each of them stands. Pure."""
+"""YAML text -> plain values, and the line where each of them stands."""
 
 from __future__ import annotations
 

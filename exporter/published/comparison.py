@@ -1,4 +1,4 @@
-"""What an import would add to what is known already: (taken, groups, prefixes) -> Comparison. Pure."""
+"""What an import would add to what is known already: (taken, groups, prefixes) -> Comparison."""
 
 from __future__ import annotations
 

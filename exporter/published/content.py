@@ -1,4 +1,4 @@
-"""Take apart what somebody publishes: bytes -> JSON or a table, and its format, or why it has none. Pure."""
+"""Take apart what somebody publishes: bytes -> JSON or a table, and its format, or why it has none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An export of the site database's table AzureEnvironments: content -> a group of the site's own. Pure.
+"""An export of the site database's table AzureEnvironments: content -> a group of the site's own.
 
 Its columns are not published. So whatever is a URL is taken, and the column that it stood in is told.
 """

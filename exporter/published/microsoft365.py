@@ -1,4 +1,4 @@
-"""The records of Microsoft 365's endpoint web service: content -> groups. Pure."""
+"""The records of Microsoft 365's endpoint web service: content -> groups."""
 
 from __future__ import annotations
 

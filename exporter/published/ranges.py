@@ -1,4 +1,4 @@
-"""Microsoft's lists of its own addresses, Public IP Space and Service Tags: content -> ranges. Pure."""
+"""Microsoft's lists of its own addresses, Public IP Space and Service Tags: content -> ranges."""
 
 from __future__ import annotations
 

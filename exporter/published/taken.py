@@ -1,4 +1,4 @@
-"""What is chosen of a source, and what is taken from it: groups of endpoints, or ranges of addresses. Pure."""
+"""What is chosen of a source, and what is taken from it: groups of endpoints, or ranges of addresses."""
 
 from __future__ import annotations
 

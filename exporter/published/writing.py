@@ -1,4 +1,4 @@
-"""Write what was taken: groups as a group file, ranges as a list of prefixes. Pure."""
+"""Write what was taken: groups as a group file, ranges as a list of prefixes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person asks for by one word: (plan, word) -> the checks that are meant, or why there are none. Pure."""
+"""What a person asks for by one word: (plan, word) -> the checks that are meant, or why there are none."""
 
 from __future__ import annotations
 
