@@ -21,12 +21,12 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from exporter.model.vocabulary import CheckKey, Failure, Phase, Reason, Result, Target
+from exporter.probe.retry import LATE
 from exporter.service.schedule import (
     AT_LEAST,
     CONFIRMING,
     FIRST_RATE,
     FIRST_ROUND,
-    LATE,
     PATIENCE,
     PAUSE,
     RESTART,
@@ -39,6 +39,7 @@ from exporter.service.schedule import (
     probe_once,
     starts_at,
 )
+from exporter.system.lag import Pulse
 from exporter.system.loop import run_on_loop
 
 DAY = 86_400.0
@@ -263,7 +264,7 @@ def test_a_new_pace_holds_for_all() -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_one_round_probes_each_check_once(backend: str) -> None:
     world = World(takes=lambda _: 0.001)
-    anyio.run(probe_once, KEYS, 8, world.attempt, world, backend=backend)
+    anyio.run(probe_once, KEYS, 8, world.attempt, world, Pulse(), backend=backend)
     assert {key: len(starts) for key, starts in world.starts.items()} == dict.fromkeys(KEYS, 1)
     assert world.most_under_way <= 8
     assert len(world.results) == len(KEYS)
@@ -533,7 +534,7 @@ def test_a_defect_that_cannot_be_told_as_a_result_is_logged_once() -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_defect_in_one_round_is_the_result_of_one_check(backend: str) -> None:
     world = Broken(where="attempt")
-    anyio.run(probe_once, KEYS[:5], 8, world.attempt, world, backend=backend)
+    anyio.run(probe_once, KEYS[:5], 8, world.attempt, world, Pulse(), backend=backend)
     assert {result.key: result.up for result in world.results} == {key: key is not KEYS[0] for key in KEYS[:5]}
 
 

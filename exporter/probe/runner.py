@@ -26,6 +26,8 @@ from exporter.probe import http
 from exporter.probe.classify import Signs, Way, classify, defect
 from exporter.probe.connecting import at_private_address
 from exporter.probe.net import Clock, Limit, Route, SignIn, Trail, clock_in_force
+from exporter.probe.retry import at_once, noticing
+from exporter.system.lag import Pulse
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +88,21 @@ def found_at(name: str, url: str) -> str:
 PATIENCE: Final = 60.0  # seconds that an attempt may wait for others that sign in to its proxy: none waits as long
 
 
-async def run_check(key: CheckKey, network: Network, probing: Probing, patience: float = PATIENCE) -> Result:
-    """Probe until an attempt succeeds or all are used up; the result is the last attempt's.
+async def run_check(
+    key: CheckKey, network: Network, probing: Probing, patience: float = PATIENCE, pulse: Pulse | None = None
+) -> Result:
+    """Probe until an attempt succeeds or as many as `probing` says have failed, at once; the result is the last one's.
 
-    Never raises, and outlives no attempt's time-out, to which the seconds are added that an attempt waits for other
-    probes that sign in to its proxy: `patience` at most.
+    Attempts that fail while the exporter stands still, by `pulse`, do not count. Never raises, and outlives no
+    attempt's timeout, to which the seconds are added that an attempt waits for other probes that sign in to its proxy:
+    `patience` at most.
     """
-    result = await _attempt(key, network, Limit(probing.timeout, patience))
-    while not result.up and result.repeatable and result.attempts < probing.attempts:
-        result = (await _attempt(key, network, Limit(probing.timeout, patience))).after(result)
-    return result
+
+    async def attempt() -> Result:
+        one = _attempt(key, network, Limit(probing.timeout, patience))
+        return await (one if pulse is None else noticing(pulse, one))
+
+    return await at_once(attempt, probing.attempts)
 
 
 async def _attempt(key: CheckKey, network: Network, limit: Limit) -> Result:

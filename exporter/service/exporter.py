@@ -25,7 +25,7 @@ from exporter.results.store import Board, Recorded
 from exporter.service.change_log import Journal
 from exporter.service.load import Deployment, Source, anchors_of, deploy, network_of
 from exporter.service.reloading import NotReloaded, Reader, Reloads
-from exporter.service.schedule import Pace, Schedule, undisturbed
+from exporter.service.schedule import Pace, Schedule
 from exporter.system.lag import Pulse, watch
 
 log = structlog.get_logger("exporter")
@@ -82,7 +82,7 @@ class Exporter:
         async def one(key: CheckKey) -> None:
             patience = PATIENCE if within is None else 0.0
             with self._events.in_flight.track_inprogress():
-                results[key] = await undisturbed(self._pulse, lambda: run_check(key, network, probing, patience))
+                results[key] = await run_check(key, network, probing, patience, self._pulse)
 
         async with anyio.create_task_group() as group:
             for key in keys:

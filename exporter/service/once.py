@@ -13,6 +13,7 @@ from exporter.probe.runner import run_check
 from exporter.results.store import Board
 from exporter.service.load import Deployment, network_of
 from exporter.service.schedule import probe_once
+from exporter.system.lag import Pulse
 
 
 class _Round:
@@ -34,10 +35,10 @@ async def check_once(deployment: Deployment, progress: Callable[[], None]) -> Sn
     """One round now; `progress` is called after each probe."""
     board = Board(deployment.plan)
     network = network_of(deployment)
-    probing = deployment.settings.probing
+    probing, pulse = deployment.settings.probing, Pulse()
 
     async def probe(key: CheckKey) -> Result:
-        return await run_check(key, network, probing)
+        return await run_check(key, network, probing, pulse=pulse)
 
-    await probe_once(board.known(), probing.concurrency, probe, _Round(board, progress))
+    await probe_once(board.known(), probing.concurrency, probe, _Round(board, progress), pulse)
     return board.snapshot()

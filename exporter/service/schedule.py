@@ -7,10 +7,9 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import heapify, heappop, heappush
-from itertools import count
 from typing import Any, Final, Protocol, TypeAlias
 
 import anyio
@@ -21,6 +20,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from exporter.model.vocabulary import CheckKey, Result
 from exporter.plan.checks import order
 from exporter.probe.classify import defect
+from exporter.probe.retry import Attempts, Next, noticing
 from exporter.system.lag import Pulse
 
 log = structlog.get_logger("exporter")
@@ -34,9 +34,6 @@ EARLY: Final = 0.001  # seconds that uvloop may wake us too soon
 PAUSE: Final = (1.0, 3.0)  # seconds between two attempts: what a lost packet or a restart of a proxy may take
 CONFIRMING: Final = 0.1  # what attempts to confirm failures may add to the probes of an interval
 AT_LEAST: Final = 10.0  # of them, where that would be less
-LATE: Final = 3  # attempts of one probe that do not count because the exporter was late,
-STILL: Final = 20  # or rather stood still
-STOOD: Final = 0.25  # of an attempt's time, from which on it stood still
 SPARE: Final = 0.01  # of the interval: for what the loop takes to get round to what is due
 RESTART: Final = 1.0  # seconds until a timetable that broke down goes on
 
@@ -191,29 +188,19 @@ async def attempted(attempt: Awaitable[Result], key: CheckKey) -> Result:
         return Result(key, started, failure=defect(error))
 
 
-async def undisturbed(pulse: Pulse, probe: Callable[[], Awaitable[Result]]) -> Result:
-    """What comes of a probe; of another where it failed while the exporter stood still, up to so many times."""
-    for interruptions in count():
-        with pulse.felt() as felt:
-            result = await probe()
-        if result.up or not _inconclusive(felt.interrupted, interruptions):
-            break
-    return result
+async def probe_once(
+    keys: Iterable[CheckKey], concurrency: int, probe: Probe, observer: Observer, pulse: Pulse
+) -> None:
+    """One round of all checks as fast as the limit allows; one that hangs gives its place to the next.
 
-
-def _inconclusive(interrupted: float, before: int) -> bool:
-    """Whether a failure tells nothing as the exporter stood still; `before`: how often the same was said before."""
-    return interrupted > 0 and before < (STILL if interrupted > STOOD else LATE)
-
-
-async def probe_once(keys: Iterable[CheckKey], concurrency: int, probe: Probe, observer: Observer) -> None:
-    """One round of all checks as fast as the limit allows; one that hangs gives its place to the next."""
-    places, pulse = Places(concurrency), Pulse()
+    `pulse` beats meanwhile.
+    """
+    places = Places(concurrency)
 
     async def run(key: CheckKey) -> None:
         async with places.turn():
             observer.started(0.0)
-            observer.finished(await undisturbed(pulse, lambda: attempted(probe(key), key)))
+            observer.finished(await attempted(probe(key), key))
 
     async with anyio.create_task_group() as beating:
         beating.start_soon(pulse.beat)
@@ -353,9 +340,7 @@ class Timetable:
 
     async def _attempted(self, key: CheckKey, within: float) -> Result:
         """One attempt, and whether the exporter itself stood still meanwhile."""
-        with self._pulse.felt() as felt:
-            result = await attempted(self._attempt(key, within), key)
-        return replace(result, interrupted=felt.interrupted) if felt.interrupted and not result.up else result
+        return await noticing(self._pulse, attempted(self._attempt(key, within), key))
 
     def _tell(self, appointment: Appointment, result: Result) -> None:
         """The result, and which slots it missed."""
@@ -388,20 +373,19 @@ class Timetable:
         if self._waiting[0] is appointment:
             self._asleep.cancel()
 
-    async def _confirmed(self, failed: Result, end: float) -> Result:
-        """What a probe comes to whose first attempt failed: the first success, or the failure of the last attempt.
+    async def _confirmed(self, first: Result, end: float) -> Result:
+        """What a probe comes to after its first attempt: the first success, or the failure of the last attempt.
 
         Each is made after a pause, and all are over before `end`, so that no slot is missed for them; what the exporter
         itself holds up, by standing still or for want of room, is added to that. When so many fail at once that the
-        allowance is spent, they confirm each other. A failure while the exporter stood still counts for nothing.
+        allowance is spent, they confirm each other.
         """
-        result, interruptions = failed, 0
-        while not result.up and result.repeatable:
+        attempts, result = Attempts(self.pace.attempts), first
+        while (following := attempts.next(result)) is not Next.NONE:
             now = anyio.current_time()
-            if _inconclusive(result.interrupted, interruptions):
-                interruptions += 1
+            if following is Next.REPEAT:
                 end = max(end, now + self.pace.interval)
-            elif result.attempts >= self.pace.attempts or end - now <= 2 * SPARE * self.pace.interval:
+            elif end - now <= 2 * SPARE * self.pace.interval:
                 break
             elif not self._allowance.take(now):
                 self._watcher.believed(result)
@@ -413,7 +397,7 @@ class Timetable:
                 begun = anyio.current_time()
                 end += begun - (now + rest)
                 await checkpoint_if_cancelled()  # it may have left just when it was woken
-                again = await self._attempted(failed.key, end - begun - SPARE * self.pace.interval)
+                again = await self._attempted(first.key, end - begun - SPARE * self.pace.interval)
             result = again.after(result)
         return result
 
