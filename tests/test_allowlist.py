@@ -506,6 +506,8 @@ def test_no_text_steers_a_terminal(rules: list[Rule]) -> None:
 def test_json_and_junit_hold_any_text(rules: list[Rule]) -> None:
     compared = lists.Comparison((), tuple(rules), tuple((rule, "why") for rule in rules))
     suite = ET.fromstring(lists.comparison_junit(compared))  # noqa: S314 - it is our own
+    unjudged = json.loads(lists.comparison_json(compared))["unjudged"]
+    assert [(one["rule"]["host"], one["reason"]) for one in unjudged] == [(rule.host, "why") for rule in rules]
     assert [one["host"] for one in json.loads(lists.rules_json(rules))] == [rule.host for rule in rules]
     assert len(suite.findall(".//failure")) == len(suite.findall(".//skipped")) == len(rules)
 

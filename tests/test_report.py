@@ -54,6 +54,7 @@ from exporter.report import (
 )
 from exporter.report.findings import down, needed_by, one_line, overall
 from exporter.results.store import Board
+from exporter.web.pages import status
 from tests.strategies import proxy_maps, vias
 
 GOLDEN: Final = Path(__file__).parent / "data" / "report"
@@ -304,12 +305,38 @@ def test_json_keeps_the_contract(snapshot: Snapshot) -> None:
         assert [endpoint["pattern"] for endpoint in found["endpoints"]] == [e.use.pattern for e in feature.endpoints]
         for endpoint, known in zip(found["endpoints"], feature.endpoints, strict=True):
             assert endpoint["up"] is {EndpointState.UP: True, EndpointState.DOWN: False}.get(known.state)
-            assert ("why" in endpoint) is (endpoint["targets"] == [])
+            assert ("reason" in endpoint) is (endpoint["targets"] == [])
             assert [target["target"] for target in endpoint["targets"]] == [key.target.url for key in known.checks]
             for target in endpoint["targets"]:
                 assert target.keys() >= {"target", "up", "reason", "phases"}
                 assert (target["reason"] in list(Reason)) is (target["up"] is False)
                 assert set(target["phases"]) <= set(Phase)
+
+
+@given(ANY_SNAPSHOT)
+@example(SNAPSHOTS["covered"])
+def test_each_fact_has_the_same_key_in_check_endpoints_and_status(snapshot: Snapshot) -> None:
+    checked, told = json.loads(check_json(snapshot)), json.loads(json.dumps(status(snapshot)))
+    listed = json.loads(endpoints_json(snapshot.plan.requirements))
+    for checked_feature, told_feature in zip(checked["features"], told["features"], strict=True):
+        assert checked_feature.keys() == told_feature.keys()
+        for one, other in zip(checked_feature["endpoints"], told_feature["endpoints"], strict=True):
+            assert {key: one[key] for key in ("pattern", "state", "up")} == {
+                key: other[key] for key in ("pattern", "state", "up")
+            }
+    target_of = {(target["target"], target["path"]): target for target in told["targets"]}
+    for checked_feature in checked["features"]:
+        for target in (target for endpoint in checked_feature["endpoints"] for target in endpoint["targets"]):
+            assert target.items() <= target_of[target["target"], target["path"]].items()
+    why = [
+        {"pattern": endpoint["pattern"], "reason": endpoint["reason"], "detail": endpoint["detail"]}
+        for checked_feature in checked["features"]
+        for endpoint in checked_feature["endpoints"]
+        if not endpoint["targets"]
+    ]
+    keys = ("pattern", "reason", "detail")
+    for document in (told["unprobed"], [line for line in listed if not line["targets"]]):
+        assert sorted(map(repr, why)) == sorted(repr({key: line[key] for key in keys}) for line in document)
 
 
 @given(ANY_SNAPSHOT)

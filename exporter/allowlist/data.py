@@ -47,12 +47,12 @@ def difference_json(found: Difference) -> str:
 
 
 def comparison_json(compared: Comparison) -> str:
-    """An object: whether the list is complete, what it lacks, and what could not be judged and why."""
+    """An object: whether the list is complete, what it lacks, and what could not be judged and for which reason."""
     report = {
         "complete": not compared.missing,
         "allowed": len(compared.allowed),
         "missing": [asdict(rule) for rule in compared.missing],
-        "unjudged": [{"rule": asdict(rule), "why": why} for rule, why in compared.unjudged],
+        "unjudged": [{"rule": asdict(rule), "reason": reason} for rule, reason in compared.unjudged],
     }
     return json.dumps(report, indent=2)
 

@@ -6,12 +6,10 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any, Final
 
 from exporter.model.vocabulary import (
     CheckKey,
-    Consumer,
     EndpointReadiness,
     EndpointState,
     Latest,
@@ -19,22 +17,22 @@ from exporter.model.vocabulary import (
     Snapshot,
     Use,
 )
+from exporter.report import values
 from exporter.report.findings import all_ready
 
-_UP: Final[Mapping[EndpointState, bool]] = {EndpointState.UP: True, EndpointState.DOWN: False}
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def check_json(snapshot: Snapshot) -> str:
     """The whole snapshot, in ASCII. Durations are in seconds; `up` and `ready` are null while there is no verdict."""
-    why = {requirement.use: requirement for requirement in snapshot.plan.unprobed}
+    unprobed = {requirement.use: requirement for requirement in snapshot.plan.unprobed}
     report = {
         "ready": all_ready(snapshot),
         "features": [
             {
-                **_consumer(feature.consumer),
+                **values.consumer(feature.consumer),
                 "ready": feature.ready,
-                "endpoints": [_endpoint(endpoint, snapshot.latest, why) for endpoint in feature.endpoints],
+                "endpoints": [_endpoint(endpoint, snapshot.latest, unprobed) for endpoint in feature.endpoints],
             }
             for feature in snapshot.features
         ],
@@ -72,46 +70,23 @@ def endpoints_csv(requirements: Iterable[Requirement]) -> str:
     return out.getvalue()
 
 
-def _consumer(consumer: Consumer) -> dict[str, str]:
-    return {"feature": consumer.feature, "role": consumer.role, "cloud": consumer.cloud}
-
-
 def _endpoint(
-    endpoint: EndpointReadiness, latest: Mapping[CheckKey, Latest], why: Mapping[Use, Requirement]
+    endpoint: EndpointReadiness, latest: Mapping[CheckKey, Latest], unprobed: Mapping[Use, Requirement]
 ) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "pattern": endpoint.use.pattern,
-        "state": endpoint.state,
-        "up": _UP.get(endpoint.state),
-        "targets": [_target(key, latest.get(key)) for key in endpoint.checks],
+        **values.state(endpoint.state),
+        "targets": [{**values.check(key), **values.outcome(latest.get(key))} for key in endpoint.checks],
     }
     if endpoint.state is EndpointState.UNPROBED:
-        requirement = why[endpoint.use]
-        facts |= {"why": requirement.why_unprobed, "detail": requirement.detail}
+        facts |= values.not_probed(unprobed[endpoint.use])
     return facts
-
-
-def _target(key: CheckKey, latest: Latest | None) -> dict[str, Any]:
-    result = latest.result if latest else None
-    failure = result.failure if result else None
-    way = result.evidence.way if result else None
-    facts = {
-        "target": key.target.url,
-        "path": key.path,
-        "up": result.up if result else None,
-        "reason": failure.reason if failure else None,
-        "cause": failure.cause if failure else None,
-        "message": failure.message if failure else None,
-        "status": result.evidence.status if result else None,
-        "phases": dict(result.phases) if result else {},
-    }
-    return facts | {"way": asdict(way)} if way else facts
 
 
 def _requirement(requirement: Requirement) -> dict[str, Any]:
     endpoint = requirement.endpoint
     facts: dict[str, Any] = {
-        **_consumer(requirement.use.consumer),
+        **values.consumer(requirement.use.consumer),
         "pattern": requirement.use.pattern,
         "targets": [target.url for target in requirement.targets],
         "status": endpoint.status,
@@ -122,7 +97,7 @@ def _requirement(requirement: Requirement) -> dict[str, Any]:
         "source": list(endpoint.source),
     }
     if not requirement.targets:
-        facts |= {"reason": requirement.why_unprobed, "detail": requirement.detail}
+        facts |= values.not_probed(requirement)
     return facts
 
 

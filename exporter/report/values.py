@@ -1,0 +1,46 @@
+"""Facts as the values of JSON, under the same key in whatever is written: `check`, `endpoints` and the status. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from exporter.model.vocabulary import CheckKey, Consumer, EndpointState, Latest, Requirement
+
+_UP: Final[Mapping[EndpointState, bool]] = {EndpointState.UP: True, EndpointState.DOWN: False}
+
+
+def consumer(who: Consumer) -> dict[str, str]:
+    """Who needs something."""
+    return {"feature": who.feature, "role": who.role, "cloud": who.cloud}
+
+
+def state(found: EndpointState) -> dict[str, Any]:
+    """What an endpoint or a target came to; `up` is null while there is no verdict."""
+    return {"state": found, "up": _UP.get(found)}
+
+
+def not_probed(requirement: Requirement) -> dict[str, Any]:
+    """Why an endpoint has no target."""
+    return {"reason": requirement.why_unprobed, "detail": requirement.detail}
+
+
+def check(key: CheckKey) -> dict[str, str]:
+    """What is probed, and by which path."""
+    return {"target": key.target.url, "path": key.path}
+
+
+def outcome(latest: Latest | None) -> dict[str, Any]:
+    """What came of the last probe of a target, in seconds; as far as it has one."""
+    result = latest.result if latest else None
+    failure, evidence = (result.failure, result.evidence) if result else (None, None)
+    return {
+        **state(result.state if result else EndpointState.PENDING),
+        "reason": failure.reason if failure else None,
+        "cause": failure.cause if failure else None,
+        "message": failure.message if failure else None,
+        "status": evidence.status if evidence else None,
+        "way": asdict(evidence.way) if evidence and evidence.way else None,
+        "phases": dict(result.phases) if result else {},
+    }
