@@ -39,34 +39,6 @@ def test_threads_have_no_heaps_of_their_own() -> None:
     assert megabytes < 64  # what glibc reserves for one
 
 
-RETURNED: Final = """
-import re
-from pathlib import Path
-
-import anyio
-
-from exporter import serve
-
-def size():
-    return int(re.findall(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[0])
-
-async def for_a_moment():
-    with anyio.move_on_after(1):
-        await serve.give_memory_back()
-
-kept = [b"x" * 10_000 for _ in range(10_000)][::10]  # 90 of 100 MB are free, between what is not
-before, serve.GIVING_BACK = size(), 0.1
-anyio.run(for_a_moment)
-print((before - size()) // 1024)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
-def test_what_is_free_between_what_is_not_is_given_back() -> None:
-    megabytes = int(subprocess.run([sys.executable, "-c", RETURNED], check=True, capture_output=True, text=True).stdout)
-    assert megabytes > 40
-
-
 def test_a_defect_is_told_as_what_it_is_also_where_it_ends_a_group_of_tasks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

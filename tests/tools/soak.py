@@ -49,7 +49,7 @@ STEP: Final = 600.0  # seconds by which the clock jumps
 DISK: Final = 16  # megabytes, for the log
 GROWTH: Final = 2.0  # megabytes of memory that are no leak
 HOUR: Final = 3600.0  # seconds
-REST: Final = 20.0  # seconds: an idle thread ends after ten, and every ten what is free is given back
+REST: Final = 20.0  # seconds: an idle thread ends after ten
 RECOVERY: Final = 60.0  # seconds that a busy machine may take to come to rest again
 EVENT: Final = re.compile(r"ts=\S+ level=(info|warning|error) logger=exporter msg=(?!.* exception=).+")
 PROXIES: Final = ("corporate", "renamed")  # names of the one that there is
