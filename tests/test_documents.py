@@ -18,7 +18,7 @@ from exporter.config.documents import (
     read_all,
     settle,
 )
-from exporter.config.fields import Section, Text, found, is_host, unknown, url_fault
+from exporter.config.fields import Section, Shape, Text, expected, found, is_host, unknown, url_fault
 
 YAML_PIECES = st.sampled_from(
     ["a", "b: ", "- ", "\n", "  ", "\t", "[", "]", "{", "}", ",", "&x ", "*x", "!t ", "'", '"', "|", "#", "%", "?", ":"]
@@ -144,6 +144,21 @@ def test_a_close_word_is_offered_else_all() -> None:
     assert unknown("method", ["GET", "HEAD"], "get") == "unknown method, did you mean GET?"
     assert unknown("role", ["client", "console"], "exchange") == "unknown role; known: client, console"
     assert unknown("proxy", [], "corporate") == "unknown proxy; none is defined"
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "remedy"),
+    [
+        (Shape.TEXT, 2403, "; quote it"),
+        (Shape.WHOLE_NUMBER, "64", "; remove the quotes"),
+        (Shape.WHOLE_NUMBER, "many", ""),
+        (Shape.LIST, "client", "; write it in [brackets]"),
+        (Shape.MAPPING, "client", ""),
+    ],
+)
+def test_the_remedy_goes_by_what_was_expected_and_not_by_its_words(shape: Shape, value: object, remedy: str) -> None:
+    assert expected(shape, value) == f"expected {shape}, found {found(value)}{remedy}"
+    assert expected(str(shape.value), value) == f"expected {shape}, found {found(value)}"
 
 
 # ---------------------------------------------------------------- files

@@ -23,7 +23,7 @@ from exporter.config.prefixes import read_prefixes
 from exporter.model.vocabulary import Endpoint, ExtraPorts, Group, Site, Status, WhyUnprobed
 from exporter.plan.requirements import requirements
 from exporter.plan.selection import NarrowingError
-from exporter.published import Choice, Endpoints, Format, Origin, Ranges, Unfit, compared, take, written
+from exporter.published import Choice, Endpoints, Format, Option, Origin, Ranges, Unfit, compared, take, written
 from exporter.published import writing as writing_module
 from tests.tools.fuzz import mutated
 
@@ -557,3 +557,9 @@ def test_names_that_nobody_has_are_told(command: Callable[..., Result], option: 
     done = command(DATA / "microsoft-365.json", option, word)
     assert isinstance(done.exception, NarrowingError)
     assert str(done.exception) == said
+
+
+@given(st.builds(Choice, *[st.lists(st.just("x"), max_size=1).map(tuple)] * len(Option)))
+def test_what_is_given_is_named_by_its_option(choice: Choice) -> None:
+    given_there = (choice.service_areas, choice.ids, choice.roles, choice.clouds)
+    assert choice.given() == {option for option, words in zip(Option, given_there, strict=True) if words}

@@ -40,6 +40,7 @@ from exporter.model.vocabulary import (
     Use,
 )
 from exporter.plan.checks import plan
+from exporter.report.findings import headline
 from exporter.report.reasons import WORDS
 from exporter.results.readiness import failures_to_come
 from exporter.results.store import Board
@@ -231,6 +232,7 @@ def test_the_verdict_is_that_of_the_whole_site_whatever_is_filtered(drawn: Drawn
     snapshot = snapshot_of(drawn)
     view, whole = overview(snapshot, read(query, choices(snapshot))[0]), overview(snapshot, Filters())
     assert (view.verdict, view.summary, view.blamed) == (whole.verdict, whole.summary, whole.blamed)
+    assert f"{view.verdict.upper()}: {view.summary}" == headline(snapshot_of(drawn))
 
 
 @given(queries)

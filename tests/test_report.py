@@ -52,7 +52,7 @@ from exporter.report import (
     print_check,
     print_endpoints,
 )
-from exporter.report.findings import down, needed_by, one_line, overall
+from exporter.report.findings import Verdict, down, needed_by, one_line, overall
 from exporter.results.store import Board
 from exporter.web.pages import status
 from tests.strategies import proxy_maps, vias
@@ -263,15 +263,15 @@ def test_endpoints_read_as_their_golden_file(form: str) -> None:
 @pytest.mark.parametrize(
     ("name", "ready", "words"),
     [
-        ("healthy", True, "READY"),
-        ("covered", True, "READY"),
-        ("broken", False, "NOT READY"),
-        ("outage", False, "NOT READY"),
-        ("pending", True, "NO VERDICT"),
-        ("empty", True, "NO VERDICT"),
+        ("healthy", True, Verdict.READY),
+        ("covered", True, Verdict.READY),
+        ("broken", False, Verdict.NOT_READY),
+        ("outage", False, Verdict.NOT_READY),
+        ("pending", True, Verdict.NO_VERDICT),
+        ("empty", True, Verdict.NO_VERDICT),
     ],
 )
-def test_what_has_no_verdict_counts_against_nobody(name: str, ready: bool, words: str) -> None:
+def test_what_has_no_verdict_counts_against_nobody(name: str, ready: bool, words: Verdict) -> None:
     assert all_ready(SNAPSHOTS[name]) is ready
     assert overall(SNAPSHOTS[name]) == words
 

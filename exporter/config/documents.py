@@ -13,7 +13,7 @@ from typing import Annotated, Final, TypeVar, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.config.fields import Faults, Place, Section, expected, found, shown, unknown
+from exporter.config.fields import Faults, Place, Section, expected, expected_by, found, shown, unknown
 from exporter.config.yaml_tree import NotYaml, Tree
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ class Document:
             case other:
                 section = _section_at(kind, below)
                 keys = f"a mapping with the keys {', '.join(section.keys())}" if section else None
-                self.blame(where, expected(keys or _EXPECTED.get(other, other), detail["input"]))
+                self.blame(where, expected(keys or expected_by(other), detail["input"]))
 
 
 # ---------------------------------------------------------------- reading files
@@ -216,12 +216,6 @@ def peek(value: object, *steps: str | int | EllipsisType) -> Iterator[object]:
 _SECRET: Final = re.compile(  # where a password may stand, or stand instead of all that belongs there
     r"passw|secret|token|credential|api_?key|auth_users|\bauth\b|^proxies(\.[^.]+)?$|^tls_server_config$", re.IGNORECASE
 )
-_EXPECTED: Final = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-}
 
 
 def _section_at(kind: object, place: Place) -> type[Section] | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -103,26 +103,60 @@ def found(value: object) -> str:
             return "a list" if isinstance(value, list) else "a mapping"
 
 
-def expected(what: str, value: object) -> str:
-    """What was expected and what was found, with the remedy where it is plain."""
+class Shape(StrEnum):
+    """What a plain value can be, in the words of a message."""
+
+    TEXT = "text"
+    WHOLE_NUMBER = "a whole number"
+    TRUTH = "true or false"
+    LIST = "a list"
+    MAPPING = "a mapping"
+
+
+_SHAPE_OF: Final[Mapping[str, Shape]] = {  # pydantic's names of errors
+    "string_type": Shape.TEXT,
+    "int_type": Shape.WHOLE_NUMBER,
+    "bool_type": Shape.TRUTH,
+    "list_type": Shape.LIST,
+    "dict_type": Shape.MAPPING,
+    "model_type": Shape.MAPPING,
+}
+_WHOLE_CHARACTERS: Final = "string_unicode"
+
+
+def expected_by(error: str) -> str | Shape:
+    """What pydantic expected when it gives an error of this name."""
+    if error == _WHOLE_CHARACTERS:
+        return "text of whole characters"
+    return _SHAPE_OF.get(error, error)
+
+
+def expected(what: str | Shape, value: object) -> str:
+    """What was expected and what was found, with the remedy where a shape was expected and it is plain."""
     remedy = ""
-    if what == "text" and isinstance(value, int | float):
+    if what is Shape.TEXT and isinstance(value, int | float):
         remedy = "; quote it"
-    elif what == "a whole number" and isinstance(value, str) and value.isdecimal():
+    elif what is Shape.WHOLE_NUMBER and isinstance(value, str) and value.isdecimal():
         remedy = "; remove the quotes"
-    elif what == "a list" and isinstance(value, str):
+    elif what is Shape.LIST and isinstance(value, str):
         remedy = "; write it in [brackets]"
     return f"expected {what}, found {found(value)}{remedy}"
 
 
-def unknown(what: str, known: Iterable[str], word: str) -> str:
-    """That a word is unknown, and which one may be meant or else which are known."""
+def meant(known: Iterable[str], word: str) -> str | None:
+    """The known word that an unknown one is probably meant to be."""
     words = {one.lower(): one for one in sorted(known)}
     longest = max(map(len, words), default=0)
     close = get_close_matches(word.lower(), words, n=1, cutoff=_CLOSE) if len(word) <= 2 * longest else []
-    if close:
-        return f"unknown {what}, did you mean {words[close[0]]}?"
-    return f"unknown {what}; " + (f"known: {', '.join(words.values())}" if words else "none is defined")
+    return words[close[0]] if close else None
+
+
+def unknown(what: str, known: Iterable[str], word: str) -> str:
+    """That a word is unknown, and which one may be meant or else which are known."""
+    words = sorted(known)
+    if close := meant(words, word):
+        return f"unknown {what}, did you mean {close}?"
+    return f"unknown {what}; " + (f"known: {', '.join(words)}" if words else "none is defined")
 
 
 def _or_nothing(schema: JsonSchema) -> JsonSchema:
@@ -183,7 +217,7 @@ def member_of(what: str, members: type[StrEnum]) -> BeforeValidator:
 
     def check(value: object) -> StrEnum:
         if not isinstance(value, str):
-            raise ValueError(expected("text", value))  # noqa: TRY004 - pydantic collects ValueError only
+            raise ValueError(expected(Shape.TEXT, value))  # noqa: TRY004 - pydantic collects ValueError only
         if value not in set(members):
             raise ValueError(f"{found(value)}: {unknown(what, set(members), value)}")
         return members(value)
@@ -191,11 +225,27 @@ def member_of(what: str, members: type[StrEnum]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def named_in_context(what: str) -> Rule:
-    """A word among those that the context knows as `whats`; any word, where the context says None."""
+class Named(StrEnum):
+    """What a file may name that is defined elsewhere."""
+
+    ROLE = "role"
+    CLOUD = "cloud"
+    FEATURE = "feature"
+    SOURCE = "source"
+
+
+class Context(Protocol):
+    """What is defined elsewhere."""
+
+    def names(self, what: Named) -> Collection[str] | None:
+        """The words that may be named; None: any word."""
+
+
+def named_in_context(what: Named) -> Rule:
+    """A word among those that the context knows."""
 
     def check(value: str, info: ValidationInfo) -> str:
-        known = getattr(info.context, f"{what}s")
+        known = cast("Context", info.context).names(what)
         if known is not None and value not in known:
             raise ValueError(f"{found(value)}: {unknown(what, known, value)}")
         return value
@@ -258,8 +308,8 @@ Link = Annotated[
     str, written(r"https?://(?![^@]*:[^@]*@|[^/?#]*@)[!-~]+", "a URL that begins with http:// or https://")
 ]
 ParameterName = Annotated[str, written(r"[a-z][a-z0-9_]*", "a name of lower-case letters, digits and _")]
-RoleName = Annotated[str, named_in_context("role")]
-CloudName = Annotated[str, named_in_context("cloud")]
+RoleName = Annotated[str, named_in_context(Named.ROLE)]
+CloudName = Annotated[str, named_in_context(Named.CLOUD)]
 Version = Annotated[str, written(r"[0-9]{2}(0[1-9]|1[0-2])", 'a version as "YYMM", such as "2403"')]
 
 

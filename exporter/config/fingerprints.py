@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field
 
 from exporter.config.documents import read, settle
-from exporter.config.fields import NOT_EMPTY, CheckedAs, Section, Text, distinct, member_of, within, written
+from exporter.config.fields import NOT_EMPTY, CheckedAs, Named, Section, Text, distinct, member_of, within, written
 from exporter.config.groups import Sources
 from exporter.model.fingerprints import Fingerprint, Kind
 
@@ -38,6 +38,10 @@ class _Known:
     """What a fingerprint may refer to."""
 
     sources: Collection[str]
+
+    def names(self, what: Named) -> Collection[str] | None:
+        """The words that may be named."""
+        return self.sources if what is Named.SOURCE else ()
 
 
 # ---------------------------------------------------------------- regular expressions of bounded time

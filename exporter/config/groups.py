@@ -17,6 +17,7 @@ from exporter.config.fields import (
     CloudName,
     Faults,
     Link,
+    Named,
     ParameterName,
     Place,
     RoleName,
@@ -68,6 +69,16 @@ class Names:
     sources: Collection[str] | None = None  # None: any citation, as the operator's own groups may give
     parameters: Collection[str] | None = None  # None: any name, as the operator may invent them
     values: Mapping[str, Collection[str]] = field(default_factory=dict)  # of parameters with a closed set of them
+    features: Collection[str] = ()
+
+    def names(self, what: Named) -> Collection[str] | None:
+        """The words that may be named; None: any word."""
+        return {
+            Named.ROLE: self.roles,
+            Named.CLOUD: self.clouds,
+            Named.FEATURE: self.features,
+            Named.SOURCE: self.sources,
+        }[what]
 
 
 @dataclass(frozen=True)
@@ -236,7 +247,7 @@ def _as_list(value: object) -> object:
 _PORT_RANGES: Final = 'ports such as "443" or "10124-10139"'
 _SCHEMES: Final = (*DEFAULT_PORTS, "tcp", "udp")  # these two: documented, and a firewall rule, but never probed
 
-Source = Annotated[Text, named_in_context("source")]
+Source = Annotated[Text, named_in_context(Named.SOURCE)]
 Sources = Annotated[list[Source], BeforeValidator(_as_list, json_schema_input_type=Source | list[Source])]
 StatusWord = Annotated[Status, member_of("status", Status)]
 SupportWord = Annotated[Support, member_of("value", Support)]

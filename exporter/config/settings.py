@@ -34,10 +34,12 @@ from exporter.config.fields import (
     CheckedAs,
     CloudName,
     Faults,
+    Named,
     Place,
     RoleName,
     Rule,
     Section,
+    Shape,
     Slug,
     Text,
     Version,
@@ -124,7 +126,6 @@ def read_groups(path: Path, catalogue: Catalogue) -> tuple[Group, ...]:
 class Known(Names):
     """What the configuration may refer to, its own definitions included, also those that hold a mistake."""
 
-    features: Collection[str] = ()
     parameters: Mapping[str, Parameter | None] = field(default_factory=dict)  # None: only the operator's groups use it
     proxies: Collection[str] = ()
     directory: Path = Path()
@@ -234,7 +235,7 @@ def _parameter_fault(name: str, value: object, known: Known) -> str | None:
     if name not in known.parameters:
         return unknown("parameter", known.parameters, name)
     if not isinstance(value, str):
-        return expected("text", value)
+        return expected(Shape.TEXT, value)
     parameter = known.parameters[name]
     if parameter and parameter.values and value not in parameter.values:
         return f"{found(value)}: {unknown('value', parameter.values, value)}"
@@ -397,7 +398,7 @@ class SiteSection(Section):
     roles: Annotated[list[RoleName], distinct()] = Field(
         default=[], description="The roles that the site has; empty: all."
     )
-    features: Annotated[list[Annotated[str, named_in_context("feature")]], distinct()] = Field(
+    features: Annotated[list[Annotated[str, named_in_context(Named.FEATURE)]], distinct()] = Field(
         default=[], description="The features in use, your own included; empty: all."
     )
     statuses: Annotated[list[StatusWord], NOT_EMPTY, distinct()] = Field(

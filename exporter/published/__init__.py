@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -11,7 +10,7 @@ from exporter.published import environments, microsoft365, ranges
 from exporter.published.comparison import Comparison, compared
 from exporter.published.content import Content, Format, Unfit, content, recognised
 from exporter.published.fetch import from_file, from_web
-from exporter.published.taken import Choice, Endpoints, Ranges, Taken
+from exporter.published.taken import Choice, Endpoints, Option, Ranges, Taken
 from exporter.published.writing import Origin, written
 
 __all__ = [
@@ -19,6 +18,7 @@ __all__ = [
     "Comparison",
     "Endpoints",
     "Format",
+    "Option",
     "Origin",
     "Ranges",
     "Taken",
@@ -32,13 +32,13 @@ __all__ = [
 
 Reader: TypeAlias = Callable[[Content, Choice], Taken]
 
-# Each format's reader, and the fields of a Choice that it heeds.
-READERS: Final[Mapping[Format, tuple[Reader, frozenset[str]]]] = MappingProxyType(
+# Each format's reader, and the options that it heeds.
+READERS: Final[Mapping[Format, tuple[Reader, frozenset[Option]]]] = MappingProxyType(
     {
-        Format.MICROSOFT_365: (microsoft365.read, frozenset({"service_areas", "ids", "roles", "clouds"})),
-        Format.AZURE_ENVIRONMENTS: (environments.read, frozenset({"roles", "clouds"})),
+        Format.MICROSOFT_365: (microsoft365.read, frozenset(Option)),
+        Format.AZURE_ENVIRONMENTS: (environments.read, frozenset({Option.ROLE, Option.CLOUD})),
         Format.PUBLIC_IP_SPACE: (ranges.read_public_ip_space, frozenset()),
-        Format.SERVICE_TAGS: (ranges.read_service_tags, frozenset({"ids"})),
+        Format.SERVICE_TAGS: (ranges.read_service_tags, frozenset({Option.ID})),
     }
 )
 
@@ -49,8 +49,6 @@ def take(data: bytes, choice: Choice, form: Format = Format.AUTO) -> Taken:
     if form is Format.AUTO:
         form = recognised(found)
     read, heeded = READERS[form]
-    for field in fields(choice):
-        if getattr(choice, field.name) and field.name not in heeded:
-            option = f"--{field.name.removesuffix('s').replace('_', '-')}"
-            raise Unfit(f"{option} says nothing about {form}; leave it out")
+    for option in sorted(choice.given() - heeded):
+        raise Unfit(f"--{option} says nothing about {form}; leave it out")
     return read(found, choice)

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from exporter.config.documents import decoded, spelled
-from exporter.config.fields import expected
+from exporter.config.fields import expected, expected_by
 
 T = TypeVar("T")
 
@@ -114,18 +114,8 @@ def _in_our_words(detail: ErrorDetails) -> str:
         case "missing":
             message = "is missing; it must be there"
         case other:
-            message = expected(_EXPECTED.get(other, other), detail["input"])
+            message = expected(expected_by(other), detail["input"])
     return f"{spelled(detail['loc']) or 'the top'}: {message}"
-
-
-_EXPECTED: Final = {
-    "string_type": "text",
-    "string_unicode": "text of whole characters",
-    "int_type": "a whole number",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "model_type": "a mapping",
-}
 
 
 def _json(text: str) -> object:

@@ -8,12 +8,12 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
-from exporter.config.fields import PORTS, Text, expected
+from exporter.config.fields import PORTS, Shape, Text, expected
 from exporter.config.groups import checked_pattern
 from exporter.model.patterns import span
 from exporter.model.vocabulary import DEFAULT_PORTS, Endpoint, ExtraPorts, Group
 from exporter.published.content import Content, Json, Unfit, shaped
-from exporter.published.taken import Choice, Endpoints, among, printable
+from exporter.published.taken import Choice, Endpoints, Option, among, printable
 
 FEATURES: Final = "microsoft-365-"  # what a feature begins with; the service area follows
 OPTIONAL: Final = "optional"  # what ends the feature of records that are not required, and their condition
@@ -53,7 +53,7 @@ def _area(area: str) -> str:
 def _ports(text: object) -> tuple[str, ...]:
     """`443, 80` or `3478-3481` as ports and ranges in their order, each once."""
     if not isinstance(text, str):
-        raise ValueError(expected("text", text))  # noqa: TRY004 - pydantic collects ValueError only
+        raise ValueError(expected(Shape.TEXT, text))  # noqa: TRY004 - pydantic collects ValueError only
     found: set[tuple[int, int]] = set()
     for word in filter(None, map(str.strip, text.split(","))):
         match = _PORT.fullmatch(word)
@@ -93,8 +93,9 @@ Records = Annotated[list[Record], FailFast()]
 
 
 def _chosen(records: Sequence[Record], choice: Choice) -> list[Record]:
-    areas = among({_slug(record.area) for record in records}, "--service-area", tuple(map(_slug, choice.service_areas)))
-    ids = among({str(record.number) for record in records}, "--id", choice.ids)
+    known = {_slug(record.area) for record in records}
+    areas = among(known, Option.SERVICE_AREA, tuple(map(_slug, choice.service_areas)))
+    ids = among({str(record.number) for record in records}, Option.ID, choice.ids)
     return [
         record
         for record in records

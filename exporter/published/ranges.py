@@ -12,7 +12,7 @@ from exporter.config.prefixes import prefix_of
 from exporter.model.addresses import collapsed
 from exporter.model.vocabulary import Prefix
 from exporter.published.content import PUBLIC_IP_COLUMNS, Content, Json, Table, Unfit, shaped
-from exporter.published.taken import Choice, Ranges, among, printable
+from exporter.published.taken import Choice, Option, Ranges, among, printable
 
 _MOST_REASONS: Final = 20
 
@@ -56,7 +56,7 @@ def read_service_tags(content: Content, choice: Choice) -> Ranges:
     if not isinstance(content, Json):
         raise Unfit("expected JSON, as the download of Service Tags is")
     file = shaped(ServiceTags, content.value)
-    chosen = among({tag.name for tag in file.tags}, "--id", choice.ids)
+    chosen = among({tag.name for tag in file.tags}, Option.ID, choice.ids)
     tags = [tag for tag in file.tags if not chosen or tag.name in chosen]
     places = {prefix: tag.name for tag in tags for prefix in tag.properties.prefixes}
     told = f"cloud {printable(file.cloud)}, change number {file.change}, tags: {len(tags)}"

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, TypeAlias
 
 from exporter.config.fields import unknown
 from exporter.model.vocabulary import Group, Prefix
 from exporter.published.content import Unfit
+
+
+class Option(StrEnum):
+    """By which option of the command line something is chosen."""
+
+    SERVICE_AREA = "service-area"
+    ID = "id"
+    ROLE = "role"
+    CLOUD = "cloud"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +29,16 @@ class Choice:
     ids: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     clouds: tuple[str, ...] = ()
+
+    def given(self) -> frozenset[Option]:
+        """The options that say anything."""
+        words = {
+            Option.SERVICE_AREA: self.service_areas,
+            Option.ID: self.ids,
+            Option.ROLE: self.roles,
+            Option.CLOUD: self.clouds,
+        }
+        return frozenset(option for option in words if words[option])
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +61,9 @@ class Ranges:
 Taken: TypeAlias = Endpoints | Ranges
 
 
-def among(known: Collection[str], option: str, words: tuple[str, ...]) -> frozenset[str]:
+def among(known: Collection[str], option: Option, words: tuple[str, ...]) -> frozenset[str]:
     """The words that an option gives. Raises Unfit for one that the source does not have."""
-    strange = [f"{option} {word}: {unknown(option.lstrip('-'), known, word)}" for word in words if word not in known]
+    strange = [f"--{option} {word}: {unknown(option, known, word)}" for word in words if word not in known]
     if strange:
         raise Unfit(*strange)
     return frozenset(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from exporter.config.fields import found, unknown
+from exporter.config.fields import found, meant
 from exporter.model.patterns import host_of, is_wildcard, matches_wildcard
 from exporter.model.vocabulary import EndpointState, Plan, Requirement, Site, Snapshot, Target, Use
 from exporter.plan.requirements import canonical
@@ -95,8 +95,9 @@ def _why_unprobed(requirements: Iterable[Requirement]) -> Iterator[str]:
 
 def _unknown(word: str, documented: Iterable[Requirement]) -> str:
     names = {name for requirement in documented for name in _names(requirement)}
-    verdict, _, _ = unknown("target or endpoint", names, word).partition("; known:")  # hundreds are
-    return verdict if verdict.endswith("?") else f"{verdict}; the command `endpoints` lists them all"
+    close = meant(names, word)
+    remedy = f", did you mean {close}?" if close else "; the command `endpoints` lists them all"  # which are hundreds
+    return f"unknown target or endpoint{remedy}"
 
 
 def _how_to_have_it_probed(word: str, documented: Iterable[Requirement]) -> Iterator[str]:

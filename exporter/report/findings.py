@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import groupby
 from operator import attrgetter
 
@@ -91,29 +92,49 @@ def details(requirements: Iterable[Requirement]) -> tuple[str, ...]:
 # ---------------------------------------------------------------- in words
 
 
-def overall(snapshot: Snapshot) -> str:
-    """`READY`, `NOT READY`, or `NO VERDICT` where nothing has one."""
+class Verdict(StrEnum):
+    """What a feature or a whole site comes to; a feature without a verdict says why."""
+
+    READY = "ready"
+    NOT_READY = "not ready"
+    NO_VERDICT = "no verdict"
+    PENDING = "pending"
+    UNPROBED = "unprobed"
+
+
+def overall(snapshot: Snapshot) -> Verdict:
+    """What the whole comes to."""
     if not all_ready(snapshot):
-        return "NOT READY"
-    return "READY" if any(feature.ready for feature in snapshot.features) else "NO VERDICT"
+        return Verdict.NOT_READY
+    return Verdict.READY if any(feature.ready for feature in snapshot.features) else Verdict.NO_VERDICT
 
 
 def headline(snapshot: Snapshot) -> str:
     """The whole in one line, which begins with the overall verdict."""
+    return f"{overall(snapshot).upper()}: {summary(snapshot)}"
+
+
+def summary(snapshot: Snapshot) -> str:
+    """How many features, targets and endpoints are in which state."""
     verdicts = Counter(feature.ready for feature in snapshot.features)
     parts = [f"{verdicts[True]} of {len(snapshot.features)} ready (features by role and cloud)"]
     parts += [f"{verdicts[None]} without a verdict"] if verdicts[None] else []
     parts += [f"{len(down(snapshot))} of {plural(len(snapshot.plan.checks), 'target')} down"]
     missing = sum(len(patterns) for patterns in unprobed(snapshot).values())
     parts += [f"{plural(missing, 'endpoint')} not probed"] if missing else []
-    return f"{overall(snapshot)}: {'; '.join(parts)}"
+    return "; ".join(parts)
 
 
-def verdict(feature: FeatureReadiness) -> str:
-    """`ready`, `NOT READY`, or why there is no verdict: `pending`, `unprobed`."""
+def verdict(feature: FeatureReadiness) -> Verdict:
+    """What a feature comes to."""
     if feature.ready is not None:
-        return "ready" if feature.ready else "NOT READY"
-    return EndpointState.PENDING if counts(feature)[EndpointState.PENDING] else EndpointState.UNPROBED
+        return Verdict.READY if feature.ready else Verdict.NOT_READY
+    return Verdict.PENDING if counts(feature)[EndpointState.PENDING] else Verdict.UNPROBED
+
+
+def emphasised(found: Verdict) -> str:
+    """A verdict as one among many, of which those stand out that need somebody."""
+    return found.upper() if found is Verdict.NOT_READY else found
 
 
 def counts(feature: FeatureReadiness) -> Counter[EndpointState]:

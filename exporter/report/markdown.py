@@ -13,6 +13,7 @@ from exporter.report.findings import (
     counts,
     details,
     down,
+    emphasised,
     headline,
     needed_by,
     occurring,
@@ -49,7 +50,7 @@ def _features(snapshot: Snapshot) -> Iterator[str]:
     for feature in snapshot.features:
         consumer, number = feature.consumer, counts(feature)
         names = (code(consumer.feature), code(consumer.role), code(consumer.cloud))
-        yield table_row((*names, verdict(feature), *(str(number[state]) for state in columns)))
+        yield table_row((*names, emphasised(verdict(feature)), *(str(number[state]) for state in columns)))
 
 
 def _down(snapshot: Snapshot) -> Iterator[str]:

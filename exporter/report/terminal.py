@@ -20,11 +20,13 @@ from rich.text import Text
 from exporter.model.vocabulary import Consumer, FeatureReadiness, Requirement, Snapshot, Status, WhyUnprobed
 from exporter.report.findings import (
     Down,
+    Verdict,
     alike,
     blamed,
     counts,
     details,
     down,
+    emphasised,
     headline,
     needed_by,
     occurring,
@@ -37,7 +39,7 @@ from exporter.report.findings import (
 )
 from exporter.report.reasons import UNPROBED, Words, words_of
 
-_STYLE: Final = {"ready": "green", "READY": "bold green", "NOT READY": "bold red"}
+_STYLE: Final = {Verdict.READY: "green", Verdict.NOT_READY: "bold red"}
 _NO_VERDICT: Final = "yellow"
 _WORST_FIRST: Final = {False: 0, None: 1, True: 2}
 
@@ -50,7 +52,7 @@ def print_check(snapshot: Snapshot, console: Console) -> None:
         page.table(_features(snapshot, cloud, page))
     _print_down(snapshot, page)
     _print_unprobed(snapshot, page)
-    page.line(headline(snapshot), _STYLE.get(overall(snapshot), _NO_VERDICT))
+    page.line(headline(snapshot), f"bold {_STYLE.get(overall(snapshot), _NO_VERDICT)}")
 
 
 def print_endpoints(requirements: Iterable[Requirement], console: Console) -> None:
@@ -113,7 +115,7 @@ def _features(snapshot: Snapshot, cloud: str, page: Page) -> Table:
     for feature in sorted(here, key=_worst_first):
         state, number = verdict(feature), counts(feature)
         table.add_row(
-            page.text(state, _STYLE.get(state, _NO_VERDICT)),
+            page.text(emphasised(state), _STYLE.get(state, _NO_VERDICT)),
             page.text(feature.consumer.feature),
             page.text(feature.consumer.role),
             *(page.text(str(number[column])) for column in columns),

@@ -22,13 +22,15 @@ from exporter.model.vocabulary import (
 )
 from exporter.report.findings import (
     Down,
+    Verdict,
     alike,
     blamed,
     counts,
     details,
     down,
-    headline,
     needed_by,
+    overall,
+    summary,
     unprobed,
     verdict,
 )
@@ -47,7 +49,7 @@ class RoleState:
     """A feature for one role in one cloud: its state, and how many of its endpoints are in which."""
 
     consumer: Consumer
-    state: str
+    state: Verdict
     counts: tuple[tuple[EndpointState, int], ...]
 
 
@@ -57,7 +59,7 @@ class FeatureRow:
 
     feature: str
     cloud: str
-    state: str
+    state: Verdict
     roles: tuple[RoleState, ...]
 
 
@@ -142,7 +144,7 @@ class Failed:
 class Overview:
     """All that stands on the status page. The verdict is that of the whole site, whatever is filtered."""
 
-    verdict: str
+    verdict: Verdict
     summary: str
     blamed: tuple[str, ...]
     choices: Choices
@@ -156,10 +158,9 @@ class Overview:
 
 def overview(snapshot: Snapshot, filters: Filters) -> Overview:
     """What the filters leave of a moment, below the verdict on all of it."""
-    word, _, summary = headline(snapshot).partition(": ")
     return Overview(
-        verdict=word.lower(),
-        summary=summary,
+        verdict=overall(snapshot),
+        summary=summary(snapshot),
         blamed=blamed(snapshot),
         choices=choices(snapshot),
         features=tuple(_features(snapshot, filters)),
@@ -173,7 +174,7 @@ def overview(snapshot: Snapshot, filters: Filters) -> Overview:
 
 # ---------------------------------------------------------------- readiness
 
-_WORST_FIRST: Final = ("not ready", EndpointState.PENDING, "ready", EndpointState.UNPROBED)
+_WORST_FIRST: Final = (Verdict.NOT_READY, Verdict.PENDING, Verdict.READY, Verdict.UNPROBED)
 
 
 def _features(snapshot: Snapshot, filters: Filters) -> Iterator[FeatureRow]:
@@ -182,7 +183,7 @@ def _features(snapshot: Snapshot, filters: Filters) -> Iterator[FeatureRow]:
     for feature in snapshot.features:
         if _admits_feature(feature, filters):
             number = counts(feature)
-            state = verdict(feature).lower()
+            state = verdict(feature)
             found = RoleState(feature.consumer, state, tuple((each, number[each]) for each in EndpointState))
             rows.setdefault((feature.consumer.cloud, feature.consumer.feature), []).append(found)
     found_rows = [
