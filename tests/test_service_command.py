@@ -300,17 +300,33 @@ def test_the_log_is_kept_in_so_many_files_of_a_size(tmp_path: Path) -> None:
     assert "number=49" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
-def test_a_log_that_cannot_be_renamed_grows_on_and_loses_no_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("held", ["log", "log.1", "log.2"])
+def test_while_somebody_holds_a_file_of_the_log_it_grows_on_and_none_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str
 ) -> None:
-    def held(*_: object) -> None:
-        raise PermissionError(13, "The process cannot access the file because it is being used by another process")
+    """Windows then neither renames that file nor puts another in its place."""
+    replace = Path.replace
 
-    monkeypatch.setattr("os.rename", held)
+    def refused(self: Path, target: Path) -> Path:
+        if held in {self.name, target.name}:
+            raise PermissionError(13, "The process cannot access the file because it is being used by another process")
+        return replace(self, target)
+
     with logging_to(rotating(tmp_path / "log", 500, 3)) as log:
-        for number in range(50):
+        for number in range(20):
             log.info("line", number=number)
-    assert (tmp_path / "log").read_text(encoding="utf-8").count("number=") == 50
+        names = {path.name for path in tmp_path.iterdir()}
+        earlier = "".join((tmp_path / name).read_text(encoding="utf-8") for name in ("log.2", "log.1", "log"))
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(Path, "replace", refused)
+            for number in range(20, 70):
+                log.info("line", number=number)
+        assert {path.name for path in tmp_path.iterdir()} == names
+        now = "".join((tmp_path / name).read_text(encoding="utf-8") for name in ("log.2", "log.1", "log"))
+        assert now.startswith(earlier)
+        assert re.findall(r"number=(\d+)", now)[-50:] == [str(number) for number in range(20, 70)]
+        log.info("line", number=70)
+    assert (tmp_path / "log").stat().st_size <= 500
 
 
 # ---------------------------------------------------------------- the exporter within a host

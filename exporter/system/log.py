@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -44,10 +45,24 @@ class _RotatingFile(RotatingFileHandler):
     """A file that grows on as long as somebody holds it open: Windows renames no such file."""
 
     def doRollover(self) -> None:  # noqa: N802 - the library's name
-        try:
-            super().doRollover()
-        except OSError:
-            self.stream = self._open()
+        """Begin a new file, if the full one can be renamed.
+
+        It is renamed before the earlier files make room, as the library does not: each line that comes while somebody
+        holds it would cost one of them.
+        """
+        self.stream.close()
+        file = Path(self.baseFilename)
+        full = file.with_name(f"{file.name}.full")
+        with suppress(OSError):
+            file.replace(full)
+            try:
+                for number in range(self.backupCount, 1, -1):
+                    with suppress(FileNotFoundError):
+                        file.with_name(f"{file.name}.{number - 1}").replace(file.with_name(f"{file.name}.{number}"))
+                full.replace(file.with_name(f"{file.name}.1"))
+            except OSError:  # somebody holds an earlier file
+                full.replace(file)
+        self.stream = self._open()
 
 
 def rotating(file: Path, size: int, files: int) -> logging.Handler:
