@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -342,6 +343,15 @@ def test_an_engine_that_crashes_is_a_mistake(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(evaluation, "interpreter", lambda: "false")
     with pytest.raises(evaluation.NotEvaluated, match="ended with status 1 and without an answer"):
         evaluation.evaluate("", [])
+
+
+def test_an_engine_that_may_not_be_started_is_a_mistake_that_names_the_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As by AppLocker, which lets no service start it."""
+    monkeypatch.setattr(evaluation, "interpreter", lambda: str(tmp_path))
+    with pytest.raises(NotFound, match=rf"bom\.pac: its engine cannot be started: .*{re.escape(str(tmp_path))}"):
+        finder(by_pac(PACS / "bom.pac"), no_trust).ways([Target("https://a.example/")])
 
 
 # ---------------------------------------------------------------- where a PAC file is fetched

@@ -38,7 +38,13 @@ def evaluate(script: str, asked: Sequence[tuple[str, str]]) -> list[str]:
     if find_spec("pacparser") is None:
         raise NotEvaluated(_LACKING)
     order = {"script": script, "asked": asked, "seconds": int(SECONDS) + 1, "bytes": MOST_MEMORY}
-    status, said, heard = _run(json.dumps(order).encode(), SECONDS)
+    try:
+        status, said, heard = _run(json.dumps(order).encode(), SECONDS)
+    except OSError as error:
+        raise NotEvaluated(
+            f"its engine cannot be started: {error.strerror or error}; what decides here which programs may run must "
+            f"let {interpreter()} start itself, and the folder for temporary files must be writable"
+        ) from None
     if status is None:
         raise NotEvaluated(
             f"it gave no answer for all targets within {SECONDS:.0f} s: it loops for ever, or looks up names that "
