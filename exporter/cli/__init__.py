@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import io
 import sys
@@ -59,9 +60,16 @@ def _console_encoding() -> str | None:
     Python writes by that of the system. None: as Python does, where there is no console or no such difference.
     """
     if sys.platform == "win32":
-        page = ctypes.windll.kernel32.GetConsoleOutputCP()
-        return f"cp{page}" if page else None
+        return encoding_of(ctypes.windll.kernel32.GetConsoleOutputCP())
     return None
+
+
+def encoding_of(page: int) -> str | None:
+    """What Python calls a code page. None: it does not know it, or there is no console."""
+    try:
+        return codecs.lookup(f"cp{page}").name
+    except LookupError:
+        return None
 
 
 def _told(error: Exception) -> str:

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.windows]
 
 HERE: Final = Path(__file__).parents[1] / "lab"
 PAGES: Final = (437, 850, 1252, 65001)
+UNKNOWN: Final = 20127  # ASCII, by a name that Python does not know
 WRONG: Final = "probe:\n  intervall: 5s\nsite: {roles: ['Prüfer']}\n"
 GROUP: Final = """
 groups:
@@ -62,7 +63,7 @@ def said(lab: Lab, windows: Windows, folder: Path) -> Mapping[str, Any]:
     serve = ["serve", *good, "--web.listen-address", "127.0.0.1:10970"]
     running = {"page": 437, "until": "http://127.0.0.1:10970/-/ready"}
     orders: dict[str, dict[str, Any]] = {
-        **{str(page): {"page": page, "argv": [exe, "validate", "--config.file", wrong]} for page in PAGES},
+        **{str(page): {"page": page, "argv": [exe, "validate", "--config.file", wrong]} for page in (*PAGES, UNKNOWN)},
         "validate": {"page": 437, "argv": [exe, "validate", *good]},
         "endpoints": {"page": 437, "argv": [exe, "endpoints", *good, "--format", "csv"]},
         "check": {"page": 437, "argv": [exe, "check", *good, "--format", "json"]},
@@ -98,6 +99,13 @@ def test_what_is_redirected_is_in_the_code_page_of_the_console_as_powershell_rea
     assert said[str(page)]["status"] == 2
     assert first == f"{windows_path(folder)}\\falsch.yaml:2: probe.intervall: unknown key, did you mean interval?"
     assert second.startswith(f"{windows_path(folder)}\\falsch.yaml:3: site.roles[0]: 'Prüfer': unknown role; known: ")
+
+
+def test_a_code_page_that_python_does_not_know_stops_no_command(said: Mapping[str, Any]) -> None:
+    told = bytes_of(said[str(UNKNOWN)], "err").decode("cp1252")
+    assert said[str(UNKNOWN)]["status"] == 2
+    assert "site.roles[0]: 'Prüfer': unknown role" in told
+    assert "Traceback" not in told
 
 
 def test_a_file_with_a_byte_order_mark_and_carriage_returns_is_read(said: Mapping[str, Any]) -> None:
