@@ -107,7 +107,8 @@ class Service:
 
     def _listening(self, addresses: str) -> None:
         self._report(win32service.SERVICE_RUNNING)
-        servicemanager.LogInfoMsg(f"{DISPLAY_NAME} listens on {addresses}.")
+        with suppress(pywintypes.error):  # an event log that is full or does not run ends nothing
+            servicemanager.LogInfoMsg(f"{DISPLAY_NAME} listens on {addresses}.")
 
     def _told(self, control: int, _kind: int, _data: object) -> None:
         """What the manager says, on a thread of its own."""

@@ -36,6 +36,21 @@ BEYOND_WINE: Final = {
 }
 
 
+# Run by the bundle's Python.
+FULL_EVENT_LOG: Final = """
+import pywintypes, servicemanager
+from exporter import hosted
+
+def full(message):
+    raise pywintypes.error(1502, "RegisterEventSource/ReportEvent", "The event log file is full.")
+
+servicemanager.LogInfoMsg = full
+service = object.__new__(hosted.Service)
+service._report = lambda state: print("told", state)
+service._listening("127.0.0.1:1")
+"""
+
+
 @dataclass(frozen=True)
 class Said:
     """How a command ended, and what it said."""
@@ -124,8 +139,9 @@ def life(windows: Windows) -> dict[str, Any]:
 def test_what_is_not_installed_is_said_to_be_so(life: dict[str, Any]) -> None:
     for step in ("status before", "status after"):
         assert life[step].code == NOT_RUNNING
-        assert life[step].err.startswith(
-            "the service is not installed. Type: configmgr-endpoint-exporter service install"
+        assert re.match(
+            r'the service is not installed. Type: & "Z:.*\\configmgr-endpoint-exporter" service install\r?$',
+            life[step].err,
         )
 
 
@@ -203,6 +219,11 @@ def test_a_removal_stops_it_and_leaves_configuration_and_log(life: dict[str, Any
     assert life["remove"].code == 0
     assert life["status after"].code == NOT_RUNNING
     assert life["left"] == ["exporter.yaml", "log"]
+
+
+def test_an_event_log_that_takes_nothing_ends_no_service(windows: Windows) -> None:
+    done = windows.run_python("-c", FULL_EVENT_LOG)
+    assert (done.returncode, done.stdout.strip()) == (0, b"told 4"), done.stderr
 
 
 @pytest.mark.parametrize("what", BEYOND_WINE)
