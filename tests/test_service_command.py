@@ -1,4 +1,4 @@
-"""The parts of `service` that are the same on every system; `test_windows_service.py` has the rest."""
+"""The parts of `service` that are the same on every system; `tests/windows/test_service.py` has the rest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pytest
 import structlog
@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from exporter import cli, serve
 from exporter.cli.options import BAD_INPUT
 from exporter.cli.serve import DEFAULT_ADDRESS
-from exporter.cli.service import called, serve_options, usable
+from exporter.cli.service import called, last_errors, serve_options, size_of, usable
 from exporter.plan.selection import UNUSABLE
 from exporter.system.log import LogFormat, LogLevel, configure, rotating
 from exporter.system.windows_service import accounts, words
@@ -147,11 +147,13 @@ def test_what_cannot_be_served_is_not_installed(
             r'& "C:\Program Files\exporter\configmgr-endpoint-exporter"',
         ),
         (r"D:\exporter\configmgr-endpoint-exporter", r"D:\exporter\configmgr-endpoint-exporter"),
-        (r"C:\Python\Lib\site-packages\exporter\__main__.py", "python -m exporter"),
+        (r"D:\exporter(2)\configmgr-endpoint-exporter", r'& "D:\exporter(2)\configmgr-endpoint-exporter"'),
+        (r"D:\Prüfung\configmgr-endpoint-exporter", r"D:\Prüfung\configmgr-endpoint-exporter"),
+        (r"C:\Python\Lib\site-packages\exporter\__main__.py", r'& "C:\Program Files\Python\python.exe" -m exporter'),
     ],
 )
 def test_the_next_command_is_shown_as_it_is_typed(program: str, typed: str) -> None:
-    assert called(program) == typed
+    assert called(program, r"C:\Program Files\Python\python.exe") == typed
 
 
 # ---------------------------------------------------------------- who may ask from outside
@@ -263,6 +265,20 @@ def test_who_lacks_the_rights_is_told_how_to_get_them_and_what_is_unknown_keeps_
     assert words.refusal("stop the service", 4711, "It rains. ") == "cannot stop the service: It rains (error 4711)."
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (5, "the service did not start: access denied: the service's account cannot read the program's folder"),
+        (2, "the program's file was not found. `service status` shows where it was; `service install` from"),
+        (1069, "cannot start the service: the account could not log on"),
+        (1058, "cannot start the service: it is disabled. `Set-Service ConfigMgrEndpointExporter"),
+    ],
+)
+def test_who_may_start_it_is_told_what_its_account_lacks(code: int, says: str) -> None:
+    """By then the caller's own rights have sufficed."""
+    assert says in words.not_started(code, "Access is denied.")
+
+
 def test_what_is_known_of_a_service_is_said_line_by_line() -> None:
     stopped = words.Condition(1, 0, 1066, 2, r"NT AUTHORITY\NetworkService", 2, delayed=True, command="python.exe")
     lines = dict(stopped.lines(":10965", "exporter.yaml", "exporter.log"))
@@ -327,6 +343,33 @@ def test_while_somebody_holds_a_file_of_the_log_it_grows_on_and_none_is_lost(
         assert re.findall(r"number=(\d+)", now)[-50:] == [str(number) for number in range(20, 70)]
         log.info("line", number=70)
     assert (tmp_path / "log").stat().st_size <= 500
+
+
+def test_who_may_not_look_at_the_log_is_told_by_windows_what_he_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only administrators may: to others Windows denies even the size of a file in the service's folder."""
+
+    def denied(*_: object, **__: object) -> NoReturn:
+        raise PermissionError(13, "Access is denied")
+
+    monkeypatch.setattr(Path, "stat", denied)
+    monkeypatch.setattr(Path, "open", denied)
+    assert size_of(tmp_path / "exporter.log") == 0
+    assert last_errors(tmp_path / "exporter.log", 0) == []
+
+
+def test_what_was_logged_as_an_error_since_is_shown(tmp_path: Path) -> None:
+    log = tmp_path / "exporter.log"
+    assert last_errors(log, 0) == []
+    log.write_text("level=error msg=old\n", encoding="utf-8")
+    seen = size_of(log)
+    assert last_errors(log, seen) == [f"Its log: {log}"]
+    with log.open("a", encoding="utf-8") as more:
+        more.write('level=info msg=begun\nlevel=error msg=new\n{"level": "error", "msg": "newer"}\n')
+    assert last_errors(log, seen) == [f"{log}:", "  level=error msg=new", '  {"level": "error", "msg": "newer"}']
+    log.write_text("level=error msg=newest\n", encoding="utf-8")  # a new file meanwhile
+    assert last_errors(log, 1000) == [f"{log}:", "  level=error msg=newest"]
 
 
 # ---------------------------------------------------------------- the exporter within a host

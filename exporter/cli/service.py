@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,9 +40,9 @@ if sys.platform == "win32":
     REFUSED: Final = (manager.ServiceError, folder.FolderError)
 
 NOT_RUNNING: Final = 3  # exit status of `service status`, as init scripts have it
-COMMAND: Final = "configmgr-endpoint-exporter"
 STDIN: Final = "-"
 LAST_LINES: Final = 20  # of the log, where a start fails
+_PLAIN: Final = re.compile(r"[\w:\\.-]+")  # a path that PowerShell takes for one word, and for a command
 
 service = typer.Typer(help="The exporter as a service of Windows.", no_args_is_help=True)
 _serve: Final = typer.Typer(add_completion=False)
@@ -106,8 +107,8 @@ def start() -> None:
     if sys.platform == "win32":
         before = _condition()
         log_file = _log_of(before)
-        seen = _size(log_file)
-        with _in_words(lambda: _last_errors(log_file, seen)):
+        seen = size_of(log_file)
+        with _in_words(lambda: last_errors(log_file, seen)):
             new = manager.start()
         typer.echo(f"{'Started' if new else 'It runs already'}: it listens on {', '.join(_addresses(before))}.")
     else:
@@ -173,11 +174,14 @@ def serve_options(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def called(program: str) -> str:
-    """What is typed in PowerShell, in whichever folder, to call this command again. `program`: as it was called."""
+def called(program: str, python: str = sys.executable) -> str:
+    """What is typed in PowerShell, in whichever folder, to call this command again. `program`: as it was called.
+
+    Of a Python the whole path, since `python` alone opens Microsoft's store on a Windows that has it not on its PATH.
+    """
     if program.endswith("__main__.py"):
-        return "python -m exporter"
-    return f'& "{program}"' if " " in program else program
+        return f"{called(python)} -m exporter"
+    return program if _PLAIN.fullmatch(program) else f'& "{program}"'
 
 
 def usable(options: Sequence[str]) -> None:
@@ -190,6 +194,26 @@ def usable(options: Sequence[str]) -> None:
     Keys(said["web_config_file"])
     for address in said["listen"] or []:
         server.parted(address)
+
+
+def size_of(log: Path) -> int:
+    """How much has been logged, in bytes; 0 for who may not look, who is told so by what comes next."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
+
+
+def last_errors(log: Path, seen: int) -> list[str]:
+    """What was logged as an error since."""
+    try:
+        with log.open("rb") as file:
+            file.seek(seen if size_of(log) >= seen else 0)
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    errors = [line for line in lines if "level=error" in line or '"level": "error"' in line]
+    return [f"{log}:", *(f"  {line}" for line in errors[-LAST_LINES:])] if errors else [f"Its log: {log}"]
 
 
 if sys.platform == "win32":
@@ -224,8 +248,8 @@ if sys.platform == "win32":
                 _begin(data / "exporter.yaml")
         usable(options)
         ran = before is not None and before.state == RUNNING
-        seen = _size(log)
-        with _in_words(lambda: _last_errors(log, seen)):
+        seen = size_of(log)
+        with _in_words(lambda: last_errors(log, seen)):
             if ran:
                 manager.stop()
             try:
@@ -309,7 +333,7 @@ if sys.platform == "win32":
         with _in_words():
             found = manager.condition()
         if found is None:
-            typer.echo(f"the service is not installed. Type: {COMMAND} service install", err=True)
+            typer.echo(f"the service is not installed. Type: {called(sys.argv[0])} service install", err=True)
             raise typer.Exit(absent)
         return found
 
@@ -320,17 +344,3 @@ if sys.platform == "win32":
     def _log_of(found: Condition) -> Path:
         known = ServiceCommand.parsed(found.command)
         return Path(known.log_file) if known else folder.data_folder() / "log" / "exporter.log"
-
-    def _size(log: Path) -> int:
-        return log.stat().st_size if log.exists() else 0
-
-    def _last_errors(log: Path, seen: int) -> list[str]:
-        """What was logged as an error since."""
-        try:
-            with log.open("rb") as file:
-                file.seek(seen if _size(log) >= seen else 0)
-                lines = file.read().decode("utf-8", "replace").splitlines()
-        except OSError:
-            return []
-        errors = [line for line in lines if "level=error" in line or '"level": "error"' in line]
-        return [f"{log}:", *(f"  {line}" for line in errors[-LAST_LINES:])] if errors else [f"Its log: {log}"]

@@ -50,7 +50,8 @@ class _RotatingFile(RotatingFileHandler):
         It is renamed before the earlier files make room, as the library does not: each line that comes while somebody
         holds it would cost one of them.
         """
-        self.stream.close()
+        if self.stream is not None:
+            self.stream.close()
         file = Path(self.baseFilename)
         full = file.with_name(f"{file.name}.full")
         with suppress(OSError):

@@ -97,7 +97,7 @@ def refuse_strangers(path: Path) -> None:
     if win32security.ConvertSidToStringSid(owner) not in {ADMINISTRATORS, SYSTEM, TRUSTED_INSTALLER, _own_sid()}:
         raise FolderError(
             f"{path} belongs to {_name_of(owner)}, who could change what the service reads. Look at it; then remove it,"
-            f' or give it to administrators: takeown /A /R /D Y /F "{path}", icacls "{path}" /reset /T'
+            f' or give it to administrators: takeown /A /R /F "{path}", icacls "{path}" /reset /T'
         )
 
 

@@ -217,7 +217,7 @@ def start() -> bool:
             win32service.StartService(service, None)
         except pywintypes.error as error:
             if error.winerror != words.ALREADY_RUNNING:
-                raise
+                raise ServiceError(words.not_started(error.winerror, error.strerror)) from None
             new = bool(win32service.QueryServiceStatus(service)[1] == win32service.SERVICE_START_PENDING)  # by itself
         else:
             new = True

@@ -22,16 +22,18 @@ _STATUSES: Final = {
     INTERNAL_ERROR: "a defect of the exporter: the log says where",
 }
 ABRUPT: Final = 1067  # ERROR_PROCESS_ABORTED
+_AGAIN: Final = "`service status` shows where it was; `service install` from where it is now corrects that"
 _ENDS: Final = {
     0: "ended in order",
     ABRUPT: "its process ended without a word",
     NEVER_STARTED: "not started since the system was",
     1053: "its process did not answer the service manager in time",
     1069: "the account could not log on: its password, or its right to log on as a service",
-    5: "access denied: the account cannot read the program's folder",
-    2: "the program's file was not found",
-    3: "the program's folder was not found",
+    5: "access denied: the service's account cannot read the program's folder",
+    2: f"the program's file was not found. {_AGAIN}",
+    3: f"the program's folder was not found. {_AGAIN}",
 }
+_UNREADABLE: Final = frozenset({2, 3, 5})
 
 ACCESS_DENIED: Final = 5
 NO_SUCH_SERVICE: Final = 1060
@@ -41,7 +43,7 @@ NO_SUCH_LEVEL: Final = 124  # of ChangeServiceConfig2
 NO_SUCH_ACCOUNT: Final = 1332
 _REFUSALS: Final = {
     ACCESS_DENIED: 'access denied. Open PowerShell by "Run as administrator" and type it again.',
-    NO_SUCH_SERVICE: "it is not installed. `configmgr-endpoint-exporter service install` installs it.",
+    NO_SUCH_SERVICE: "it is not installed. `service install` installs it.",
     1058: "it is disabled. `Set-Service {name} -StartupType Automatic` enables it.",
     1053: "its process did not answer in time. The event log (Application) may say why.",
     1057: "there is no such account, or its password is wrong.",
@@ -57,6 +59,13 @@ def refusal(did: str, code: int, system_says: str) -> str:
     known = _REFUSALS.get(code)
     why = known.format(name=NAME) if known else f"{system_says.rstrip('. ')} (error {code})."
     return f"cannot {did}: {why}"
+
+
+def not_started(code: int, system_says: str) -> str:
+    """Why Windows did not start the process of a service that the caller may start."""
+    if code in _UNREADABLE:
+        return f"the service did not start: {_ENDS[code]}"
+    return refusal("start the service", code, system_says)
 
 
 def ended(exit_code: int, status: int) -> str:
