@@ -31,6 +31,16 @@ groups:
 SETTINGS: Final = "site: {features: [tenant-attach], roles: [service-connection-point]}\nprobe: {attempts: 1}\n"
 
 
+# Run by the bundle's Python: what it makes of numbers that Winsock has for a connection.
+NUMBERS: Final = """
+from exporter.connecting import contact_of
+from exporter.system.words import error_of
+for number in (10013, 10051, 10060, 10061, 10065):
+    error = error_of(number)
+    print(contact_of(error), len(error.strerror) > 10)
+"""
+
+
 def in_console(lab: Lab, windows: Windows, program: Path, *arguments: str) -> tuple[int, str]:
     """Run a program of Windows on a terminal; its status, and what it shows."""
     inside = ["ip", "netns", "exec", lab.name, *map(str, windows.argv(program, *arguments))]
@@ -170,3 +180,11 @@ def test_metrics_take_their_file_s_place_when_a_collector_has_read_it(lab: Lab, 
     assert check.returncode == 0, told
     assert "configmgr_endpoint_up" in metrics.read_text()
     assert list(folder.glob("configmgr.prom.[0-9]*")) == []
+
+
+def test_the_numbers_of_winsock_are_known(windows: Windows) -> None:
+    """10013 is what a firewall of Windows gives where it lets no program out."""
+    done = windows.run_python("-c", NUMBERS)
+    assert done.stdout.decode().splitlines() == [
+        f"{contact} True" for contact in ("forbidden", "no_way", "silent", "refused", "unreachable")
+    ], done.stderr

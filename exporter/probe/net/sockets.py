@@ -19,7 +19,7 @@ from exporter.probe.net.clock import Arrival, Clock, LoopClock, now
 from exporter.probe.net.resolver import AddressInfo
 from exporter.probe.net.trail import Trail
 from exporter.system.descriptors import leave_reserve
-from exporter.system.words import words_of
+from exporter.system.words import error_of
 
 HEAD_START: Final = 0.25  # seconds that an address has before the next is tried beside it (RFC 8305, section 5)
 # A connection that was opened and cut before we looked; one that is refused has another number. What was said before it
@@ -110,7 +110,7 @@ class _Attempt:
             if self._status in _CUT:
                 self._status = 0
             if self._status:
-                raise OSError(self._status, words_of(self._status))  # noqa: TRY301 - kept, as any other
+                raise error_of(self._status)
             self.opened = clock.connected()
             self._ended = self.opened.at
         except OSError as error:
