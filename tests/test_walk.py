@@ -41,6 +41,7 @@ NOT_RUN: Final = {
     f"cd $env:ProgramFiles\\{BUNDLE}": "the same; tests/windows/test_service.py upgrades",
     'New-NetFirewallRule -DisplayName "configmgr-endpoint-exporter" -Direction Inbound -Action Allow -Protocol TCP '
     "-LocalPort 10965 -RemoteAddress 192.0.2.10": "PowerShell, on Windows",
+    'netsh winhttp set proxy proxy.corp.example:3128 "<local>;*.corp.example"': "on Windows",
     r'Get-Content "$env:ProgramData\ConfigMgrEndpointExporter\log\exporter.log" -Tail 20 -Encoding UTF8': "the same",
     r'icacls "D:\secrets\proxy.txt" /grant "NT SERVICE\ConfigMgrEndpointExporter:(R)"': "on Windows",
     f'$check = "$env:ProgramFiles\\{BUNDLE}\\configmgr-endpoint-exporter.exe"': (
