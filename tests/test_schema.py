@@ -218,6 +218,7 @@ ONLY_THE_READER: Final = {
     "proxy-username-alone": ANOTHER_KEY,
     "site-parameters-unknown": ANOTHER_NAME,
     "via-without-proxies": ANOTHER_NAME,
+    "yaml-path": ANOTHER_FILE,
     "yaml-tag": MEANING,
 }
 

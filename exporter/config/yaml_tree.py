@@ -80,7 +80,9 @@ class Tree:
             return self._mapping(node, place, (*above, node))
         if isinstance(node, yaml.SequenceNode):
             return [self._unfold(item, (*place, i), (*above, node)) for i, item in enumerate(node.value)]
-        if odd := Reader.NON_PRINTABLE.search(node.value):
+        if isinstance(node, yaml.ScalarNode) and node.style == '"' and _BROKEN_PATH.match(node.value):
+            self.flaws.append(Flaw(line, place, _NO_BACKSLASH))
+        elif odd := Reader.NON_PRINTABLE.search(node.value):
             self.flaws.append(Flaw(line, place, f"the text holds the character U+{ord(odd[0]):04X}; remove it"))
         return _scalar(node.tag, node.value)
 
@@ -101,6 +103,10 @@ class Tree:
                 values[name] = self._unfold(value, (*place, name), above)
         return values
 
+
+# A path of Windows whose backslash and next letter were taken for one character: "C:\\temp", "C:\\Program Files".
+_BROKEN_PATH: Final = re.compile(r"(?:[A-Za-z]:|\\[\w.$-]+)[\x00-\x1f\x85\xa0\u2028\u2029]")
+_NO_BACKSLASH: Final = "in double quotes a backslash and the letter behind it mean one character; use single quotes"
 
 # ---------------------------------------------------------------- nodes
 
