@@ -153,8 +153,19 @@ def _use(windows: Windows) -> Use:
     return Use(int(said["VmRSS"].split()[0]), int(said["Threads"]), windows.handles())
 
 
+def grown(uses: Sequence[Use]) -> list[str]:
+    """What has grown since the first round, in which everything has happened once; what stays is no leak."""
+    first, last = uses[0], uses[-1]
+    most = Use(first.kilobytes * 11 // 10, first.threads + 10, first.handles + 20)
+    return [
+        f"{name} from {getattr(first, name)} to {getattr(last, name)}"
+        for name in ("kilobytes", "threads", "handles")
+        if getattr(last, name) > getattr(most, name)
+    ]
+
+
 def main() -> int:
-    """Watch it for minutes, and say what was seen; 1 if anything was not true."""
+    """Watch it for minutes, and say what was seen; 1 if anything was not true, or grew."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     minutes = parser.parse_args().minutes
@@ -169,8 +180,10 @@ def main() -> int:
         sys.stdout.write(f"{use}\n")
     for wrong in seen.wrong:
         sys.stdout.write(f"wrong: {wrong}\n")
+    for leak in grown(seen.uses):
+        sys.stdout.write(f"grew: {leak}\n")
     sys.stdout.write(f"{seen.stages} stages, {seen.looks} looks at {len(_HOSTS)} targets, {len(seen.wrong)} wrong\n")
-    return 1 if seen.wrong else 0
+    return 1 if seen.wrong or grown(seen.uses) else 0
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from tests.lab import Lab, catalogue_hosts
 from tests.lab.wall_clock import wall_clock
 from tests.lab.windows import Sharing, Windows
 from tests.running import Exporter, eventually
-from tests.windows.outages import CHANGING, HANGING, INTERVAL, STAGES, UP, WITHIN, served, watch
+from tests.windows.outages import CHANGING, HANGING, INTERVAL, STAGES, UP, WITHIN, Use, grown, served, watch
 
 pytestmark = [pytest.mark.lab, pytest.mark.windows]
 
@@ -49,8 +49,20 @@ def test_hosts_that_hang_reset_stall_and_come_back_are_told_in_every_interval_an
     assert failed["hanging"] >= len(HANGING)
     assert failed["changing"] >= 3 * len(CHANGING)
     assert failed["well"] == 0
+    assert grown(seen.uses) == []
     assert "Traceback" not in log
     assert "actively refused" in log or "Connection refused" in log
+
+
+def test_what_grows_is_told() -> None:
+    """`make outages` ends with a status then."""
+    early, late = Use(90_000, 20, 300), Use(100_000, 31, 321)
+    assert grown([early, late]) == [
+        "kilobytes from 90000 to 100000",
+        "threads from 20 to 31",
+        "handles from 300 to 321",
+    ]
+    assert grown([late, early]) == grown([early]) == []
 
 
 CROWD: Final = sorted(catalogue_hosts())[:160]
