@@ -33,7 +33,10 @@ from exporter.system.windows_service.command import (
 from exporter.system.windows_service.words import RUNNING, Condition
 
 if sys.platform == "win32":
+    import ctypes
+    import msvcrt
     import os
+    from ctypes import wintypes
 
     from exporter.system.windows_service import folder, manager
 
@@ -283,10 +286,20 @@ if sys.platform == "win32":
             return manager.Logon(name, empty_password(name))
         return manager.Logon(name, _password(name, password_file))
 
+    def _somebody_types() -> bool:
+        """Whether stdin is a console; NUL is a terminal, too, for C, and a password would be waited for without end."""
+        if sys.stdin is None or not sys.stdin.isatty():
+            return False
+        handle = wintypes.HANDLE(msvcrt.get_osfhandle(sys.stdin.fileno()))
+        return bool(ctypes.WinDLL("kernel32").GetConsoleMode(handle, ctypes.byref(wintypes.DWORD())))
+
     def _password(name: str, file: Path | None) -> str:
         if file is None:
-            if not sys.stdin.isatty():
-                raise typer.BadParameter(f"nobody can be asked for the password of {name}.", param_hint="--account")
+            if not _somebody_types():
+                raise typer.BadParameter(
+                    f"nobody can be asked for the password of {name}; give it by --password-file.",
+                    param_hint="--account",
+                )
             return str(typer.prompt(f"Password of {name}", hide_input=True))
         try:
             text = sys.stdin.readline() if str(file) == STDIN else file.read_text(encoding="utf-8-sig")

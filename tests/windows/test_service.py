@@ -98,6 +98,8 @@ def life(windows: Windows) -> dict[str, Any]:
     service = Service(windows)
     seen: dict[str, Any] = {"windows": windows, "data": service.data}
     seen["status before"] = service.type("status")
+    seen["remove before"] = service.type("remove")
+    seen["an account without its password"] = service.type("install", "--account", r"CORP\exporter")
 
     service.data.mkdir()
     service.config.write_text("site: {rolls: [client]}\n", encoding="utf-8")
@@ -143,6 +145,20 @@ def test_what_is_not_installed_is_said_to_be_so(life: dict[str, Any]) -> None:
             r'the service is not installed. Type: & "Z:.*\\configmgr-endpoint-exporter" service install\r?$',
             life[step].err,
         )
+
+
+def test_what_is_not_installed_is_not_removed(life: dict[str, Any]) -> None:
+    said = life["remove before"]
+    assert (said.code, said.err.strip()) == (
+        NOT_READY,
+        "cannot remove the service: it is not installed. `service install` installs it.",
+    )
+
+
+def test_where_nobody_types_no_password_is_waited_for(life: dict[str, Any]) -> None:
+    said = life["an account without its password"]
+    assert said.code == BAD_INPUT
+    assert "--password-file" in said.err
 
 
 def test_a_configuration_with_mistakes_is_not_installed(life: dict[str, Any]) -> None:

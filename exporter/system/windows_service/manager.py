@@ -196,8 +196,10 @@ def _let_log_on(account: str) -> None:
 
 def remove() -> None:
     """Stop the service and take it away. Raises ServiceError."""
-    stop()
     with _in_words("remove the service"):
+        with _service(ntsecuritycon.DELETE):
+            pass
+        stop()
         with _service(ntsecuritycon.DELETE) as service:
             win32service.DeleteService(service)
         with suppress(pywintypes.error):  # there was none
