@@ -17,6 +17,7 @@ from exporter.config.documents import (
     read,
     read_all,
     settle,
+    unreadable,
 )
 from exporter.config.fields import Section, Shape, Text, expected, found, is_host, unknown, url_fault
 
@@ -177,6 +178,15 @@ def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
         with pytest.raises(Unreadable) as caught:
             read(path)
         assert str(caught.value) == f"{path}:1: cannot be read: {why}"
+
+
+def test_a_folder_is_told_where_the_system_only_denies_to_read_it(tmp_path: Path) -> None:
+    denied = PermissionError(13, "Permission denied")
+    (tmp_path / "f.yaml").touch()
+    assert str(unreadable(str(tmp_path), denied)) == (
+        f"{tmp_path}:1: cannot be read: it is a folder; name a file in it"
+    )
+    assert str(unreadable(str(tmp_path / "f.yaml"), denied)).endswith("f.yaml:1: cannot be read: Permission denied")
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:

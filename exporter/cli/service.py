@@ -243,6 +243,8 @@ if sys.platform == "win32":
         if CONFIG_OPTION not in options:
             options = (CONFIG_OPTION, str(data / "exporter.yaml"), *options)
         log = (log_file or Path(known.log_file if known else data / "log" / "exporter.log")).absolute()
+        if log.is_dir():
+            raise typer.BadParameter(f"{log} is a folder; name a file in it.", param_hint="--log.file")
         logon = _logon(account, password_file, new=before is None)
         with _in_words():
             program = _program(log, options, logon.account if logon else before.account if before else "")

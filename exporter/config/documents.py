@@ -175,7 +175,9 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 def unreadable(file: str, error: Exception) -> Unreadable:
     """What to raise for a file that this error keeps from being read."""
-    return Unreadable([Mistake(file, 1, "", f"cannot be read: {reason(error)}")])
+    denied_as_by_windows = isinstance(error, PermissionError) and Path(file).is_dir()
+    why = "it is a folder; name a file in it" if denied_as_by_windows else reason(error)
+    return Unreadable([Mistake(file, 1, "", f"cannot be read: {why}")])
 
 
 def reason(error: Exception) -> str:

@@ -33,7 +33,7 @@ SETTINGS: Final = "site: {features: [tenant-attach], roles: [service-connection-
 
 # Run by the bundle's Python: what it makes of numbers that Winsock has for a connection.
 NUMBERS: Final = """
-from exporter.connecting import contact_of
+from exporter.probe.connecting import contact_of
 from exporter.system.words import error_of
 for number in (10013, 10051, 10060, 10061, 10065):
     error = error_of(number)

@@ -99,6 +99,7 @@ def life(windows: Windows) -> dict[str, Any]:
     seen: dict[str, Any] = {"windows": windows, "data": service.data}
     seen["status before"] = service.type("status")
     seen["remove before"] = service.type("remove")
+    seen["a log that is a folder"] = service.type("install", "--log.file", r"C:\windows")
     seen["an account without its password"] = service.type("install", "--account", r"CORP\exporter")
 
     service.data.mkdir()
@@ -153,6 +154,12 @@ def test_what_is_not_installed_is_not_removed(life: dict[str, Any]) -> None:
         NOT_READY,
         "cannot remove the service: it is not installed. `service install` installs it.",
     )
+
+
+def test_a_log_file_is_no_folder(life: dict[str, Any]) -> None:
+    said = life["a log that is a folder"]
+    assert said.code == BAD_INPUT
+    assert r"C:\windows is a folder; name a file in it." in said.err
 
 
 def test_where_nobody_types_no_password_is_waited_for(life: dict[str, Any]) -> None:
