@@ -83,7 +83,7 @@ class Service:
     def _serve(self) -> tuple[int, str]:
         """The exit status of `serve`, and what it said to a person."""
         from exporter import cli  # noqa: PLC0415 - seconds, in which the manager has heard of us
-        from exporter.serve import Host  # noqa: PLC0415
+        from exporter.daemon import Host  # noqa: PLC0415
         from exporter.system.control import Control  # noqa: PLC0415
         from exporter.system.log import LogFormat, LogLevel, configure, rotating  # noqa: PLC0415
 

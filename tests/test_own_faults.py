@@ -86,7 +86,7 @@ def test_out_of_descriptors_probes_fail_by_name_and_serving_goes_on(lab: Lab, tm
     assert told == {Reason.INTERNAL_ERROR}
     assert crowd.returncode == 0
     assert "Too many open files" in log
-    assert "no connection can be taken" not in log
+    assert "no connection can be accepted" not in log
 
 
 @contextmanager

@@ -198,11 +198,9 @@ def test_nothing_is_asked_of_the_event_loop_that_windows_refuses() -> None:
 # Ctrl+C and Ctrl+Break reach a program as SIGINT and SIGBREAK, for which another signal stands in here.
 AS_ON_WINDOWS: Final = """
 import signal, types
-import uvicorn.server
-from exporter import cli, serve
-serve.sys = types.SimpleNamespace(platform="win32")
+from exporter import cli, daemon
+daemon.sys = types.SimpleNamespace(platform="win32")
 signal.SIGBREAK = signal.SIGUSR1
-uvicorn.server.HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGBREAK)
 cli.main()
 """
 

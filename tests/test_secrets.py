@@ -34,12 +34,12 @@ from exporter.config import catalogue
 from exporter.config import settings as config
 from exporter.config import web as web_config
 from exporter.config.documents import DocumentError
-from exporter.door import Guard, Keys
 from exporter.model.vocabulary import Catalogue
 from exporter.report import check_json, check_junit, check_markdown, endpoints_csv, print_check, probes_text
 from exporter.service.exporter import Exporter
 from exporter.service.load import Source, deploy, network_of
 from exporter.system.log import LogFormat, LogLevel, configure
+from exporter.web.access import Access, Credentials
 from exporter.web.routes import create_app
 from tests.running import COMMAND, ROOT
 from tests.servers import head, serving
@@ -283,23 +283,23 @@ def all_that_is_said(source: Source, directory: Path, password: str) -> str:
     with logged_to(out):
         deployment = deploy(source)
         exporter = Exporter(source, deployment, network_of(deployment))
-        guard = Guard(create_app(exporter), Keys(directory / "web.yaml"))
-        anyio.run(_ask, exporter, guard, password, out)
+        access = Access(create_app(exporter), Credentials(directory / "web.yaml"))
+        anyio.run(_ask, exporter, access, password, out)
         snapshot = exporter.board.snapshot()
         for report in (check_json, check_junit, check_markdown):
             out.write(report(snapshot))
         for width in (80, 300):
             print_check(snapshot, Console(file=out, width=width))
             out.write(probes_text(snapshot, width))
-        out.write(endpoints_csv(deployment.plan.requirements) + repr((deployment, exporter, guard, source)))
+        out.write(endpoints_csv(deployment.plan.requirements) + repr((deployment, exporter, access, source)))
     return out.getvalue()
 
 
-async def _ask(exporter: Exporter, guard: Guard, password: str, out: io.StringIO) -> None:
+async def _ask(exporter: Exporter, access: Access, password: str, out: io.StringIO) -> None:
     for result in (await exporter.probe(exporter.board.known())).values():
         exporter.finished(result)
     unquoted = quote(password, safe="")
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://exporter") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(access), base_url="http://exporter") as client:
         asked_for = ("http://e0.example/", "https://e0.example/", f"https://svc:{unquoted}@e0.example/?{unquoted}")
         probes = (f"/probe?debug={debug}&target={quote(url)}" for url in asked_for for debug in ("true", "false"))
         plain = ("/", "/metrics", "/api/v1/status", "/-/ready", f"/{unquoted}", f"/runbooks/{unquoted}")

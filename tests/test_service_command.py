@@ -20,7 +20,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import cli, serve
+from exporter import cli
 from exporter.cli.options import BAD_INPUT
 from exporter.cli.serve import DEFAULT_ADDRESS
 from exporter.cli.service import called, last_errors, serve_options, size_of, usable
@@ -34,6 +34,7 @@ from exporter.system.windows_service.command import (
     inbound_rule,
     listening,
 )
+from exporter.web.server import ListenError
 from tests.running import eventually
 from tests.tools.reference import COMMANDS
 
@@ -135,7 +136,7 @@ def test_what_cannot_be_served_is_not_installed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("e.yaml").write_text("site: {rolls: [client]}\n", encoding="utf-8")
-    with pytest.raises((*UNUSABLE, serve.ListenError, typer.BadParameter), match=re.escape(mistake)):
+    with pytest.raises((*UNUSABLE, ListenError, typer.BadParameter), match=re.escape(mistake)):
         usable(options)
 
 
@@ -380,7 +381,7 @@ from pathlib import Path
 from exporter import cli
 from exporter.system.control import Control, Request
 from exporter.system.log import rotating
-from exporter.serve import Host
+from exporter.daemon import Host
 
 control = Control()
 host = Host(control, lambda addresses: print(addresses, flush=True), rotating(Path(sys.argv[1]), 10_000, 2))

@@ -12,7 +12,6 @@ import structlog
 import typer
 
 from exporter import __version__
-from exporter import serve as server
 from exporter.cli.allowlist import allowlist
 from exporter.cli.catalogue import catalogue
 from exporter.cli.check import check, explain
@@ -21,7 +20,9 @@ from exporter.cli.listing import endpoints, validate
 from exporter.cli.options import BAD_INPUT
 from exporter.cli.serve import serve
 from exporter.cli.service import service
+from exporter.daemon import INTERNAL_ERROR, Host
 from exporter.plan.selection import UNUSABLE
+from exporter.web.server import ListenError
 
 app = typer.Typer(
     name="configmgr-endpoint-exporter",
@@ -38,20 +39,20 @@ app.add_typer(config, name="config")
 app.add_typer(service, name="service")
 
 
-def main(host: server.Host | None = None) -> None:
+def main(host: Host | None = None) -> None:
     """Run the command line, for `serve` by a host; a person sees words, never a traceback."""
     for stream in (sys.stdout, sys.stderr):  # a narrow code page, as on Windows, shall not stop a report
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else _console_encoding(), errors="backslashreplace")
     try:
         app(obj=host)
-    except (*UNUSABLE, server.ListenError) as error:
+    except (*UNUSABLE, ListenError) as error:
         typer.echo(str(error), err=True)
         sys.exit(BAD_INPUT)
     except Exception as error:  # noqa: BLE001 - the last line of defence
         structlog.get_logger("exporter").debug("internal error", exc_info=True)
         typer.echo(f"internal error: {_told(error)} (the log at level debug tells where)", err=True)
-        sys.exit(server.INTERNAL_ERROR)
+        sys.exit(INTERNAL_ERROR)
 
 
 def _console_encoding() -> str | None:

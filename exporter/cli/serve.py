@@ -7,11 +7,12 @@ from typing import Annotated, Final
 
 import typer
 
-from exporter import serve as server
+from exporter import daemon
 from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
-from exporter.door import Keys
 from exporter.service.load import deploy
 from exporter.system.log import LogFormat, LogLevel, configure
+from exporter.web import server
+from exporter.web.access import Credentials
 
 DEFAULT_ADDRESS: Final = ":10965"
 
@@ -46,13 +47,13 @@ def serve(
     log_format: Form = LogFormat.LOGFMT,
 ) -> None:
     """Run the exporter until SIGTERM or SIGINT."""
-    host = context.find_object(server.Host) or server.Host()
+    host = context.find_object(daemon.Host) or daemon.Host()
     configure(log_level, log_format, host.log)
     source = source_of(config_file, feature, role, cloud)
-    server.prepare(host)
-    deployment = server.interruptibly(lambda: deploy(source))
-    keys = server.interruptibly(lambda: Keys(web_config_file))
-    closed = {"/-/reload": disable_reload, "/probe": disable_probe}
+    daemon.prepare(host)
+    deployment = daemon.interruptibly(lambda: deploy(source))
+    credentials = daemon.interruptibly(lambda: Credentials(web_config_file))
+    switched_off = {"/-/reload": disable_reload, "/probe": disable_probe}
     sockets = [server.listen(address) for address in listen or [DEFAULT_ADDRESS]]
-    front = server.Front(sockets, keys, frozenset(path for path, off in closed.items() if off))
-    server.run(source, deployment, front, host)
+    front = server.Front(sockets, credentials, frozenset(path for path, off in switched_off.items() if off))
+    daemon.run(source, deployment, front, host)

@@ -12,13 +12,11 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 import exporter
-from exporter import serve as server
 from exporter.cli.options import BAD_INPUT, NOT_READY, source_of
 from exporter.cli.serve import DEFAULT_ADDRESS, serve
 from exporter.config import catalogue as shipped
 from exporter.config.documents import reason
 from exporter.config.wizard import Answers, written
-from exporter.door import Keys
 from exporter.service.load import planned
 from exporter.system.windows_service.accounts import NETWORK_SERVICE, account_named, empty_password, has_password
 from exporter.system.windows_service.command import (
@@ -31,6 +29,8 @@ from exporter.system.windows_service.command import (
     listening,
 )
 from exporter.system.windows_service.words import RUNNING, Condition
+from exporter.web.access import Credentials
+from exporter.web.server import parted
 
 if sys.platform == "win32":
     import ctypes
@@ -194,9 +194,9 @@ def usable(options: Sequence[str]) -> None:
     """
     said = SERVE.make_context("service install", list(options)).params
     planned(source_of(said["config_file"], said["feature"], said["role"], said["cloud"]))
-    Keys(said["web_config_file"])
+    Credentials(said["web_config_file"])
     for address in said["listen"] or []:
-        server.parted(address)
+        parted(address)
 
 
 def size_of(log: Path) -> int:

@@ -27,6 +27,7 @@ from exporter.config.durations import spelled
 from exporter.config.fields import NOT_EMPTY, Section
 from exporter.config.groups import GroupSection
 from exporter.config.settings import MainSection
+from exporter.daemon import INTERNAL_ERROR
 from exporter.model.vocabulary import (
     Answer,
     Certificate,
@@ -41,7 +42,6 @@ from exporter.model.vocabulary import (
     Tried,
 )
 from exporter.report.reasons import UNPROBED, WORDS
-from exporter.serve import INTERNAL_ERROR
 from exporter.service.exporter import Exporter
 from exporter.service.load import Source, deploy, network_of
 from exporter.system.log import LogFormat, LogLevel, configure

@@ -16,26 +16,23 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from starlette.responses import PlainTextResponse
 
-from exporter import door
 from exporter.config import web as web_config
 from exporter.config.documents import DocumentError
-from exporter.door import (
+from exporter.config.web import WebConfig
+from exporter.web.access import LONGEST_BODY, LONGEST_HEAD, PROBES_AT_ONCE, Credentials
+from exporter.web.connections import (
     ANSWER_WITHIN,
     CONNECTIONS,
     CONNECTIONS_OF_ONE_ORIGIN,
     HANDSHAKE_WITHIN,
     HEAD_WITHIN,
-    LONGEST_BODY,
-    LONGEST_HEAD,
-    PROBES_AT_ONCE,
-    Keys,
 )
-from tests.doorway import Door, opened
 from tests.lab import Lab
 from tests.lab.pki import Shape, authority, leaf
 from tests.running import ADDRESS, ROOT, Answer, Exporter, eventually, http, program
 from tests.running import COMMAND as EXPORTER
 from tests.stack import prometheus
+from tests.web_server import Serving, serving
 
 # From forty addresses, each with more than one address may have; half of them say something.
 HALF_OPEN: Final = """
@@ -120,21 +117,23 @@ def test_tls_1_2_is_never_spoken_with_suites_that_are_not_named(tmp_path: Path) 
     assert only.minimum_version is ssl.TLSVersion.TLSv1_3
 
 
-def test_what_a_new_file_names_is_watched_also_while_it_is_not_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(door, "LOOK_EVERY", 0)
+def test_what_a_new_file_names_is_watched_also_while_it_is_not_there(tmp_path: Path) -> None:
     file, root = tmp_path / "web.yaml", authority("Root")
     file.write_text(f"basic_auth_users: {{a: '{hashed('a')}'}}\n")
-    keys = Keys(file)
+    credentials = Credentials(file)
+
+    def looked() -> WebConfig:
+        anyio.run(credentials.look)
+        return credentials.config
+
     file.write_text("tls_server_config: {cert_file: new.pem, key_file: new.pem}\n")
-    kept = anyio.run(keys.current)
+    kept = looked()
     (tmp_path / "new.pem").write_bytes(leaf("a.example", root))
-    taken = anyio.run(keys.current).tls
+    taken = looked().tls
     (tmp_path / "new.pem").write_bytes(leaf("b.example", root))
     assert kept.users
     assert taken
-    assert anyio.run(keys.current).tls not in {None, taken}
+    assert looked().tls not in {None, taken}
 
 
 PAGE: Final = (ROOT / "docs/tls-and-authentication.md").read_text(encoding="utf-8")
@@ -175,27 +174,27 @@ SEVENTY_TWO: Final = "0123456789" * 7 + "xy"
         ("", 401),
     ],
 )
-def test_a_password_fits_here_where_it_fits_other_exporters(credentials: str, status: int, guarded: Door) -> None:
+def test_a_password_fits_here_where_it_fits_other_exporters(credentials: str, status: int, guarded: Serving) -> None:
     told = b64encode(credentials.encode()).decode()
     assert guarded.answer(f"Authorization: Basic {told}") == status
 
 
 @pytest.mark.parametrize("header", ["Basic", "Basic !", "Basic /w==", "Bearer x", "basic\tYTph", "\xff"])
-def test_who_says_no_name_and_password_is_not_let_in(header: str, guarded: Door) -> None:
+def test_who_says_no_name_and_password_is_not_let_in(header: str, guarded: Serving) -> None:
     assert guarded.answer(f"Authorization: {header}") == 401
 
 
 @pytest.mark.parametrize(("path", "status"), [("/-/healthy", 200), ("/-/ready", 200), ("/-/ready/", 401), ("/", 401)])
-def test_only_health_is_told_without_a_password(path: str, status: int, guarded: Door) -> None:
+def test_only_health_is_told_without_a_password(path: str, status: int, guarded: Serving) -> None:
     assert guarded.answer(path=path) == status
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """Asks for a password, and answers everything with 200."""
-    file = tmp_path_factory.mktemp("door") / "web.yaml"
+    file = tmp_path_factory.mktemp("access") / "web.yaml"
     file.write_text(f"basic_auth_users: {{a: '{hashed(SEVENTY_TWO)}', pässwörd: '{hashed('ключ')}'}}\n")
-    with opened(PlainTextResponse("in\n"), file) as found:
+    with serving(PlainTextResponse("in\n"), file) as found:
         yield found
 
 

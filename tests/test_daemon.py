@@ -7,13 +7,13 @@ from typing import Final, NoReturn
 import pytest
 
 from exporter.cli import main
-from exporter.serve import INTERNAL_ERROR
+from exporter.daemon import INTERNAL_ERROR
 
 THREADS: Final = 8
 GROWN: Final = f"""
 import re, threading
 from pathlib import Path
-from exporter.serve import share_one_heap
+from exporter.daemon import share_one_heap
 
 def size():
     return int(re.findall(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[0])
@@ -55,9 +55,9 @@ def test_a_defect_is_told_as_what_it_is_also_where_it_ends_a_group_of_tasks(
 ENDED: Final = """
 import threading
 
-from exporter import serve
+from exporter import daemon
 
-serve.prepare(serve.Host())
+daemon.prepare(daemon.Host())
 threading.Thread(target=lambda: [][0]).start()
 threading.Event().wait(60)
 """

@@ -1,4 +1,4 @@
-"""Run the exporter until a signal ends it: sockets to listen on, the HTTP server, the schedule, the signals."""
+"""Run the exporter until a signal, or who else runs it, ends it: the schedule, the HTTP server, the signals."""
 
 from __future__ import annotations
 
@@ -7,23 +7,18 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext, suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NoReturn, TypeVar
 
 import anyio
 import structlog
-import uvicorn
-from anyio.abc import TaskGroup
-from starlette.types import ASGIApp
 
-from exporter.door import LONGEST_HEAD, Connection, Gate, Guard, Keys, welcome
 from exporter.probe.runner import Network
 from exporter.service.exporter import Exporter
 from exporter.service.load import Deployment, Source, network_of
@@ -32,39 +27,14 @@ from exporter.system.descriptors import claim
 from exporter.system.loop import run_on_loop
 from exporter.system.systemd import Notifier
 from exporter.web.routes import create_app
+from exporter.web.server import Front, WebServer
 
 log = structlog.get_logger("exporter")
 T = TypeVar("T")
 
 INTERNAL_ERROR: Final = 70  # EX_SOFTWARE of sysexits.h, which Windows lacks
-GRACE: Final = 2  # seconds that answers under way have to finish
 LOOK_UP: Final = 0.5  # seconds between two looks whether to end
-BACKLOG: Final = 2048  # connections that wait to be taken; beyond, the system lets a Prometheus, too, try again later
 M_ARENA_MAX: Final = -8  # <malloc.h>
-
-
-class ListenError(Exception):
-    """An address that cannot be listened on."""
-
-
-def listen(address: str) -> socket.socket:
-    """A listening socket for `HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for all addresses. Raises ListenError."""
-    host, port = parted(address)
-    try:
-        if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
-
-
-def parted(address: str) -> tuple[str, int]:
-    """Host, empty for all addresses, and port. Raises ListenError."""
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest port there is
-        raise ListenError(f"{address!r} is not HOST:PORT, for example :10965 or 127.0.0.1:10965")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 @dataclass(frozen=True)
@@ -75,15 +45,6 @@ class Host:
     listening: Callable[[str], None] = lambda addresses: None  # noqa: ARG005 - nobody wants to know
     log: logging.Handler | None = None  # in place of stderr
     leave: Callable[[int], object] = os._exit  # ends the process at once, with a status
-
-
-@dataclass(frozen=True)
-class Front:
-    """What stands between the exporter and those who ask it."""
-
-    sockets: Sequence[socket.socket]
-    keys: Keys
-    closed: frozenset[str] = frozenset()  # paths that are switched off
 
 
 def prepare(host: Host) -> None:
@@ -164,84 +125,33 @@ async def _serve(source: Source, deployment: Deployment, network: Network, front
     """Until it is asked to end; whether a thread hangs in a file then."""
     notifier = Notifier(os.environ)
     exporter = Exporter(source, deployment, network, notifier.reloading)
-    server = server_of(create_app(exporter), front)
+    server = WebServer(create_app(exporter), front)
     # What lives as long as the process is not looked through again: a full collection held up all for 60 ms, now for 3.
     gc.collect()
     gc.freeze()
-    doors = anyio.CancelScope()
+    ending = anyio.Event()
     async with anyio.create_task_group() as group:
         exporter.start(group)
         await group.start(_receive_signals, host.control)
-        group.start_soon(_obey, host.control, exporter, server, doors, notifier)
-        group.start_soon(open_doors, front, server, doors, group)
-        addresses = ",".join(map(_shown, front.sockets))
+        group.start_soon(_obey, host.control, exporter, ending, notifier)
+        group.start_soon(front.credentials.watch)
+        group.start_soon(server.serve)
         log.info(
             "listening",
-            addresses=addresses,
+            addresses=front.addresses,
             checks=len(deployment.plan.checks),
-            **front.keys.config.demands,
+            **front.credentials.config.demands,
         )
         notifier.tell("READY=1")
-        host.listening(addresses)
+        host.listening(front.addresses)
         group.start_soon(notifier.keep_telling, exporter.board.status)
-        await server.serve(sockets=[])  # it speaks on the connections that the doors give it
+        await ending.wait()
+        await server.stop()
         group.cancel_scope.cancel()
-    return exporter.hangs or front.keys.hang
+    return exporter.hangs or front.credentials.hang
 
 
-def server_of(app: ASGIApp, front: Front) -> uvicorn.Server:
-    """What speaks HTTP, and only that, on the connections that it is given."""
-    config = uvicorn.Config(
-        Guard(app, front.keys, front.closed),
-        http=Connection,
-        ws="none",
-        h11_max_incomplete_event_size=LONGEST_HEAD,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        timeout_graceful_shutdown=GRACE,
-    )
-    return _Server(config)
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves signals to us, and looks twice a second whether to end.
-
-    Ten times, as it does by itself, cost 0.2 % of a core; and signals that it receives it raises again when it is done.
-    """
-
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Capture none."""
-        return nullcontext()
-
-    async def main_loop(self) -> None:
-        """Until it shall end."""
-        while not await self.on_tick(0):  # noqa: ASYNC110 - whoever tells it to end knows of no event
-            await anyio.sleep(LOOK_UP)
-
-
-async def open_doors(front: Front, server: uvicorn.Server, doors: anyio.CancelScope, connections: TaskGroup) -> None:
-    """Take connections on all addresses until the doors close."""
-
-    def make() -> Connection:
-        return Connection(server.config, server.server_state, {})
-
-    gate = Gate()
-    with doors, ExitStack() as open_sockets:
-        async with anyio.create_task_group() as group:
-            for listener in map(open_sockets.enter_context, front.sockets):
-                group.start_soon(welcome, listener, gate, front.keys, make, connections)
-
-
-def _shown(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    return f"[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{host}:{port}"
-
-
-async def _obey(
-    control: Control, exporter: Exporter, server: uvicorn.Server, doors: anyio.CancelScope, notifier: Notifier
-) -> None:
+async def _obey(control: Control, exporter: Exporter, ending: anyio.Event, notifier: Notifier) -> None:
     """Reload as often as that is asked, until it is asked to end."""
     async with aclosing(control.requests()) as requests:
         async for request in requests:
@@ -250,8 +160,7 @@ async def _obey(
             exporter.ask_for_reload()
     notifier.stopping()
     exporter.end()
-    doors.cancel()
-    server.should_exit = True
+    ending.set()
 
 
 async def _receive_signals(
@@ -261,11 +170,12 @@ async def _receive_signals(
     if threading.current_thread() is not threading.main_thread():
         task_status.started()
         return
-    if sys.platform == "win32":  # where no signal wakes the loop, which looks up twice a second
+    if sys.platform == "win32":
         for each in (signal.SIGINT, signal.SIGBREAK, signal.SIGTERM):
             signal.signal(each, lambda *_: control.ask(Request.END))
         task_status.started()
-        return
+        while True:  # noqa: ASYNC110 - no signal wakes the loop there: handlers run when it has something else to do
+            await anyio.sleep(LOOK_UP)
     try:
         with anyio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
             task_status.started()

@@ -7,28 +7,31 @@ import re
 import ssl
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from logging.handlers import BufferingHandler
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Final, cast
+from typing import Final
 
 import anyio
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from exporter import door
-from exporter.door import LONGEST_BODY, LONGEST_HEAD, PROBES_AT_ONCE, Connection, Gate, Visit, origin_of
 from exporter.service.exporter import Exporter
 from exporter.service.load import Source, deploy, network_of
+from exporter.system.loop import UVLOOP
+from exporter.web import connections, server
+from exporter.web.access import LONGEST_BODY, LONGEST_HEAD, PROBES_AT_ONCE
+from exporter.web.connections import ConnectionLimiter, origin_of
 from exporter.web.routes import create_app
-from tests.doorway import Door, opened, read
-from tests.lab.pki import authority, leaf
+from tests.lab.pki import Shape, authority, leaf
 from tests.running import eventually
+from tests.web_server import Serving, read, serving
 
 HIDDEN: Final = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -62,8 +65,8 @@ def app() -> Recorder:
 
 
 @pytest.fixture(scope="module")
-def found(app: Recorder) -> Iterator[Door]:
-    with opened(app) as found:
+def found(app: Recorder) -> Iterator[Serving]:
+    with serving(app) as found:
         yield found
 
 
@@ -111,7 +114,7 @@ def complaints() -> Iterator[list[logging.LogRecord]]:
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
     ],
 )
-def test_no_request_hides_in_another(first: bytes, status: int, app: Recorder, found: Door) -> None:
+def test_no_request_hides_in_another(first: bytes, status: int, app: Recorder, found: Serving) -> None:
     answered = found.said(first + HIDDEN)
     assert statuses(answered) == [status]
     assert "/hidden" not in app.asked
@@ -134,10 +137,10 @@ PACKETS: Final = (
 
 @given(st.lists(st.sampled_from(PACKETS), min_size=1, max_size=4))
 def test_no_packets_make_a_traceback_or_more_than_one_refusal(
-    found: Door, complaints: list[logging.LogRecord], packets: list[bytes]
+    found: Serving, complaints: list[logging.LogRecord], packets: list[bytes]
 ) -> None:
     codes = statuses(found.said(*packets))
-    eventually("nobody is there", lambda: found.inside() == 0)
+    eventually("nobody is there", lambda: found.open() == 0)
     assert not complaints
     assert codes.count(400) <= 1
     assert not any(earlier >= 400 for earlier, _ in pairwise(codes))
@@ -158,23 +161,23 @@ def test_no_packets_make_a_traceback_or_more_than_one_refusal(
         (request(path="/" + "a" * (LONGEST_HEAD // 2)), 200),
     ],
 )
-def test_a_head_has_its_limit(asked: bytes, status: int, found: Door) -> None:
+def test_a_head_has_its_limit(asked: bytes, status: int, found: Serving) -> None:
     assert statuses(found.said(asked)) == [status]
 
 
 @pytest.fixture(scope="module")
-def whole() -> Iterator[Door]:
+def whole() -> Iterator[Serving]:
     """The real application, that probes nothing; what can be switched off is."""
     source = Source()
     deployment = deploy(source)
     exporter = Exporter(source, deployment, network_of(deployment))
-    with opened(create_app(exporter), closed={"/probe", "/-/reload"}) as found:
+    with serving(create_app(exporter), switched_off={"/probe", "/-/reload"}) as found:
         yield found
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "TRACE", "PATCH", "OPTIONS", "PROPFIND", "BREW", "PRI"])
 @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/api/v1/status"])
-def test_a_method_that_a_path_has_not_is_refused(method: str, path: str, whole: Door) -> None:
+def test_a_method_that_a_path_has_not_is_refused(method: str, path: str, whole: Serving) -> None:
     assert statuses(whole.said(request(method=method, path=path))) == [405]
 
 
@@ -182,7 +185,7 @@ def test_a_method_that_a_path_has_not_is_refused(method: str, path: str, whole: 
     "path",
     ["*", "x:80", "http://x/metrics", "//metrics", "/../metrics", "/metrics%00", "/metrics%0a", "/.git/config", "/%ff"],
 )
-def test_a_path_that_is_not_there_is_not_found(path: str, whole: Door) -> None:
+def test_a_path_that_is_not_there_is_not_found(path: str, whole: Serving) -> None:
     assert statuses(whole.said(request(method="GET", path=path))) == [404]
 
 
@@ -190,7 +193,7 @@ def test_a_path_that_is_not_there_is_not_found(path: str, whole: Door) -> None:
 @pytest.mark.parametrize(
     "name", ["probe", "%70robe", "probe%0a", "probe?target=x", "-/reload", "-/reload%0A", "-%2freload"]
 )
-def test_what_is_switched_off_is_not_found_in_any_spelling(method: str, name: str, whole: Door) -> None:
+def test_what_is_switched_off_is_not_found_in_any_spelling(method: str, name: str, whole: Serving) -> None:
     assert statuses(whole.said(request(method=method, path=f"/{name}"))) == [404]
 
 
@@ -198,79 +201,81 @@ def test_what_is_switched_off_is_not_found_in_any_spelling(method: str, name: st
 
 
 def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "HEAD_WITHIN", 0.3)
+    monkeypatch.setattr(connections, "HEAD_WITHIN", 0.3)
     app = Recorder()
-    with opened(app) as found, found.call() as connection:
+    with serving(app) as found, found.connect() as connection:
         for packet in (b"GET / HTTP/1.1\r\n", b"Host: x\r\n"):
             connection.sendall(packet)
             found.heard()
         assert read(connection) == b""
-        assert found.inside() == 0
+        assert found.open() == 0
     assert app.asked == []
 
 
 def test_a_second_head_is_waited_for_no_longer_than_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "HEAD_WITHIN", 0.3)
+    monkeypatch.setattr(connections, "HEAD_WITHIN", 0.3)
     app = Recorder()
-    with opened(app) as found, found.call() as connection:
+    with serving(app) as found, found.connect() as connection:
         connection.sendall(request() + b"GET / HT")
         assert statuses(read(connection)) == [200]
     assert app.asked == ["/"]
 
 
 def test_a_body_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "HEAD_WITHIN", 0.3)
-    with opened(Recorder()) as found, found.call() as connection:
+    monkeypatch.setattr(connections, "HEAD_WITHIN", 0.3)
+    with serving(Recorder()) as found, found.connect() as connection:
         connection.sendall(request("Content-Length: 9") + b"x")
         assert statuses(read(connection)) == [200]
 
 
 def test_an_answer_that_nobody_takes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr(connections, "ANSWER_WITHIN", 0.5)
     size = 32 << 20  # more than the system's buffers hold
-    with opened(Recorder(size)) as found, found.call() as connection:
+    with serving(Recorder(size)) as found, found.connect() as connection:
         connection.sendall(request() * 3)
-        eventually("it has come", lambda: found.inside() == 1)
-        eventually("it is given up", lambda: found.inside() == 0)
+        eventually("it has come", lambda: found.open() == 1)
+        eventually("it is given up", lambda: found.open() == 0)
         assert len(read(connection)) < size
 
 
 def test_an_answer_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "ANSWER_WITHIN", 0.3)
+    monkeypatch.setattr(connections, "ANSWER_WITHIN", 0.3)
     app = Recorder()
     app.answering = anyio.Event()
-    with opened(app) as found, found.call() as connection:
+    with serving(app) as found, found.connect() as connection:
         connection.sendall(request())
         assert read(connection) == b""
         found.portal.call(app.answering.set)
 
 
-def test_an_answer_that_the_end_of_the_exporter_cuts_off_is_no_traceback(complaints: list[logging.LogRecord]) -> None:
+def test_an_answer_that_the_end_of_the_exporter_cuts_off_is_no_traceback(
+    complaints: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "GRACE", 0)
     app = Recorder()
     app.answering = anyio.Event()
-    with opened(app) as found, found.call() as connection:
+    with serving(app) as found, found.connect() as connection:
         connection.sendall(request())
         eventually("it is asked", lambda: app.asked)
-        for task in tuple(found.server.server_state.tasks):
-            found.portal.call(task.cancel)
-        assert statuses(read(connection)) == [500]
+        found.portal.call(found.server.stop)
+        assert read(connection) == b""
     assert not [record for record in complaints if record.exc_info]
     complaints.clear()
 
 
 def test_a_handshake_that_does_not_end_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "HANDSHAKE_WITHIN", 0.3)
-    with opened(Recorder(), locked(tmp_path)) as found, found.call() as silent, found.call() as odd:
+    monkeypatch.setattr(connections, "HANDSHAKE_WITHIN", 0.3)
+    with serving(Recorder(), locked(tmp_path)) as found, found.connect() as silent, found.connect() as odd:
         odd.sendall(b"\x16\x03\x01\x02\x00\x01")
         assert read(silent) + read(odd) == b""
-        assert found.inside() == 0
+        eventually("their places are free", lambda: found.open() == 0)
 
 
 def test_garbage_within_tls_makes_no_traceback(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with opened(Recorder(), locked(tmp_path)) as found, caplog.at_level("ERROR"):
+    with serving(Recorder(), locked(tmp_path)) as found, caplog.at_level("ERROR"):
         trusting = ssl.create_default_context(cafile=str(tmp_path / "root.pem"))
         for packets in ((b"\0\r\n\r\n",) * 3, (request("Transfer-Encoding: chunked"), b"zz\r\n", b"zz\r\n")):
-            with found.call() as plain, trusting.wrap_socket(plain, server_hostname="localhost") as connection:
+            with found.connect() as plain, trusting.wrap_socket(plain, server_hostname="localhost") as connection:
                 for packet in packets:
                     connection.sendall(packet)
                 assert len(statuses(read(connection))) == 1
@@ -287,14 +292,55 @@ def locked(directory: Path) -> Path:
     return file
 
 
+def certified(directory: Path, name: str) -> ssl.SSLContext:
+    """A client that shows a certificate for this name."""
+    context = ssl.create_default_context(cafile=str(directory / "root.pem"))
+    context.load_cert_chain(directory / f"{name}.pem")
+    return context
+
+
+@pytest.mark.parametrize("uvloop", [False, UVLOOP])
+@pytest.mark.parametrize(("name", "status"), [("prometheus.example", [200]), ("other.example", [])])
+def test_no_request_is_served_before_its_certificate_is_judged(
+    name: str, status: list[int], uvloop: bool, tmp_path: Path
+) -> None:
+    root = authority("Clients")
+    (tmp_path / "clients.pem").write_bytes(root.pem)
+    (tmp_path / f"{name}.pem").write_bytes(leaf(name, root, shape=Shape(usage=ExtendedKeyUsageOID.CLIENT_AUTH)))
+    locked(tmp_path).write_text(
+        "tls_server_config: {cert_file: a.pem, key_file: a.pem, client_auth_type: RequireAndVerifyClientCert, "
+        "client_ca_file: clients.pem, client_allowed_sans: [prometheus.example]}\n"
+    )
+    app, received, sent = Recorder(), ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = certified(tmp_path, name).wrap_bio(received, sent, server_hostname="localhost")
+    with serving(app, tmp_path / "web.yaml", uvloop=uvloop) as found, found.connect() as connection:
+        shaking = True
+        while shaking:
+            try:
+                tls.do_handshake()
+                shaking = False
+            except ssl.SSLWantReadError:
+                connection.sendall(sent.read())
+                received.write(connection.recv(65536) or pytest.fail("no handshake"))
+        tls.write(request("Connection: close"))
+        connection.sendall(sent.read())  # the end of the handshake and the request at once
+        answered = b""
+        while not answered and (data := connection.recv(65536)):
+            received.write(data)
+            with suppress(ssl.SSLWantReadError):
+                answered = tls.read(65536)
+    assert statuses(answered) == status
+    assert app.asked == ["/"] * len(status)
+
+
 # ---------------------------------------------------------------- how many
 
 
 def test_only_so_many_probes_on_demand_run_at_once_and_all_else_goes_on() -> None:
     app = Recorder()
     app.answering = anyio.Event()
-    with opened(app) as found, ExitStack() as stack:
-        waiting = [stack.enter_context(found.call()) for _ in range(PROBES_AT_ONCE)]
+    with serving(app) as found, ExitStack() as stack:
+        waiting = [stack.enter_context(found.connect()) for _ in range(PROBES_AT_ONCE)]
         for connection in waiting:
             connection.sendall(request("Connection: close", path="/probe?target=x", method="GET"))
         eventually("all are asked", lambda: len(app.asked) == PROBES_AT_ONCE)
@@ -313,20 +359,30 @@ def test_all_addresses_of_a_host_are_one_origin() -> None:
     assert origin_of("fe80::1%eth0") != origin_of("fe80::2%eth0")
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=60))
-def test_who_takes_most_makes_room_for_who_has_less_but_answers_are_finished(arrivals: list[tuple[int, bool]]) -> None:
-    async def arrive() -> None:
-        gate, inside = Gate(most=8, most_of_one=4), list[Visit]()
-        for host, busy in arrivals:
-            before = Counter(each.origin for each in inside)
-            visit = gate.admit(address := f"192.0.2.{host}")
-            gone = [each for each in inside if each.stay.cancel_called]
-            inside = [each for each in inside if each not in gone]
-            assert visit or before[address] == 4 or all(before[v.origin] <= before[address] or v.busy for v in inside)
-            assert len(gone) <= (len(inside) == 7)
-            assert all(before[each.origin] > before[address] and not each.busy for each in gone)
-            if visit:
-                visit.connection = cast(Connection, SimpleNamespace(busy=busy))
-                inside.append(visit)
+@dataclass(eq=False)
+class Held:
+    """What the limiter knows of a connection."""
 
-    anyio.run(arrive)
+    origin: str
+    busy: bool
+    accepted: bool = True
+    aborted: bool = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=60))
+def test_who_takes_most_makes_room_for_who_has_less_but_answers_are_finished(arrivals: list[tuple[str, bool]]) -> None:
+    limiter, held = ConnectionLimiter(most=8, most_of_one=4), list[Held]()
+    for origin, busy in arrivals:
+        before = Counter(each.origin for each in held)
+        arrived = Held(origin, busy)
+        admitted = limiter.admit(arrived)
+        gone = [each for each in held if each.aborted]
+        held = [each for each in held if each not in gone]
+        assert admitted or before[origin] == 4 or all(before[h.origin] <= before[origin] or h.busy for h in held)
+        assert len(gone) <= (len(held) == 7)
+        assert all(before[each.origin] > before[origin] and not each.busy for each in gone)
+        held += [arrived] * admitted
+        assert len(limiter) == len(held)

@@ -1,0 +1,112 @@
+"""Listen and serve: an ASGI application and who may ask it -> HTTP on sockets, by uvicorn, in our event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from exporter.web.access import LONGEST_HEAD, Access, Credentials
+from exporter.web.connections import CONNECTION, HEAD_WITHIN, Connection, ConnectionLimiter, TimedAnswers, accept
+
+GRACE: Final = 2  # seconds that answers under way have to finish
+BACKLOG: Final = 2048  # connections that wait to be accepted; others, of a Prometheus too, are tried again later
+
+
+class ListenError(Exception):
+    """An address that cannot be listened on."""
+
+
+@dataclass(frozen=True)
+class Front:
+    """Where the exporter is asked, and by whom."""
+
+    sockets: Sequence[socket.socket]
+    credentials: Credentials
+    switched_off: frozenset[str] = frozenset()  # paths
+
+    @property
+    def addresses(self) -> str:
+        """What is listened on, for people."""
+        return ",".join(map(_shown, self.sockets))
+
+
+def listen(address: str) -> socket.socket:
+    """A listening socket for `HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for all addresses. Raises ListenError."""
+    host, port = parted(address)
+    try:
+        if not host and socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+
+
+def parted(address: str) -> tuple[str, int]:
+    """Host, empty for all addresses, and port. Raises ListenError."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the highest port there is
+        raise ListenError(f"{address!r} is not HOST:PORT, for example :10965 or 127.0.0.1:10965")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _shown(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{host}:{port}"
+
+
+class WebServer:
+    """Serves an application on the sockets of a front, from `serve` to `stop`; it takes no signals.
+
+    uvicorn would accept by itself, but then nothing counts who is in a handshake, or ends one that is too slow.
+    """
+
+    def __init__(self, app: ASGIApp, front: Front) -> None:
+        self.connections = ConnectionLimiter()
+        self._front = front
+        self._accepting: anyio.CancelScope | None = None
+        self._config = uvicorn.Config(
+            TimedAnswers(Access(app, front.credentials, front.switched_off)),
+            http="h11",
+            ws="none",
+            h11_max_incomplete_event_size=LONGEST_HEAD,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            lifespan="off",
+            timeout_keep_alive=int(HEAD_WITHIN),
+            timeout_graceful_shutdown=GRACE,
+        )
+        self._config.load()
+        self._server = uvicorn.Server(self._config)
+        self._server.lifespan = self._config.lifespan_class(self._config)
+
+    def _handler(self, connection: Connection) -> asyncio.Protocol:
+        return H11Protocol(self._config, self._server.server_state, {CONNECTION: connection})
+
+    async def serve(self) -> None:
+        """Accept connections, until `stop`."""
+        await self._server.startup(sockets=[])
+        with anyio.CancelScope() as self._accepting, ExitStack() as listening:
+            async with anyio.create_task_group() as group:
+                for listener in map(listening.enter_context, self._front.sockets):
+                    group.start_soon(accept, listener, self.connections, self._front.credentials, self._handler)
+
+    async def stop(self) -> None:
+        """Accept no more, wait for GRACE seconds until what was asked is answered, and hang up."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+        self.connections.abort(unaccepted_only=True)
+        if self._server.started:
+            await self._server.shutdown()
+        self.connections.abort()
