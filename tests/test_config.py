@@ -3,18 +3,20 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NoReturn
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from exporter.cli import app
 from exporter.config import catalogue as catalogues
 from exporter.config import yaml_tree as tree
-from exporter.config.documents import DocumentError
+from exporter.config.documents import Document, DocumentError, read
 from exporter.config.durations import seconds, spelled
-from exporter.config.settings import load, read_groups
+from exporter.config.settings import MainSection, _names, examine, load, read_groups
 from exporter.model.vocabulary import (
     Catalogue,
     Endpoint,
@@ -62,6 +64,68 @@ def test_what_needs_the_extra_is_refused_with_the_command_that_installs_it(
     (mistake,) = mistakes_in(config)
     assert mistake.startswith(f"{config}:2: proxies.corporate.auth: ")
     assert mistake.endswith("pip install 'configmgr-endpoint-exporter[negotiate]'")
+
+
+LOCAL: Final = {
+    "tls: {ca_file: nowhere.pem}": "tls.ca_file: 'nowhere.pem' cannot be read: No such file or directory; put the ",
+    "proxies: {p: {url: 'http://proxy:1', username: svc, password_file: nowhere}}": (
+        "proxies.p.password_file: the file cannot be read: No such file or directory; put the file there, where "
+    ),
+    "proxies: {p: {url: 'http://proxy:1', auth: ntlm}}": "proxies.p.auth: NTLM needs spnego, which an optional extra",
+    "probe: {concurrency: 129}": "probe.concurrency: expected a number from 1 to 128, because on Windows a program can",
+}
+
+
+@pytest.mark.parametrize("text", LOCAL)
+def test_what_only_this_machine_lacks_is_told_apart_and_refused_where_it_is_needed(
+    config: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr("exporter.system.extras.find_spec", lambda _: None)
+    monkeypatch.setattr("exporter.config.machine.BY_SELECT", True)
+    config.write_text(f"# of a server\n{text}\n")
+    (lacking,) = examine(config, CATALOGUE)[1]
+    done = {name: CliRunner().invoke(app, [name, "--config.file", str(config)]) for name in ("validate", "check")}
+    assert str(lacking).startswith(f"{config}:2: {LOCAL[text]}")
+    assert mistakes_in(config) == [str(lacking)]
+    assert (done["validate"].exit_code, done["validate"].stdout[: len(str(config)) + 4]) == (0, f"{config}: ok")
+    assert done["validate"].stderr.splitlines()[1:] == [str(lacking)]
+    assert str(done["check"].exception) == str(lacking)
+
+
+@pytest.mark.parametrize("text", LOCAL)
+def test_what_this_machine_lacks_hides_no_mistake_and_no_mistake_hides_it(
+    config: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr("exporter.system.extras.find_spec", lambda _: None)
+    monkeypatch.setattr("exporter.config.machine.BY_SELECT", True)
+    config.write_text(f"{text}\nvia: {{clinet: nobody}}\n")
+    with pytest.raises(DocumentError) as raised:
+        examine(config, CATALOGUE)
+    assert [mistake.line for mistake in raised.value.mistakes] == [1, 2, 2]
+    assert [mistake.local for mistake in raised.value.mistakes] == [True, False, False]
+
+
+def test_no_field_is_checked_by_what_is_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = Document((GOOD / "everything.yaml").read_text(), "everything.yaml")
+    known = _names(CATALOGUE, document, [read(GOOD / file) for file in document.at(("group_files",)) or ()], GOOD)
+
+    def touched(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("this machine was asked")
+
+    for place in ("pathlib.Path.open", "pathlib.Path.stat", "builtins.open", "ssl.SSLContext"):
+        monkeypatch.setattr(place, touched)
+    monkeypatch.setattr("exporter.system.extras.find_spec", touched)
+    section = document.validate(MainSection, context=known)
+    monkeypatch.undo()
+    assert section is not None, document.mistakes
+    assert section.tls.ca_file == "files/ca.pem"
+
+
+@pytest.mark.parametrize("name", ["ca-file-not-pem", "ca-file-without-certificate"])
+def test_a_file_that_is_there_and_wrong_is_wrong_on_any_machine(name: str) -> None:
+    with pytest.raises(DocumentError) as raised:
+        examine(BAD / f"{name}.yaml", CATALOGUE)
+    assert [mistake.local for mistake in raised.value.mistakes] == [False]
 
 
 @pytest.mark.parametrize("parser", ["CSafeLoader", "SafeLoader"])
@@ -239,9 +303,9 @@ def test_more_probes_at_a_time_than_windows_can_wait_for_are_refused_there(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config.write_text("probe:\n  concurrency: 129\n")
-    monkeypatch.setattr("exporter.config.settings.BY_SELECT", False)
+    monkeypatch.setattr("exporter.config.machine.BY_SELECT", False)
     assert load(config, CATALOGUE).probing.concurrency == 129
-    monkeypatch.setattr("exporter.config.settings.BY_SELECT", True)
+    monkeypatch.setattr("exporter.config.machine.BY_SELECT", True)
     with pytest.raises(DocumentError) as caught:
         load(config, CATALOGUE)
     assert str(caught.value).startswith(f"{config}:2: probe.concurrency: expected a number from 1 to 128, because on")

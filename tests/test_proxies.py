@@ -40,7 +40,7 @@ from exporter.proxies.windows import Setting, setting
 from exporter.proxies.winhttp import Held
 from exporter.report.facts import connection
 from exporter.results.readiness import paths
-from exporter.service.load import Source, deploy, network_of
+from exporter.service.load import Source, deploy, examine, network_of
 from tests.servers import HOST, answer, connect_proxy, serving, silent, status
 
 PACS: Final = Path(__file__).parent / "data" / "pac"
@@ -519,7 +519,20 @@ def test_without_windows_its_proxy_is_refused_and_the_file_is_valid(configuratio
         assert str(done.exception) == f"{place}give `url` or `pac` here"
     done = CliRunner().invoke(app, ["validate", "--config.file", str(source.config_file)])
     assert done.exit_code == 0
-    assert done.stdout.startswith("proxies.corporate.system: winhttp is read on Windows only, and not here\n")
+    assert done.stdout.startswith(f"{source.config_file}: ok, ")
+    assert done.stderr.splitlines()[1:] == [f"{place}give `url` or `pac` here"]
+
+
+def test_a_pac_file_that_is_not_here_is_lacking_on_this_machine_only(
+    configuration: Callable[[str], Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "find_spec", lambda _: None)
+    for how in ("pac: nowhere.pac", f"pac: {PACS / 'bom.pac'}"):  # which nothing here can run
+        source = configuration(how)
+        with pytest.raises(DocumentError) as raised:
+            deploy(source)
+        assert list(examine(source)[1]) == list(raised.value.mistakes)
+        assert [(mistake.line, mistake.place) for mistake in raised.value.mistakes] == [(5, "proxies.corporate.pac")]
 
 
 def test_a_mistake_in_a_pac_file_names_its_line(configuration: Callable[[str], Source]) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from exporter import report
 from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
-from exporter.service.load import deploy, documented
+from exporter.service.load import documented, examine
 from exporter.system.log import LogFormat, LogLevel, configure
 
 
@@ -25,14 +25,18 @@ class EndpointsFormat(StrEnum):
 def validate(
     config_file: ConfigFile = None, log_level: Level = LogLevel.WARNING, log_format: Form = LogFormat.LOGFMT
 ) -> None:
-    """Read the configuration and name every mistake."""
+    """Read the configuration and name every mistake, and apart from them what only this machine lacks for it."""
     configure(log_level, log_format)
-    deployment = deploy(source_of(config_file, None, None, None), elsewhere=True)
+    deployment, lacking = examine(source_of(config_file, None, None, None))
     plan = deployment.plan
     for line in deployment.found.told:
         typer.echo(line)
     name = config_file or "embedded default"
     typer.echo(f"{name}: ok, {len(plan.checks)} targets to probe, {len(plan.unprobed)} endpoints without a target")
+    if lacking:
+        typer.echo("Right as it is written, but `serve` and `check` refuse it on this machine:", err=True)
+        for mistake in lacking:
+            typer.echo(str(mistake), err=True)
 
 
 def endpoints(

@@ -29,6 +29,7 @@ class Mistake:
     line: int
     place: str  # groups[0].endpoints[2].pattern; empty: the file as a whole
     message: str
+    local: bool = False  # whether it is one on this machine only, which lacks what another may have
 
     def __str__(self) -> str:
         return ": ".join(filter(None, (f"{self.file}:{self.line}", self.place, self.message)))
@@ -85,15 +86,18 @@ class Document:
         """The line of what stands at a place, or of the nearest thing around it."""
         return self._tree.locate(place).line
 
-    def blame(self, place: Place, message: str) -> None:
-        """Add a mistake about what stands at a place, or about the nearest thing around it."""
+    def blame(self, place: Place, message: str, *, local: bool = False) -> None:
+        """Add a mistake about what stands at a place, or about the nearest thing around it.
+
+        `local`: the text is right, but this machine lacks what it needs.
+        """
         if _SECRET.search(spelled(place)):
             message = message.replace(found(self.at(place)), "a value (not shown)")
         spot = self._tree.locate(place)
-        self._add(spot.line, spot.place, message)
+        self._add(spot.line, spot.place, message, local=local)
 
-    def _add(self, line: int, place: Place, message: str) -> None:
-        self.mistakes.append(Mistake(self.file, min(max(line, 1), self._lines), spelled(place), message))
+    def _add(self, line: int, place: Place, message: str, *, local: bool = False) -> None:
+        self.mistakes.append(Mistake(self.file, min(max(line, 1), self._lines), spelled(place), message, local))
 
     def _explain(self, kind: object, place: Place, detail: ErrorDetails) -> None:
         """Say in our words what pydantic found."""

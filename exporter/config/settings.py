@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
@@ -18,13 +17,9 @@ from exporter.config.documents import (
     Document,
     DocumentError,
     Mistake,
-    TooLarge,
     Unreadable,
-    decoded,
     peek,
     read,
-    read_bytes,
-    reason,
     settle,
 )
 from exporter.config.durations import LONGER_THAN_0, seconds, spelled
@@ -55,6 +50,7 @@ from exporter.config.fields import (
 )
 from exporter.config.groups import GroupSection, Names, StatusWord, blame_contradictions
 from exporter.config.groups import read_groups as groups_at
+from exporter.config.machine import Held, look_up
 from exporter.config.prefixes import read_prefixes
 from exporter.model.addresses import collapsed
 from exporter.model.patterns import fill, parameters_of
@@ -71,8 +67,6 @@ from exporter.model.vocabulary import (
     SystemProxy,
     TlsSettings,
 )
-from exporter.system.extras import missing_extra
-from exporter.system.waiting import BY_SELECT, PROBES, SOCKETS
 
 T = TypeVar("T")
 
@@ -80,17 +74,33 @@ T = TypeVar("T")
 def load(path: Path | None, catalogue: Catalogue) -> Settings:
     """The settings of a configuration file, or the embedded default. Raises DocumentError with all mistakes.
 
-    Paths in the file are relative to it. Passwords are read now.
+    What this machine lacks for it is a mistake, too. Paths in the file are relative to it. Passwords are read now.
     """
-    return Settings() if path is None else _settings(read(path), path.parent, catalogue)
+    settings, lacking = examine(path, catalogue)
+    return _without(settings, lacking)
 
 
 def parse(text: str, path: Path, catalogue: Catalogue) -> Settings:
     """The same of a text that is to stand at a path."""
-    return _settings(Document(text, str(path)), path.parent, catalogue)
+    return _without(*_settings(Document(text, str(path)), path.parent, catalogue))
 
 
-def _settings(main: Document, directory: Path, catalogue: Catalogue) -> Settings:
+def examine(path: Path | None, catalogue: Catalogue) -> tuple[Settings, tuple[Mistake, ...]]:
+    """The settings of a configuration that may be another machine's, less what this one lacks for them, and that.
+
+    Raises DocumentError with all mistakes where the file is wrong on any machine.
+    """
+    return (Settings(), ()) if path is None else _settings(read(path), path.parent, catalogue)
+
+
+def _without(settings: Settings, lacking: tuple[Mistake, ...]) -> Settings:
+    """The settings where nothing is lacking. Raises DocumentError."""
+    if lacking:
+        raise DocumentError(lacking)
+    return settings
+
+
+def _settings(main: Document, directory: Path, catalogue: Catalogue) -> tuple[Settings, tuple[Mistake, ...]]:
     files, mistakes = _files(main, "group_files", read, directory)
     ranges, amiss = _files(main, "address_ranges", read_prefixes, directory)
     known = _names(catalogue, main, files, directory)
@@ -99,12 +109,24 @@ def _settings(main: Document, directory: Path, catalogue: Catalogue) -> Settings
     blame_contradictions(located)
     groups = tuple(replace(here.group, own=True) for here in located)
     _blame_bad_fillings(main, known, (*groups, *catalogue.groups))
-    settle((main, *files), (*mistakes, *amiss))
+    held = look_up(main, directory)
+    lacking = _settled((main, *files), (*mistakes, *amiss))
     if section is None:
         raise AssertionError("what is not valid is blamed")
-    settings = section.settings(groups, collapsed(chain.from_iterable(ranges)))
+    settings = section.settings(groups, collapsed(chain.from_iterable(ranges)), held)
     proxies = {name: replace(proxy, line=_line(main, proxy)) for name, proxy in settings.proxies.items()}
-    return replace(settings, proxies=proxies)
+    return replace(settings, proxies=proxies), lacking
+
+
+def _settled(documents: Iterable[Document], mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
+    """What only this machine lacks. Raises DocumentError with all mistakes if there is any other."""
+    try:
+        settle(documents, mistakes)
+    except DocumentError as error:
+        if not all(mistake.local for mistake in error.mistakes):
+            raise
+        return error.mistakes
+    return ()
 
 
 def _line(main: Document, proxy: Proxy) -> int:
@@ -307,43 +329,24 @@ def _username(name: str) -> str:
     return name
 
 
-def _password(file: str | None, info: ValidationInfo) -> str | None:
-    """What the password file holds, without its last line end."""
+def _given_together(file: str | None, info: ValidationInfo) -> str | None:
+    """A password file beside a user name, or neither."""
     username = info.data.get("username")
-    if file is None:
-        if username is not None:
-            raise ValueError("`username` is given without `password_file`; give both or neither")
-        return None
-    if username is None and "username" in info.data:
+    if file is None and username is not None:
+        raise ValueError("`username` is given without `password_file`; give both or neither")
+    if file is not None and username is None and "username" in info.data:
         raise ValueError("given without `username`; give both or neither")
-    text = _read_secret(_known(info).directory / file).removesuffix("\n").removesuffix("\r")
-    if not text:
-        raise ValueError("the file is empty; write the password into it")
-    if not text.isprintable():
-        raise ValueError("the file holds more than one line, or control characters; write the password alone into it")
-    return text
+    return file
 
 
 def _auth(auth: Auth, info: ValidationInfo) -> Auth:
-    """A way to sign in that can be gone here."""
+    """A way to sign in that the account fits."""
     username = info.data.get("username")
     if auth is Auth.NONE and username is not None:
         raise ValueError("nobody signs in with `none`; remove it, or `username` and `password_file`")
     if auth is Auth.BASIC and username is None and "username" in info.data:
         raise ValueError("Basic needs an account; give `username` and `password_file`")
-    if missing := missing_extra(auth):
-        raise ValueError(missing)
     return auth
-
-
-def _read_secret(path: Path) -> str:
-    """The text of a file. The messages show neither its text nor its path: some give the password for the path."""
-    try:
-        return decoded(read_bytes(path, _LONGEST_SECRET))
-    except (OSError, TooLarge) as error:
-        raise ValueError(f"the file cannot be read: {reason(error)}") from None
-    except UnicodeDecodeError:
-        raise ValueError("the file is not UTF-8; save it in UTF-8") from None
 
 
 def _exception(entry: str) -> str:
@@ -364,24 +367,8 @@ def _exception(entry: str) -> str:
     return entry
 
 
-def _ca_file(file: str, info: ValidationInfo) -> str:
-    """The path of a PEM file that holds a certificate at least."""
-    path = _known(info).directory / file
-    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        trust.load_verify_locations(path)
-    except ssl.SSLError:
-        raise ValueError(f"{found(file)} holds no certificate in PEM; convert it to PEM") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{found(file)} cannot be read: {reason(error)}") from None
-    if not trust.cert_store_stats()["x509"]:
-        raise ValueError(f"{found(file)} holds no certificate; add one in PEM")
-    return str(path)
-
-
 # ---------------------------------------------------------------- the schema
 
-_LONGEST_SECRET: Final = 1 << 12  # bytes
 _DEFAULT: Final = Settings()
 
 Duration = Annotated[
@@ -424,16 +411,6 @@ class SiteSection(Section):
         )
 
 
-def _can_be_waited_for(concurrency: int) -> int:
-    if BY_SELECT and concurrency > PROBES:
-        raise ValueError(
-            f"expected a number from 1 to {PROBES}, because on Windows a program can wait for {SOCKETS} sockets at a "
-            f"time, found {concurrency}; for more targets make probe.interval longer, or narrow exporters by role or "
-            "feature"
-        )
-    return concurrency
-
-
 class ProbeSection(Section):
     """How each target is probed."""
 
@@ -447,7 +424,7 @@ class ProbeSection(Section):
         description="1 to 10: so many attempts must fail in a row before a target is down. `serve` makes them 1 to 3 "
         "seconds apart, and fewer where many targets fail at once; `check`, `explain` and `/probe` make them at once.",
     )
-    concurrency: Annotated[int, within(1, 10_000), AfterValidator(_can_be_waited_for)] = Field(
+    concurrency: Annotated[int, within(1, 10_000)] = Field(
         default=_DEFAULT.probing.concurrency, description="Probes at the same time, 1 to 10000."
     )
     # Stands last: it is checked against the fields above it.
@@ -465,7 +442,7 @@ class ProbeSection(Section):
 class TlsSection(Section):
     """Trust beyond the system's."""
 
-    ca_file: Annotated[Text, AfterValidator(_ca_file)] | None = Field(
+    ca_file: Text | None = Field(
         default=None, description="PEM file of certificates that are trusted beside the system's."
     )
 
@@ -498,10 +475,9 @@ class ProxySection(Section):
     username: Annotated[Text, Rule(_username, {"pattern": r"^[^:]*[^:\s][^:]*$"})] | None = Field(
         default=None, description="Who signs in, together with the password file: svc, DOMAIN\\svc or svc@REALM."
     )
-    # The password that the file holds; checked against the user name above it.
-    secret: Annotated[str | None, AfterValidator(_password)] = Field(
+    # Checked against the user name above it. Not shown, since some write the password itself.
+    password_file: Annotated[str | None, AfterValidator(_given_together)] = Field(
         default=None,
-        alias="password_file",
         validate_default=True,
         repr=False,
         description="The file that holds the password, on one line; read at start and at each reload.",
@@ -513,13 +489,13 @@ class ProxySection(Section):
         default=[], description="Targets reached without the proxy: host, .suffix, address, or network."
     )
 
-    def proxy(self, name: str) -> Proxy:
+    def proxy(self, name: str, password: str | None = None) -> Proxy:
         """The same as a value of the vocabulary."""
         return Proxy(
             name,
             self.url or "",
             self.username,
-            self.secret,
+            password,
             tuple(self.no_proxy),
             self.auth,
             self.system,
@@ -550,13 +526,13 @@ class MainSection(Section):
         default=[], description="Files with ranges of addresses, where the addresses of endpoints are expected."
     )
 
-    def settings(self, groups: tuple[Group, ...], address_ranges: tuple[Prefix, ...]) -> Settings:
-        """The same as values of the vocabulary, with the groups and the ranges that were read."""
+    def settings(self, groups: tuple[Group, ...], address_ranges: tuple[Prefix, ...], held: Held) -> Settings:
+        """The same as values of the vocabulary, with the groups, the ranges and whatever else was read."""
         return Settings(
             site=self.site.site(),
             probing=self.probe.probing(),
-            tls=TlsSettings(self.tls.ca_file),
-            proxies={name: proxy.proxy(name) for name, proxy in self.proxies.items()},
+            tls=TlsSettings(None if held.ca_file is None else str(held.ca_file)),
+            proxies={name: proxy.proxy(name, held.passwords.get(name)) for name, proxy in self.proxies.items()},
             via=self.via,
             groups=groups,
             address_ranges=address_ranges,

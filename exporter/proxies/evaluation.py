@@ -33,10 +33,14 @@ class NotEvaluated(Exception):
     """A PAC file that gave no answer; the message says why, for which URL, and what to do."""
 
 
+class NoEngine(NotEvaluated):
+    """There is nothing on this machine that runs a script."""
+
+
 def evaluate(script: str, asked: Sequence[tuple[str, str]]) -> list[str]:
     """What a PAC file answers to each URL and host, in their order. Blocks; raises NotEvaluated."""
     if find_spec("pacparser") is None:
-        raise NotEvaluated(_LACKING)
+        raise NoEngine(_LACKING)
     order = {"script": script, "asked": asked, "seconds": int(SECONDS) + 1, "bytes": MOST_MEMORY}
     try:
         status, said, heard = _run(json.dumps(order).encode(), SECONDS)

@@ -16,7 +16,7 @@ from exporter.config.fields import url_fault
 from exporter.model.vocabulary import CheckKey, Plan, Proxy, SystemProxy, Target, Ways
 from exporter.probe.net import Route
 from exporter.proxies import pac, winhttp
-from exporter.proxies.evaluation import NotEvaluated, evaluate
+from exporter.proxies.evaluation import NoEngine, NotEvaluated, evaluate
 from exporter.proxies.server import NoServer, written
 from exporter.proxies.windows import Setting, setting
 from exporter.published import Unfit, from_file, from_web
@@ -38,6 +38,10 @@ Trust = Callable[[], ssl.SSLContext]
 
 class NotFound(Exception):
     """A proxy that cannot be found; the message says why, and what to do."""
+
+
+class NotHere(NotFound):
+    """A proxy that cannot be found on this machine, and maybe on another."""
 
 
 class Finder(Protocol):
@@ -87,6 +91,8 @@ class _ByPac:
         each = list(dict.fromkeys(questions))
         try:
             answers = dict(zip(each, evaluate(self.script, each), strict=True))
+        except NoEngine as error:
+            raise NotHere(f"{self.place}: {error}") from None
         except NotEvaluated as error:
             raise NotFound(f"{self.place}: {error}") from None
         found: dict[tuple[str, str], Ways] = {}
@@ -134,7 +140,8 @@ def _by_pac(place: str, trust: Trust, prefix: str = "", warnings: Sequence[str] 
         data = _fetched(place, trust()) if by_web else from_file(Path(place), LARGEST)
     except Unfit as unfit:
         remedy = "give an address that answers, or a copy as a file" if by_web else "give the path of a PAC file"
-        raise NotFound(f"{prefix}the PAC file {shown} {unfit}; {remedy}") from None
+        missing = not by_web and not Path(place).exists()
+        raise (NotHere if missing else NotFound)(f"{prefix}the PAC file {shown} {unfit}; {remedy}") from None
     script = _text(data)
     if script.lstrip().startswith("<"):
         raise NotFound(f"{prefix}the PAC file {shown} is a web page or XML, and no script; open it in a browser")
@@ -165,13 +172,14 @@ class Found:
     ways: Mapping[CheckKey, Ways] = field(default_factory=dict)
     told: Sequence[str] = ()  # for who sits at the console
     warnings: Sequence[str] = ()  # for the log
+    lacking: Sequence[Mistake] = ()  # proxies that cannot be found on this machine only
 
 
 def find(plan: Plan, proxies: Iterable[Proxy], file: str, trust: Trust, *, elsewhere: bool = False) -> Found:
     """Find each proxy that is not given by its URL, for each check that goes through it.
 
-    `elsewhere`: the configuration may be another machine's, so that what only Windows holds is not missed here. Blocks;
-    raises DocumentError with what is wrong with each proxy.
+    Blocks; raises DocumentError with what is wrong with each proxy. `elsewhere`: the configuration may be another
+    machine's, so that it is no error where a proxy cannot be found on this one only.
     """
     ways: dict[CheckKey, Ways] = {}
     told: list[str] = []
@@ -186,20 +194,19 @@ def find(plan: Plan, proxies: Iterable[Proxy], file: str, trust: Trust, *, elsew
             read = finder(proxy, trust)
             found = dict(zip(keys, read.ways([key.target for key in keys]), strict=True))
         except winhttp.NotWindows as error:
-            if elsewhere:
-                told.append(f"{place}: {error}, and not here")
-            else:
-                message = f"{error}, and this is {sys.platform}; give `url` or `pac` here"
-                mistakes.append(Mistake(file, proxy.line, place, message))
+            message = f"{error}, and this is {sys.platform}; give `url` or `pac` here"
+            mistakes.append(Mistake(file, proxy.line, place, message, local=True))
+        except NotHere as error:
+            mistakes.append(Mistake(file, proxy.line, place, str(error), local=True))
         except NotFound as error:
             mistakes.append(Mistake(file, proxy.line, place, str(error)))
         else:
             ways |= found
             told += (f"{place}: {line}" for line in (*read.told, *_counted(found)))
             warnings += (f"{place}: {line}" for line in (*read.warnings, *_without_a_way(found)))
-    if mistakes:
+    if not all(elsewhere and mistake.local for mistake in mistakes):
         raise DocumentError(mistakes)
-    return Found(ways, told, warnings)
+    return Found(ways, told, warnings, mistakes)
 
 
 def _counted(found: Mapping[CheckKey, Ways]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from exporter.config import catalogue as shipped
 from exporter.config import settings as config
-from exporter.config.documents import unreadable
+from exporter.config.documents import Mistake, unreadable
 from exporter.config.fingerprints import load_fingerprints
 from exporter.model.addresses import AddressRanges
 from exporter.model.vocabulary import (
@@ -54,46 +54,59 @@ class Deployment:
     found: Found = field(default_factory=Found)  # of proxies that Windows or a PAC file names
 
 
-def deploy(source: Source, *, elsewhere: bool = False) -> Deployment:
+def deploy(source: Source) -> Deployment:
     """Read everything anew, what Windows and PAC files say of proxies included. Raises DocumentError, NarrowingError.
 
-    DocumentError has every mistake; what is read from Windows or the network is read once all else is right.
-    `elsewhere`: the configuration may be another machine's, and Windows be missing here.
+    DocumentError has every mistake, and what this machine lacks; what is read from Windows or the network is read once
+    all else is right.
     """
-    settings, work, domains = _planned(source)
+    return _deployed(source, _read(source), elsewhere=False)
+
+
+def examine(source: Source) -> tuple[Deployment, tuple[Mistake, ...]]:
+    """The same of a configuration that may be another machine's, and what only this one lacks for it."""
+    catalogue = shipped.load()
+    settings, lacking = config.examine(source.config_file, catalogue)
+    deployment = _deployed(source, _Read(catalogue, settings), elsewhere=True)
+    return deployment, (*lacking, *deployment.found.lacking)
+
+
+def _deployed(source: Source, read: _Read, *, elsewhere: bool) -> Deployment:
+    work = _planned(source, read)
+    patterns = (endpoint.pattern for group in read.groups for endpoint in group.endpoints)
     found = find(
         work,
-        settings.proxies.values(),
+        read.settings.proxies.values(),
         str(source.config_file),
-        lambda: trusted(settings.tls),
+        lambda: trusted(read.settings.tls),
         elsewhere=elsewhere,
     )
-    return Deployment(settings, work, domains, found)
+    return Deployment(read.settings, work, domains_of(patterns), found)
 
 
 def planned(source: Source) -> Plan:
     """The work alone, of which nobody asks which way it goes. Raises as `deploy`."""
-    return _planned(source)[1]
+    return _planned(source, _read(source))
 
 
-def _planned(source: Source) -> tuple[Settings, Plan, frozenset[str]]:
-    catalogue, settings, groups, site = selected(source)
-    work = plan(requirements(catalogue, groups, site), settings.proxies, settings.via)
-    patterns = (endpoint.pattern for group in groups for endpoint in group.endpoints)
-    return settings, work, domains_of(patterns)
+def _planned(source: Source, read: _Read) -> Plan:
+    site = source.narrowing.applied(read.settings.site, read.catalogue, read.groups)
+    return plan(requirements(read.catalogue, read.groups, site), read.settings.proxies, read.settings.via)
 
 
 def selected(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...], Site]:
     """What is shipped, what is configured, all groups of both, and the site as it is narrowed. Raises as `deploy`."""
-    catalogue, settings, groups = _read(source)
-    return catalogue, settings, groups, source.narrowing.applied(settings.site, catalogue, groups)
+    read = _read(source)
+    site = source.narrowing.applied(read.settings.site, read.catalogue, read.groups)
+    return read.catalogue, read.settings, read.groups, site
 
 
 def documented(source: Source, *, whole: bool) -> tuple[Requirement, ...]:
     """What is documented for the selected site, or for any site at all. Raises what `deploy` raises."""
-    catalogue, settings, groups = _read(source)
-    site = everything(catalogue, settings.site) if whole else settings.site
-    return requirements(catalogue, groups, source.narrowing.applied(site, catalogue, groups))
+    read = _read(source)
+    site = everything(read.catalogue, read.settings.site) if whole else read.settings.site
+    narrowed = source.narrowing.applied(site, read.catalogue, read.groups)
+    return requirements(read.catalogue, read.groups, narrowed)
 
 
 def documented_anywhere(source: Source) -> tuple[tuple[Requirement, ...], Site]:
@@ -105,10 +118,21 @@ def documented_anywhere(source: Source) -> tuple[tuple[Requirement, ...], Site]:
     return requirements(catalogue, groups, anywhere), site
 
 
-def _read(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What is shipped and what is configured."""
+
+    catalogue: Catalogue
+    settings: Settings
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        return (*self.catalogue.groups, *self.settings.groups)
+
+
+def _read(source: Source) -> _Read:
     catalogue = shipped.load()
-    settings = config.load(source.config_file, catalogue)
-    return catalogue, settings, (*catalogue.groups, *settings.groups)
+    return _Read(catalogue, config.load(source.config_file, catalogue))
 
 
 @contextmanager
