@@ -52,8 +52,9 @@ from exporter.report import (
     print_check,
     print_endpoints,
 )
-from exporter.report.findings import Verdict, down, needed_by, one_line, overall
+from exporter.report.findings import Verdict, down, needed_by, overall
 from exporter.results.store import Board
+from exporter.text.printable import one_line
 from exporter.web.pages import status
 from tests.strategies import proxy_maps, vias
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 from exporter.allowlist.comparison import Comparison
 from exporter.allowlist.rules import Rule
-from exporter.report.findings import one_line
+from exporter.text.printable import one_line
 
 
 def comparison_junit(compared: Comparison) -> str:

@@ -10,7 +10,7 @@ from exporter.allowlist.hosts import can_be_written
 from exporter.allowlist.rules import WEB, Rule
 from exporter.model.patterns import span
 from exporter.model.vocabulary import Support
-from exporter.report.findings import one_line
+from exporter.text.printable import encodable, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def uninspected(rules: Iterable[Rule]) -> tuple[str, ...]:
 
 def comment(text: str) -> str:
     """A text that may stand in any comment that ends with the line: on one line, in ASCII."""
-    return one_line(text).encode("ascii", "backslashreplace").decode("ascii")
+    return encodable(one_line(text))
 
 
 def _grouped(found: Iterable[tuple[str, str, str]]) -> Iterator[Opening]:

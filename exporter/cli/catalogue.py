@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,6 +29,7 @@ from exporter.proxies.finding import Finder, NotFound, finder
 from exporter.proxies.winhttp import NotWindows
 from exporter.published import Choice, Format, Origin, Unfit
 from exporter.system.loop import run_on_loop
+from exporter.text.secrets import address
 
 TIMEOUT: Final = "60s"
 
@@ -137,8 +137,8 @@ def _found(proxy: Proxy, context: ssl.SSLContext) -> Finder:
 
 
 def _where(source: str) -> str:
-    """The source as it may be shown: what follows a URL's path, and what stands before its host, may be secret."""
-    return re.sub(r"//[^/]*@", "//***@", re.split(r"[?#]", source)[0]) if "://" in source else source
+    """The source as it may be shown."""
+    return address(source) if "://" in source else source
 
 
 def _proxy(word: str | None, settings: Settings) -> Proxy | None:

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from exporter.config.fields import Faults, Place, Section, expected, expected_by, found, shown, unknown
 from exporter.config.yaml_tree import NotYaml, Tree
+from exporter.text.secrets import HIDDEN, may_stand_at
 
 T = TypeVar("T")
 
@@ -91,8 +92,8 @@ class Document:
 
         `local`: the text is right, but this machine lacks what it needs.
         """
-        if _SECRET.search(spelled(place)):
-            message = message.replace(found(self.at(place)), "a value (not shown)")
+        if may_stand_at(spelled(place)):
+            message = message.replace(found(self.at(place)), f"a value {HIDDEN}")
         spot = self._tree.locate(place)
         self._add(spot.line, spot.place, message, local=local)
 
@@ -218,10 +219,6 @@ def peek(value: object, *steps: str | int | EllipsisType) -> Iterator[object]:
 
 
 # ---------------------------------------------------------------- schema
-
-_SECRET: Final = re.compile(  # where a password may stand, or stand instead of all that belongs there
-    r"passw|secret|token|credential|api_?key|auth_users|\bauth\b|^proxies(\.[^.]+)?$|^tls_server_config$", re.IGNORECASE
-)
 
 
 def _section_at(kind: object, place: Place) -> type[Section] | None:

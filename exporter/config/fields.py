@@ -24,6 +24,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from exporter.text.printable import short
+from exporter.text.secrets import without_user
+
 Place = tuple[str | int, ...]  # keys and list positions, from the top of a file down
 JsonSchema = dict[str, Any]
 NOTHING: Final[JsonSchema] = {"type": "null"}
@@ -76,16 +79,12 @@ class Section(BaseModel):
 
 # ---------------------------------------------------------------- words
 
-_WIDTH: Final = 60  # of a value within a message
 _CLOSE: Final = 0.65  # `user` is close to `username`, `azure-germany` is not to `azure-us-government`
 
 
 def shown(text: str) -> str:
     """A text as a message may show it: short, and without what stands before an `@`, which may be a password."""
-    before, at, after = text.rpartition("@")
-    if before and at:
-        text = f"***@{after}"
-    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
+    return short(without_user(text))
 
 
 def found(value: object) -> str:

@@ -21,6 +21,7 @@ from exporter.proxies.server import NoServer, written
 from exporter.proxies.windows import Setting, setting
 from exporter.published import Unfit, from_file, from_web
 from exporter.system.loop import run_beside
+from exporter.text.secrets import address
 
 FETCHED_WITHIN: Final = 10.0  # seconds
 LARGEST: Final = 1 << 20  # bytes of a PAC file; real ones have up to some hundred thousand
@@ -135,7 +136,7 @@ def _as_windows_has_it(where: SystemProxy, trust: Trust) -> Finder:
 
 def _by_pac(place: str, trust: Trust, prefix: str = "", warnings: Sequence[str] = ()) -> Finder:
     by_web = "://" in place
-    shown = place.partition("?")[0] if by_web else place  # what follows may be secret
+    shown = address(place) if by_web else place
     try:
         data = _fetched(place, trust()) if by_web else from_file(Path(place), LARGEST)
     except Unfit as unfit:

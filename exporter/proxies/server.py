@@ -7,12 +7,13 @@ from typing import Final
 
 from exporter.model.patterns import address_of
 from exporter.model.vocabulary import DEFAULT_PORTS
+from exporter.text.printable import short
+from exporter.text.secrets import without_user
 
 _SERVER: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/?#@\[\]]+)(?::([0-9]{1,5}))?/?", re.IGNORECASE)
 _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE)
 _LONGEST: Final = 254  # RFC 1035, with the root's dot
 _LAST_PORT: Final = 65535
-_SHOWN: Final = 60
 
 
 class NoServer(ValueError):
@@ -44,6 +45,4 @@ def written(url: str | None) -> str:
 
 def quoted(text: str) -> str:
     """A text from outside as a literal in ASCII: short, and without what stands before an `@`."""
-    before, at, after = text.rpartition("@")
-    shown = f"***@{after}" if before and at else text
-    return ascii(shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}...")
+    return ascii(short(without_user(text)))

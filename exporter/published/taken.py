@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from exporter.config.fields import unknown
 from exporter.model.vocabulary import Group, Prefix
 from exporter.published.content import Unfit
+from exporter.text.printable import bare
 
 
 class Option(StrEnum):
@@ -73,6 +74,5 @@ _LONGEST: Final = 1000  # characters of a note; what is longer explains nothing
 
 
 def printable(text: str) -> str:
-    """The beginning of a text, on one line, without what nobody sees, such as what turns the direction of reading."""
-    seen = "".join(letter for letter in text[:_LONGEST] if letter.isprintable() or letter.isspace())
-    return " ".join(seen.split())
+    """What may be repeated of a text of the source."""
+    return bare(text, _LONGEST)

@@ -14,6 +14,7 @@ from exporter.config.groups import Names, blame_contradictions, read_groups
 from exporter.model.vocabulary import Endpoint, Group
 from exporter.published.content import Unfit
 from exporter.published.taken import Endpoints, Ranges, Taken, printable
+from exporter.text.printable import encodable
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def written(taken: Taken, origin: Origin, names: Names) -> str:
 
 
 def _heading(origin: Origin, told: str) -> str:
-    where = printable(origin.where).encode("ascii", "backslashreplace").decode()
+    where = encodable(printable(origin.where))
     lines = (
         f"Read from {where}",
         f"on {origin.when:%Y-%m-%d at %H:%M} UTC; {told}",

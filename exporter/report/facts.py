@@ -28,8 +28,8 @@ from exporter.model.vocabulary import (
     Tried,
 )
 from exporter.report.findings import places, plural
-from exporter.report.quoted import harmless
 from exporter.report.reasons import Who, words_of
+from exporter.text.secrets import harmless
 
 Fact = tuple[str, str]  # what it is, and what it says
 

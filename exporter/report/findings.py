@@ -22,6 +22,7 @@ from exporter.model.vocabulary import (
     Use,
     WhyUnprobed,
 )
+from exporter.text.printable import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +182,3 @@ def places(consumers: Iterable[Consumer]) -> tuple[str, ...]:
 def plural(number: int, noun: str) -> str:
     """`1 target`, `2 targets`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def one_line(text: str) -> str:
-    """A text from outside, fit for a line: blanks run together, what does not print escaped.
-
-    So a server's words can neither break a table nor steer a terminal, and every character is one that XML takes.
-    """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in " ".join(text.split())
-    )

@@ -16,8 +16,8 @@ from exporter.model.vocabulary import (
     Snapshot,
     Use,
 )
-from exporter.report.findings import one_line
 from exporter.report.reasons import words_of
+from exporter.text.printable import one_line
 
 
 def check_junit(snapshot: Snapshot) -> str:

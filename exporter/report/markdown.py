@@ -17,12 +17,12 @@ from exporter.report.findings import (
     headline,
     needed_by,
     occurring,
-    one_line,
     plural,
     unprobed,
     verdict,
 )
 from exporter.report.reasons import UNPROBED, words_of
+from exporter.text.printable import one_line
 
 
 def check_markdown(snapshot: Snapshot) -> str:

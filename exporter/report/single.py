@@ -26,8 +26,9 @@ from exporter.report.facts import (
     to_come,
     traces,
 )
-from exporter.report.quoted import harmless, quoted
+from exporter.report.quoted import quoted
 from exporter.report.terminal import Page
+from exporter.text.secrets import harmless
 
 _BAR: Final = 24  # characters, for the longest phase
 

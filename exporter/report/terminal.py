@@ -30,7 +30,6 @@ from exporter.report.findings import (
     headline,
     needed_by,
     occurring,
-    one_line,
     overall,
     places,
     plural,
@@ -38,6 +37,7 @@ from exporter.report.findings import (
     verdict,
 )
 from exporter.report.reasons import UNPROBED, Words, words_of
+from exporter.text.printable import encodable, one_line
 
 _STYLE: Final = {Verdict.READY: "green", Verdict.NOT_READY: "bold red"}
 _NO_VERDICT: Final = "yellow"
@@ -80,7 +80,7 @@ class Page:
     def text(self, text: str, style: str = "") -> Text:
         """A text that folds and that the console's encoding can carry."""
         encoding = self._console.encoding
-        return Text(one_line(text).encode(encoding, "backslashreplace").decode(encoding), style, overflow="fold")
+        return Text(encodable(one_line(text), encoding), style, overflow="fold")
 
     def line(self, text: str, style: str = "", *, indent: int = 0) -> None:
         """A text on lines of its own."""

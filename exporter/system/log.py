@@ -12,6 +12,8 @@ from pathlib import Path
 import structlog
 from structlog.typing import EventDict, Processor
 
+from exporter.text.printable import escaped
+
 
 class LogFormat(StrEnum):
     """How a line is written."""
@@ -31,14 +33,7 @@ class LogLevel(StrEnum):
 
 def _printable(_: object, __: str, event: EventDict) -> EventDict:
     """What does not print is escaped, lest a stranger's words steer the terminal that shows the log."""
-    return {key: _escaped(value) if isinstance(value, str) else value for key, value in event.items()}
-
-
-def _escaped(text: str) -> str:
-    return "".join(
-        character if character.isprintable() or character == "\n" else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    return {key: escaped(value, keep="\n") if isinstance(value, str) else value for key, value in event.items()}
 
 
 class _RotatingFile(RotatingFileHandler):

@@ -8,7 +8,6 @@ which may ask a KDC.
 from __future__ import annotations
 
 import base64
-import html
 import re
 import struct
 import sys
@@ -16,11 +15,12 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import urlsplit
 
 from exporter.model.vocabulary import Auth, Proxy
 from exporter.probe.errors import SignInBroken, SignInFailed
 from exporter.system.extras import NAMES, missing_extra
+from exporter.text.secrets import BETWEEN_COMMAS, hiding
 
 if TYPE_CHECKING:
     from spnego import ContextProxy
@@ -38,7 +38,6 @@ _MOST_TOKENS: Final = 4  # NTLM takes two; Negotiate one, or three where it come
 # ---------------------------------------------------------------- what the proxy says
 
 _TOKEN: Final = r"[\w!#$%&'*+.^`|~-]+"  # noqa: S105 - the token of RFC 9110, 5.6.2
-_PART: Final = re.compile(r'(?:[^,"]+|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)  # what stands between commas outside quotes
 _PARAMETER: Final = re.compile(rf"{_TOKEN}[ \t]*=", re.ASCII)
 _CHALLENGE: Final = re.compile(rf"({_TOKEN})(?:[ \t]+([\w.~+/-]+=*)$|[ \t]|$)", re.ASCII)
 
@@ -49,7 +48,7 @@ def offers(challenges: Iterable[str]) -> dict[str, str]:
     A value may hold several challenges, and parameters of challenges: RFC 9110, 11.6.1.
     """
     found: dict[str, str] = {}
-    for part in (part.strip() for value in challenges for part in _PART.findall(value)):
+    for part in (part.strip() for value in challenges for part in BETWEEN_COMMAS.findall(value)):
         if _PARAMETER.match(part) is None and (challenge := _CHALLENGE.match(part)):
             scheme = challenge[1].lower()
             found[scheme] = found.get(scheme) or challenge[2] or ""
@@ -73,7 +72,7 @@ class Account:
         self._username = proxy.username
         self._password = proxy.password
         self._started: dict[str, ContextProxy] = {}  # by protocol
-        self._given_back = _given_back(proxy.username or "", proxy.password or "")
+        self._hide = hiding(proxy.username or "", proxy.password or "")
 
     def belongs_to(self, proxy: Proxy) -> bool:
         """Whether a proxy asks at the same URL for the same account, by the same way to sign in."""
@@ -91,9 +90,7 @@ class Account:
 
     def conceal(self, text: str) -> str:
         """What a proxy says, less the password: some give it back, as it is or as they were told it."""
-        if len(self._password or "") < _SHORTEST:
-            return text
-        return self._given_back.sub("(not shown)", text)
+        return self._hide(text)
 
     def tokens(self, scheme: Auth) -> Tokens:
         """What a scheme has to say, one token after another. Raises whatever the libraries beneath do."""
@@ -122,18 +119,6 @@ class Account:
         token = context.step()
         self._started[protocol] = context
         return context, token
-
-
-_SHORTEST: Final = 4  # characters: the gaps that a shorter one leaves in a text would tell it
-
-
-def _given_back(username: str, password: str) -> re.Pattern[str]:
-    """The forms in which a page or a header may hold a password; text from outside may be read as Latin-1."""
-    told = base64.b64encode(f"{username}:{password}".encode()).decode()
-    forms = (told, quote(password, safe=""), quote_plus(password), html.escape(password), password)
-    read = [form.encode().decode("latin-1") for form in forms]
-    quoted = [ascii(form)[1:-1] for form in (*forms, *read)]
-    return re.compile("|".join(map(re.escape, dict.fromkeys((*forms, *read, *quoted)))), re.IGNORECASE)
 
 
 class Dialogue:

@@ -19,7 +19,7 @@ from exporter import __version__
 from exporter.model.vocabulary import CheckKey, Phase, Snapshot
 from exporter.plan.requirements import canonical
 from exporter.report.facts import moment
-from exporter.report.quoted import harmless
+from exporter.text.secrets import harmless
 from exporter.web.pages.filters import PAUSED, choices, read
 from exporter.web.pages.overview import overview
 from exporter.web.pages.target import alike, route

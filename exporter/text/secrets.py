@@ -1,0 +1,91 @@
+"""Hide what signs somebody in: a text, a header or a URL -> the same without it. Pure.
+
+Cookies and credentials are secrets, also where a server gives them back: only their names are shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+from exporter.text.printable import one_line
+
+HIDDEN: Final = "(not shown)"
+_SHORTEST: Final = 4  # characters of a password: the gaps that a shorter one leaves in a text would tell it
+
+_COOKIES: Final = frozenset({"set-cookie", "set-cookie2"})
+_CHALLENGES: Final = frozenset({"proxy-authenticate", "www-authenticate"})
+_CREDENTIALS: Final = frozenset(
+    {"authentication-info", "authorization", "cookie", "proxy-authentication-info", "proxy-authorization"}
+)
+# A challenge and its parameters stand between commas outside quotes; a token68 is what stands alone behind the scheme
+# (RFC 9110, 11.2 and 11.6.1). In other places a token is known by the scheme before it, and because it is no word.
+BETWEEN_COMMAS: Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
+_TOKEN: Final = re.compile(r"(\s*[^\s,=\"]+\s+)[\w.~+/-]+=*\s*")
+_LOOSE_TOKEN: Final = re.compile(
+    r"\b((?i:basic|bearer|kerberos|negotiate|ntlm)[\s:]+)(?=[\w.~+/-]+[0-9A-Z+/=])[\w.~+/-]{8,}=*(?![\w.~+/=\"'-])"
+)
+_GIVEN_BACK: Final = re.compile(r"(?i)\b((?:proxy-)?authorization\s*[:=]\s*(?:[a-z]+\s+)?)[\w.~+/-]+=*")
+_USER: Final = re.compile(r"(?<=://)[^\s/?#]*@")  # up to the last @: a password may hold one
+_PLACE: Final = re.compile(  # in a file: where a password may stand, or stand instead of all that belongs there
+    r"passw|secret|token|credential|api_?key|auth_users|\bauth\b|^proxies(\.[^.]+)?$|^tls_server_config$", re.IGNORECASE
+)
+
+
+def may_stand_at(place: str) -> bool:
+    """Whether a password may stand at a place of a file, such as `proxies.corporate.password_file`."""
+    return _PLACE.search(place) is not None
+
+
+def without_user(text: str) -> str:
+    """A text less what stands before its last `@`, which may be a password."""
+    before, at, after = text.rpartition("@")
+    return f"***@{after}" if before and at else text
+
+
+def address(url: str) -> str:
+    """A URL less what stands before its host and what follows its path; both may be secret."""
+    return re.sub(r"//[^/]*@", "//***@", re.split(r"[?#]", url)[0])
+
+
+def harmless(text: str) -> str:
+    """A text on one line, without what signs somebody in."""
+    line = one_line(text)
+    for secret in (_GIVEN_BACK, _LOOSE_TOKEN):
+        line = secret.sub(rf"\1{HIDDEN}", line)
+    return _USER.sub("***@", line)
+
+
+def header(name: str, value: str) -> str:
+    """What may be shown of a header's value, on one line."""
+    name = name.lower()
+    if name in _CREDENTIALS:
+        return HIDDEN
+    if name in _COOKIES:
+        cookie, equals, _ = value.partition(";")[0].partition("=")
+        return harmless(f"{cookie.strip()} {HIDDEN}") if equals else HIDDEN  # without a name, it is all value
+    return harmless(BETWEEN_COMMAS.sub(_without_token, value) if name in _CHALLENGES else value)
+
+
+def _without_token(challenge: re.Match[str]) -> str:
+    token = _TOKEN.fullmatch(challenge[0])
+    return f"{token[1]}{HIDDEN}" if token else challenge[0]
+
+
+def hiding(username: str, password: str) -> Callable[[str], str]:
+    """What takes a password out of a text, in each form in which a page or a header may give it back.
+
+    Text from outside may have been read as Latin-1.
+    """
+    if len(password) < _SHORTEST:
+        return lambda text: text
+    told = base64.b64encode(f"{username}:{password}".encode()).decode()
+    forms = (told, quote(password, safe=""), quote_plus(password), html.escape(password), password)
+    read = [form.encode().decode("latin-1") for form in forms]
+    quoted = [ascii(form)[1:-1] for form in (*forms, *read)]
+    every = re.compile("|".join(map(re.escape, dict.fromkeys((*forms, *read, *quoted)))), re.IGNORECASE)
+    return lambda text: every.sub(HIDDEN, text)
