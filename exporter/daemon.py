@@ -144,7 +144,7 @@ async def _serve(source: Source, deployment: Deployment, network: Network, front
         )
         notifier.tell("READY=1")
         host.listening(front.addresses)
-        group.start_soon(notifier.keep_telling, exporter.board.status)
+        group.start_soon(notifier.keep_telling, exporter.store.status)
         await ending.wait()
         await server.stop()
         group.cancel_scope.cancel()

@@ -38,7 +38,7 @@ from exporter.model.vocabulary import (
 from exporter.plan.checks import plan
 from exporter.plan.requirements import requirements
 from exporter.probe.connecting import NO_ANSWER
-from exporter.results.store import Board
+from exporter.results.store import ResultStore
 from exporter.web.routes import Service, create_app
 from tests.strategies import PREFIX, phases_of
 
@@ -126,44 +126,44 @@ def hash_of(check: Check) -> int:
     return sum(map(ord, check.key.target.url))
 
 
-def empty() -> Board:
+def empty() -> ResultStore:
     """Nothing selected, nothing probed."""
-    return Board()
+    return ResultStore()
 
 
-def pending() -> Board:
+def pending() -> ResultStore:
     """Started a moment ago."""
-    return Board(site_plan())
+    return ResultStore(site_plan())
 
 
-def healthy(work: Plan | None = None) -> Board:
+def healthy(work: Plan | None = None) -> ResultStore:
     """All is well, and has been, but for one night."""
-    board = Board(work or site_plan())
+    store = ResultStore(work or site_plan())
     now = time.time()
-    for check in board.plan.checks:
+    for check in store.plan.checks:
         for ago in (300, 3, 2, 1):
             was = Reason.HTTP_TIMEOUT if ago == 300 and hash_of(check) % 23 == 0 else None
-            board.record(result(check, now - ago * MINUTE + 25, was))
-    return board
+            store.record(result(check, now - ago * MINUTE + 25, was))
+    return store
 
 
-def broken() -> Board:
+def broken() -> ResultStore:
     """A host that a firewall drops, one that the proxy denies, a name that is gone, and TLS inspected."""
-    board = Board(site_plan())
+    store = ResultStore(site_plan())
     now = time.time()
-    inspectable = {need.use for need in board.plan.requirements if need.endpoint.tls_inspection is Support.UNSUPPORTED}
+    inspectable = {need.use for need in store.plan.requirements if need.endpoint.tls_inspection is Support.UNSUPPORTED}
     inspected = next(
         check
-        for check in board.plan.checks
+        for check in store.plan.checks
         if check.key.target.scheme == "https" and inspectable & set(check.uses) and not _fault(check)
     )
-    for check in board.plan.checks:
+    for check in store.plan.checks:
         for ago in (180, 24, 23, 2, 1):
             began = ago <= 24
             reason = _fault(check) if began else None
             issuer = Root.PRIVATE if check is inspected else Root.PUBLIC
-            board.record(result(check, now - ago * MINUTE + 25, reason, issuer=issuer))
-    return board
+            store.record(result(check, now - ago * MINUTE + 25, reason, issuer=issuer))
+    return store
 
 
 def _fault(check: Check) -> Reason | None:
@@ -178,16 +178,16 @@ def _fault(check: Check) -> Reason | None:
     return None
 
 
-def large(checks: int = 2000) -> Board:
+def large(checks: int = 2000) -> ResultStore:
     """Many targets; every ninth is down, for one of many reasons."""
-    board = Board(large_plan(checks))
+    store = ResultStore(large_plan(checks))
     now = time.time()
     reasons = [Reason.DNS_NOT_FOUND, Reason.CONNECT_TIMEOUT, Reason.TLS_UNTRUSTED, Reason.HTTP_STATUS]
-    for number, check in enumerate(board.plan.checks):
+    for number, check in enumerate(store.plan.checks):
         for ago in (3, 2, 1):
             reason = reasons[number % 4] if number % 9 == 0 else None
-            board.record(result(check, now - ago * MINUTE, reason))
-    return board
+            store.record(result(check, now - ago * MINUTE, reason))
+    return store
 
 
 BOARDS: Final = MappingProxyType(
@@ -196,10 +196,10 @@ BOARDS: Final = MappingProxyType(
 
 
 @contextmanager
-def serving(board: Board) -> Iterator[str]:
+def serving(store: ResultStore) -> Iterator[str]:
     """The exporter's own application on the loopback; gives its address."""
-    registry: CollectorRegistry = registry_for(State(board))
-    app = create_app(cast(Service, SimpleNamespace(board=board, registry=registry)))
+    registry: CollectorRegistry = registry_for(State(store))
+    app = create_app(cast(Service, SimpleNamespace(store=store, registry=registry)))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()

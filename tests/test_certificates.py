@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from exporter.model.vocabulary import Root, TlsFacts, TlsSettings, Trust
 from exporter.probe.net import trusted_roots, verifying
 from exporter.probe.net.certificates import ends_in, facts
-from exporter.probe.net.required_roots import anchors_present
+from exporter.probe.net.required_roots import required_roots_present
 
 ENDS = datetime(2040, 1, 1, tzinfo=UTC)
 PRIME256V1, PRIME192V2 = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030102")
@@ -245,11 +245,11 @@ def test_a_root_is_itself_even_if_its_key_cannot_be_read() -> None:
 
 def test_the_roots_of_the_documents_are_found_by_their_fingerprints() -> None:
     trusted = ssl.create_default_context(cafile=certifi.where())
-    assert anchors_present(trusted.get_ca_certs(binary_form=True)) == {
+    assert required_roots_present(trusted.get_ca_certs(binary_form=True)) == {
         "DigiCert Global Root G2": True,
         "Baltimore CyberTrust Root": False,  # ended in 2025, and on no list any more
     }
-    assert set(anchors_present([]).values()) == {False}
+    assert set(required_roots_present([]).values()) == {False}
 
 
 def test_what_a_context_trusts_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +258,7 @@ def test_what_a_context_trusts_is_listed(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
     trusted = trusted_roots(verifying(TlsSettings(str(tmp_path / "own.pem")))) or []
     assert ssl.PEM_cert_to_DER_cert(own.cert_pem.bytes().decode()) in trusted
-    assert anchors_present(trusted)["DigiCert Global Root G2"]
+    assert required_roots_present(trusted)["DigiCert Global Root G2"]
 
 
 def test_a_root_that_the_system_gets_later_is_trusted_without_another_start(

@@ -358,9 +358,9 @@ def test_every_series_is_documented_with_its_type_and_its_labels(exposed: Series
 
 
 def test_what_a_probe_on_demand_gives_is_documented(exporter: Exporter, exposed: Series) -> None:
-    board = exporter.board.snapshot()
-    latest = {check: board.latest[check.key] for check in board.plan.checks}
-    given = described(probe_registry(latest, board.plan.requirements).collect())
+    store = exporter.store.snapshot()
+    latest = {check: store.latest[check.key] for check in store.plan.checks}
+    given = described(probe_registry(latest, store.plan.requirements).collect())
     assert given.keys() - exposed.keys() == {
         word for word in code(prose(PAGES["docs/operations.md"])) if word.startswith("probe_")
     }

@@ -14,9 +14,9 @@ from exporter.config.documents import (
     Mistake,
     Unreadable,
     peek,
+    raise_errors,
     read,
     read_all,
-    settle,
     unreadable,
 )
 from exporter.config.fields import Section, Shape, Text, expected, found, is_host, unknown, url_fault
@@ -43,7 +43,7 @@ def mistakes_of(text: str) -> tuple[Mistake, ...]:
     try:
         document = Document(text, "f.yaml")
         document.validate(Outer)
-        settle([document])
+        raise_errors([document])
     except DocumentError as error:
         return error.mistakes
     return ()
@@ -209,10 +209,10 @@ def test_one_unreadable_file_hides_no_other(tmp_path: Path) -> None:
 def test_mistakes_come_file_by_file_in_the_order_of_lines_each_once() -> None:
     first, second = Document("a:\nb:\nc:\n", "first"), Document("a:\n", "second")
     for document, place in [(second, "a"), (first, "c"), (first, "a"), (first, "c")]:
-        document.blame((place,), "wrong")
+        document.add_error((place,), "wrong")
 
     with pytest.raises(DocumentError) as caught:
-        settle([first, second])
+        raise_errors([first, second])
     assert str(caught.value) == "first:1: a: wrong\nfirst:3: c: wrong\nsecond:1: a: wrong"
 
 

@@ -56,7 +56,7 @@ from exporter.model.vocabulary import (
 from exporter.plan.checks import plan
 from exporter.report import Asked, asked, print_asked, probes_text, why_none
 from exporter.report.reasons import WORDS
-from exporter.results.store import Board
+from exporter.results.store import ResultStore
 from exporter.web.routes import create_app
 from tests.lab import Lab
 from tests.running import command, eventually, running
@@ -128,10 +128,10 @@ def key_of(url: str, proxy: str | None = None) -> CheckKey:
 
 def only(*results: Result) -> Snapshot:
     """These results, and no other check."""
-    board = Board(replace(WORK, checks=tuple(c for c in WORK.checks if c.key in {r.key for r in results})))
+    store = ResultStore(replace(WORK, checks=tuple(c for c in WORK.checks if c.key in {r.key for r in results})))
     for result in results:
-        board.record(result)
-    return board.snapshot()
+        store.record(result)
+    return store.snapshot()
 
 
 def shown(result: Result, width: int = 80) -> str:
@@ -533,14 +533,14 @@ def ended(word: str, *down: tuple[str, str]) -> tuple[bool, str]:
     """Whether a word is usable, and the last line, when these targets and paths are down."""
     found = asked(WORK, word)
     assert found is not None
-    board = Board(found.plan)
+    store = ResultStore(found.plan)
     for check in found.plan.checks:
         failed = (check.key.target.url, check.key.path) in down
         failure = Failure(Phase.CONNECT, Reason.CONNECT_REFUSED, "refused") if failed else None
-        board.record(Result(check.key, BEGUN, {Phase.RESOLVE: 0.1, Phase.CONNECT: 0.1}, Evidence(), failure))
+        store.record(Result(check.key, BEGUN, {Phase.RESOLVE: 0.1, Phase.CONNECT: 0.1}, Evidence(), failure))
     out = io.StringIO()
-    print_asked(found, board.snapshot(), Console(file=out, width=80))
-    return found.usable(board.snapshot()), out.getvalue().splitlines()[-1]
+    print_asked(found, store.snapshot(), Console(file=out, width=80))
+    return found.usable(store.snapshot()), out.getvalue().splitlines()[-1]
 
 
 def test_an_endpoint_is_usable_when_all_its_targets_are() -> None:
@@ -647,7 +647,7 @@ class OneProbe:
     """What the HTTP side asks, with one result for everything."""
 
     def __init__(self) -> None:
-        self.board = Board(WORK)
+        self.store = ResultStore(WORK)
         self.registry = Exposition()
         self.asked: list[CheckKey] = []
 

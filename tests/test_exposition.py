@@ -56,7 +56,7 @@ def test_a_scrape_is_byte_for_byte_what_prometheus_client_writes(
             if announced:
                 world.finish(result)
             else:
-                world.board.record(result)
+                world.store.record(result)
         assert answered(world.registry, accept) == written(world.registry, accept)
 
 
@@ -101,8 +101,8 @@ def test_a_scrape_shows_one_moment_whatever_happens_between_its_slices() -> None
     before, _ = render(world.registry, "", "")
     pieces, _ = world.registry.pieces("")
     body = next(pieces)  # the first family of the state
-    world.board.record(DOWN)
-    world.board.adopt(Plan())
+    world.store.record(DOWN)
+    world.store.adopt(Plan())
     body += b"".join(pieces)
     assert body == before
     assert b"configmgr_endpoint_up{" not in render(world.registry, "", "")[0]
@@ -124,7 +124,7 @@ def test_after_a_reload_each_slice_makes_the_lines_of_one_check() -> None:
 def test_what_was_announced_is_not_made_again_at_the_scrape() -> None:
     work = Plan(checks(50))
     world = Exposed(work, [replace(UP, key=check.key) for check in work.checks])
-    world.board.record(replace(DOWN, key=work.checks[7].key))
+    world.store.record(replace(DOWN, key=work.checks[7].key))
     assert len(list(world.state.refresh())) == 1
 
 

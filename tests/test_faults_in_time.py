@@ -1,6 +1,6 @@
 """The whole exporter in virtual time, while a machine stands still, targets hang by the hundred, and plans change.
 
-Its schedule, its board, its metrics and its log are real, and so is what guards a probe; only the network is not.
+Its schedule, its store, its metrics and its log are real, and so is what guards a probe; only the network is not.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from exporter.model.vocabulary import (
 )
 from exporter.probe import http
 from exporter.probe.classify import Signs
-from exporter.probe.net import Route, Trail
+from exporter.probe.net import Route, Trace
 from exporter.probe.runner import Network
 from exporter.service.exporter import Exporter
 from exporter.service.load import Deployment, Source
@@ -148,14 +148,14 @@ class Day:
 
     async def _ask(self, number: int) -> None:
         """A probe on demand, whose asker may lose patience."""
-        keys = [key for key in self.exporter.board.known() if key.target.url in WELL][:2]
+        keys = [key for key in self.exporter.store.known() if key.target.url in WELL][:2]
         with anyio.move_on_after(number / 4):
             self.on_demand += (await self.exporter.probe(keys)).values()
 
-    async def answered(self, target: Target, route: Route, signs: Signs, trail: Trail) -> Failure | None:  # noqa: ARG002
+    async def answered(self, target: Target, route: Route, signs: Signs, trace: Trace) -> Failure | None:  # noqa: ARG002
         """A network where the well answer within seconds, the others never, and one finds a defect."""
         self.asked[target.url] = anyio.current_time()
-        trail.enter(Phase.CONNECT)
+        trace.enter(Phase.CONNECT)
         if target.url == BROKEN:
             raise ZeroDivisionError("as in a bug")
         await anyio.sleep(math.inf if target.url in HANGING else random.uniform(0.01, 5.0))  # noqa: S311 - chance
@@ -190,7 +190,7 @@ def suffer(drawn: list[Event]) -> None:
     assert len(told) <= 1 + day.reloads
     assert [log for log in logs if "exc_info" in log] == []
     assert min(day.asked[url] for url in WELL) > end - 2 * INTERVAL
-    assert day.exporter.board.complete
+    assert day.exporter.store.complete
 
 
 def in_virtual_time(day: Day, drawn: list[Event]) -> float:

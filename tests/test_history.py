@@ -22,7 +22,7 @@ from exporter.model.vocabulary import (
     Use,
 )
 from exporter.results.history import ALL_FAILURES, ALL_SUCCESSES, LONGEST_MESSAGE, Room, extended, kept
-from exporter.results.store import Board
+from exporter.results.store import ResultStore
 
 KEY: Final = CheckKey(Target("https://host.example/"))
 CHECK: Final = Check(KEY, (Use(Consumer("updates", "client", "azure-public"), "host.example"),))
@@ -86,14 +86,14 @@ def test_a_message_is_cut_where_it_would_fill_the_memory() -> None:
 
 
 def test_a_history_leaves_with_the_plan_and_stays_with_its_check() -> None:
-    board = Board(Plan((CHECK,)))
-    board.record(result(Reason.DNS_TIMEOUT, 0.0))
-    board.record(result(None, 60.0))
-    before = board.snapshot().latest[KEY].history
-    board.adopt(Plan((CHECK,)))
-    assert board.snapshot().latest[KEY].history == before
+    store = ResultStore(Plan((CHECK,)))
+    store.record(result(Reason.DNS_TIMEOUT, 0.0))
+    store.record(result(None, 60.0))
+    before = store.snapshot().latest[KEY].history
+    store.adopt(Plan((CHECK,)))
+    assert store.snapshot().latest[KEY].history == before
     assert [spell.reason for spell in before] == [Reason.DNS_TIMEOUT, None]
-    board.adopt(Plan())
-    board.adopt(Plan((CHECK,)))
-    board.record(result(None, 120.0))
-    assert [spell.probes for spell in board.snapshot().latest[KEY].history] == [1]
+    store.adopt(Plan())
+    store.adopt(Plan((CHECK,)))
+    store.record(result(None, 120.0))
+    assert [spell.probes for spell in store.snapshot().latest[KEY].history] == [1]

@@ -22,8 +22,8 @@ from exporter.config.groups import Names
 from exporter.config.prefixes import read_prefixes
 from exporter.model.vocabulary import Endpoint, ExtraPorts, Group, Site, Status, WhyUnprobed
 from exporter.plan.requirements import requirements
-from exporter.plan.selection import NarrowingError
-from exporter.published import Choice, Endpoints, Format, Option, Origin, Ranges, Unfit, compared, take, written
+from exporter.plan.selection import SelectionError
+from exporter.published import Choice, Endpoints, Format, Option, Origin, Ranges, Unusable, compared, take, written
 from exporter.published import writing as writing_module
 from tests.tools.fuzz import mutated
 
@@ -73,7 +73,7 @@ def test_a_format_that_is_named_is_the_one_that_would_have_been_recognised(name:
     form, _ = SAMPLES[name]
     assert take(sample(name), Choice(), form) == take(sample(name), Choice())
     for other in {*Format} - {form, Format.AUTO}:
-        with pytest.raises(Unfit):
+        with pytest.raises(Unusable):
             take(sample(name), Choice(), other)
 
 
@@ -273,7 +273,7 @@ REFUSED: Final = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_no_list_is_refused_with_its_place_and_the_remedy(name: str) -> None:
     data, said = REFUSED[name]
-    with pytest.raises(Unfit, match=re.escape(said)):
+    with pytest.raises(Unusable, match=re.escape(said)):
         take(data, Choice())
 
 
@@ -306,13 +306,13 @@ def test_what_is_no_list_is_refused_with_its_place_and_the_remedy(name: str) -> 
     ],
 )
 def test_a_hostile_record_is_refused_by_the_rules_of_a_group_file(other: dict[str, Any], said: str) -> None:
-    with pytest.raises(Unfit, match=re.escape(said)) as refused:
+    with pytest.raises(Unusable, match=re.escape(said)) as refused:
         take(records(record(**other)), Choice())
     assert "secret" not in str(refused.value)
 
 
 def test_a_record_that_is_no_mapping_is_refused() -> None:
-    with pytest.raises(Unfit, match=re.escape("[1]: expected a mapping, found a list")):
+    with pytest.raises(Unusable, match=re.escape("[1]: expected a mapping, found a list")):
         take(b'[{"serviceArea": "A", "id": 1, "required": true}, []]', Choice())
 
 
@@ -333,7 +333,7 @@ def test_a_record_that_is_no_mapping_is_refused() -> None:
     ],
 )
 def test_a_choice_that_the_source_does_not_offer_is_refused(name: str, choice: Choice, said: str) -> None:
-    with pytest.raises(Unfit, match=re.escape(said)):
+    with pytest.raises(Unusable, match=re.escape(said)):
         take(sample(name), choice)
 
 
@@ -343,7 +343,7 @@ def test_more_than_a_group_file_may_hold_is_refused_before_it_is_written(
 ) -> None:
     monkeypatch.setattr(writing_module, "MAX_BYTES", 200)
     taken = take(records(record(urls=text)), Choice())
-    with pytest.raises(Unfit, match="and a group file 200 at most; choose some, as by --id"):
+    with pytest.raises(Unusable, match="and a group file 200 at most; choose some, as by --id"):
         written(taken, ORIGIN, NAMES)
 
 
@@ -362,7 +362,7 @@ def taken_or_refused(data: bytes) -> bool:
     """Whether a source is taken; and then the loader takes what is written, too."""
     try:
         written(take(data, Choice()), ORIGIN, NAMES)
-    except Unfit as unfit:
+    except Unusable as unfit:
         return not all(unfit.reasons)
     return True
 
@@ -555,7 +555,7 @@ def test_what_cannot_be_done_ends_with_2_and_words(
 )
 def test_names_that_nobody_has_are_told(command: Callable[..., Result], option: str, word: str, said: str) -> None:
     done = command(DATA / "microsoft-365.json", option, word)
-    assert isinstance(done.exception, NarrowingError)
+    assert isinstance(done.exception, SelectionError)
     assert str(done.exception) == said
 
 

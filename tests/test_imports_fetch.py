@@ -17,7 +17,7 @@ import trustme
 
 from exporter.model.vocabulary import Proxy
 from exporter.probe.net import Route
-from exporter.published import Unfit, from_file, from_web
+from exporter.published import Unusable, from_file, from_web
 from exporter.published.fetch import MOST_REDIRECTS, identified
 from tests.servers import HOST, Talk, answer, connect_proxy, head, serving, silent, status
 
@@ -36,7 +36,7 @@ async def fetched(url: str, *, route: Route = ROUTE, seconds: float = 5.0, limit
 
 
 async def refusal(url: str, **options: float) -> str:
-    with pytest.raises(Unfit) as refused:
+    with pytest.raises(Unusable) as refused:
         await fetched(url, **options)  # type: ignore[arg-type]
     return str(refused.value)
 
@@ -198,7 +198,7 @@ async def test_https_leads_to_https_and_never_down(trusting: Route, secure: ssl.
             assert await fetched(server.url("https"), route=trusting) == b"list"
         with (
             serving(redirecting(plain.url()), tls=secure) as server,
-            pytest.raises(Unfit, match="from https to a conn"),
+            pytest.raises(Unusable, match="from https to a conn"),
         ):
             await fetched(server.url("https"), route=trusting)
     assert plain.heard == []
@@ -234,7 +234,7 @@ async def test_a_proxy_that_is_not_there_is_named() -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
     route = Route(ROUTE.context, Proxy("corporate", f"http://{HOST}:{port}"))
-    with pytest.raises(Unfit, match=r"cannot be fetched: proxy_unreachable: "):
+    with pytest.raises(Unusable, match=r"cannot be fetched: proxy_unreachable: "):
         await fetched("https://a.example/", route=route)
 
 
@@ -254,7 +254,7 @@ def test_a_file_beyond_the_limit_is_left_where_it_is(tmp_path: Path) -> None:
     path = tmp_path / "list.json"
     path.write_bytes(b"x" * 11)
     assert len(from_file(path, 11)) == 11
-    with pytest.raises(Unfit, match=re.escape("cannot be read: it holds more than 10 bytes")):
+    with pytest.raises(Unusable, match=re.escape("cannot be read: it holds more than 10 bytes")):
         from_file(path, 10)
 
 

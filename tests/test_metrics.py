@@ -50,10 +50,10 @@ from exporter.model.vocabulary import (
 )
 from exporter.plan.checks import plan
 from exporter.plan.requirements import everything, requirements
-from exporter.probe.net.required_roots import anchors_present
+from exporter.probe.net.required_roots import required_roots_present
 from exporter.probe.runner import Network
 from exporter.report.reasons import WORDS
-from exporter.results.store import Board
+from exporter.results.store import ResultStore
 from exporter.service.exporter import Exporter
 from exporter.service.load import Deployment, Source
 from tests.strategies import phases_of, plans, plans_with_results, results_for
@@ -105,11 +105,11 @@ configmgr_exporter_probe_interval_seconds                        gauge
 
 
 class Exposed:
-    """A Board and its metrics, wired as the exporter wires them."""
+    """A ResultStore and its metrics, wired as the exporter wires them."""
 
     def __init__(self, work: Plan, results: Iterable[Result] = ()) -> None:
-        self.board = Board(work)
-        self.state = State(self.board)
+        self.store = ResultStore(work)
+        self.state = State(self.store)
         self.registry = Exposition()
         self.registry.register(self.state)
         self.events = Events(self.registry)
@@ -118,13 +118,13 @@ class Exposed:
             self.finish(result)
 
     def finish(self, result: Result) -> None:
-        recorded = self.board.record(result)
+        recorded = self.store.record(result)
         assert recorded
         self.events.count(recorded.check, result)
         self.state.show(recorded.check)
 
     def adopt(self, work: Plan) -> None:
-        self.board.adopt(work)
+        self.store.adopt(work)
         self.events.adopt(work)
 
     def series(self) -> Series:
@@ -189,15 +189,15 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     why = Requirement(Use(CLIENT, "*.akamai.example"), Endpoint(""), None, (), WhyUnprobed.NO_REPRESENTATIVE, "")
     pinned = Endpoint("pinned.example", tls_inspection=Support.UNSUPPORTED)
     uninspectable = Requirement(Use(CLIENT, "pinned.example"), pinned, None, (other.key.target,))
-    board = Board(Plan((CHECK, other), (*NEEDED, why, uninspectable)))
-    registry = registry_for(State(board))
+    store = ResultStore(Plan((CHECK, other), (*NEEDED, why, uninspectable)))
+    registry = registry_for(State(store))
     events = Events(registry)
-    events.adopt(board.plan)
+    events.adopt(store.plan)
     ReloadStatus(registry)
-    Conditions(registry).tell(60.0, anchors_present([]))
+    Conditions(registry).tell(60.0, required_roots_present([]))
     for result in (UP, replace(DOWN, key=other.key)):
-        board.record(result)
-    board.doubt(DOWN)
+        store.record(result)
+    store.doubt(DOWN)
     found = set()
     for family in exposed(registry):
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
@@ -219,7 +219,7 @@ def test_help_tells_what_a_sum_would_count_twice_and_who_keeps_the_time() -> Non
 
 
 def test_build_info_names_the_version() -> None:
-    found = series(registry_for(State(Board())))
+    found = series(registry_for(State(ResultStore())))
     ((key, value),) = ((key, value) for key, value in found.items() if key[0] == "configmgr_exporter_build_info")
     assert dict(key[1])["version"] == __version__
     assert value == 1
@@ -270,7 +270,7 @@ def test_each_target_tells_by_which_path_it_is_probed(drawn: Drawn) -> None:
 
 
 def test_every_reason_is_told_in_the_words_of_explain() -> None:
-    found = registry_for(State(Board(Plan()))).collect()
+    found = registry_for(State(ResultStore(Plan()))).collect()
     (family,) = [family for family in found if family.name == "configmgr_failure_reason_info"]
     assert {sample.labels["reason"]: sample.labels["summary"] for sample in family.samples} == {
         reason: words.summary for reason, words in WORDS.items()
@@ -307,7 +307,7 @@ def test_a_failure_goes_when_its_target_is_up_again() -> None:
 
 def test_an_unconfirmed_failure_is_shown_beside_a_target_that_is_still_up() -> None:
     world = Exposed(Plan((CHECK,)), [UP])
-    world.board.doubt(DOWN)
+    world.store.doubt(DOWN)
     found = world.series()
     assert set(values(found, "configmgr_endpoint_up", TARGET).values()) == {1}
     assert {labels[-1] for labels in values(found, "configmgr_endpoint_unconfirmed_failure", (*TARGET, "reason"))} == {
@@ -318,7 +318,7 @@ def test_an_unconfirmed_failure_is_shown_beside_a_target_that_is_still_up() -> N
 @given(plans_with_results())
 def test_a_feature_shows_whether_it_is_ready_and_how_many_endpoints_are_how(drawn: Drawn) -> None:
     world = Exposed(drawn[0], drawn[1].values())
-    found, features = world.series(), world.board.snapshot().features
+    found, features = world.series(), world.store.snapshot().features
     assert values(found, "configmgr_feature_ready", CONSUMER) == {
         labels_of(feature.consumer): feature.ready for feature in features if feature.ready is not None
     }
@@ -337,9 +337,9 @@ def test_what_is_not_probed_says_why_and_paths_are_shown(drawn: Drawn) -> None:
         (*labels_of(need.use.consumer), need.use.pattern, str(need.why_unprobed)): 1 for need in drawn[0].unprobed
     }
     assert values(found, "configmgr_path_up", ("path",)) == {
-        (path,): up for path, up in world.board.snapshot().paths.items()
+        (path,): up for path, up in world.store.snapshot().paths.items()
     }
-    assert values(found, "configmgr_path_family_up", ("path", "family")) == world.board.snapshot().families
+    assert values(found, "configmgr_path_family_up", ("path", "family")) == world.store.snapshot().families
 
 
 def test_nothing_is_shown_of_a_target_before_its_first_probe() -> None:
@@ -530,15 +530,15 @@ def in_the_lab_without_promtool(test: Callable[[], None]) -> Callable[[], None]:
 def test_promtool_finds_nothing_to_say_about_the_whole_catalogue() -> None:
     known = shipped.load()
     work = plan(requirements(known, known.groups, everything(known, Site())), {}, {})
-    board = Board(work)
-    registry = registry_for(State(board))
+    store = ResultStore(work)
+    registry = registry_for(State(store))
     events = Events(registry)
     events.adopt(work)
     ReloadStatus(registry).tell(successful=True)
     for number, check in enumerate(work.checks):
         result = replace(UP if number % 3 else DOWN, key=check.key)
         events.count(check, result)
-        board.record(result)
+        store.record(result)
     body, _ = render(registry, "", "")
     done = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from exporter.config import catalogue as shipped
 from exporter.model.vocabulary import Catalogue, Site
 from exporter.plan.requirements import requirements
-from exporter.plan.selection import Narrowing, NarrowingError
+from exporter.plan.selection import Selection, SelectionError
 from tests.strategies import CLOUDS, FEATURES, ROLES, catalogues, sites, some
 
-narrowings = st.builds(Narrowing, some(FEATURES), some(ROLES), some(CLOUDS))
+narrowings = st.builds(Selection, some(FEATURES), some(ROLES), some(CLOUDS))
 
 
-def within(asked: Narrowing, site: Site, catalogue: Catalogue) -> Narrowing:
+def within(asked: Selection, site: Site, catalogue: Catalogue) -> Selection:
     """What of it the site has."""
     features = site.features or {group.feature for group in catalogue.groups}
-    return Narrowing(
+    return Selection(
         tuple(feature for feature in asked.features if feature in features),
         tuple(role for role in asked.roles if role in (site.roles or ROLES)),
         tuple(cloud for cloud in asked.clouds if cloud in site.clouds),
@@ -28,7 +28,7 @@ def within(asked: Narrowing, site: Site, catalogue: Catalogue) -> Narrowing:
 
 
 @given(catalogues(), sites, narrowings)
-def test_a_narrowed_site_needs_exactly_what_is_named_of_it(catalogue: Catalogue, site: Site, asked: Narrowing) -> None:
+def test_a_narrowed_site_needs_exactly_what_is_named_of_it(catalogue: Catalogue, site: Site, asked: Selection) -> None:
     named = within(asked, site, catalogue)
     narrower = named.applied(site, catalogue, catalogue.groups)
     assert requirements(catalogue, catalogue.groups, narrower) == tuple(
@@ -42,20 +42,20 @@ def test_a_narrowed_site_needs_exactly_what_is_named_of_it(catalogue: Catalogue,
 
 
 @given(catalogues(), sites, narrowings)
-def test_a_name_that_the_site_does_not_have_is_refused(catalogue: Catalogue, site: Site, asked: Narrowing) -> None:
+def test_a_name_that_the_site_does_not_have_is_refused(catalogue: Catalogue, site: Site, asked: Selection) -> None:
     if asked == within(asked, site, catalogue):
         asked = replace(asked, roles=(*asked.roles, "stranger"))
-    with pytest.raises(NarrowingError, match=r"^--(feature|role|cloud) "):
+    with pytest.raises(SelectionError, match=r"^--(feature|role|cloud) "):
         asked.applied(site, catalogue, catalogue.groups)
 
 
 @given(catalogues(), sites)
 def test_naming_nothing_leaves_the_site_as_it_is(catalogue: Catalogue, site: Site) -> None:
-    assert Narrowing().applied(site, catalogue, catalogue.groups) == site
+    assert Selection().applied(site, catalogue, catalogue.groups) == site
 
 
 @given(catalogues(), sites, narrowings)
-def test_narrowing_twice_is_narrowing_once(catalogue: Catalogue, site: Site, asked: Narrowing) -> None:
+def test_narrowing_twice_is_narrowing_once(catalogue: Catalogue, site: Site, asked: Selection) -> None:
     named = within(asked, site, catalogue)
     once = named.applied(site, catalogue, catalogue.groups)
     assert named.applied(once, catalogue, catalogue.groups) == once
@@ -63,7 +63,7 @@ def test_narrowing_twice_is_narrowing_once(catalogue: Catalogue, site: Site, ask
 
 def test_a_name_given_twice_counts_once() -> None:
     known = shipped.load()
-    narrower = Narrowing(roles=("client", "client")).applied(Site(), known, known.groups)
+    narrower = Selection(roles=("client", "client")).applied(Site(), known, known.groups)
     assert narrower.roles == ("client",)
 
 
@@ -71,15 +71,15 @@ def test_a_name_given_twice_counts_once() -> None:
     ("asked", "message"),
     [
         (
-            Narrowing(features=("tenant-atach",)),
+            Selection(features=("tenant-atach",)),
             "--feature tenant-atach: unknown feature of this site, did you mean tenant-attach?",
         ),
-        (Narrowing(roles=("cliend",)), "--role cliend: unknown role of this site, did you mean client?"),
-        (Narrowing(clouds=("azure-us-government",)), "--cloud azure-us-government: unknown cloud of this site"),
+        (Selection(roles=("cliend",)), "--role cliend: unknown role of this site, did you mean client?"),
+        (Selection(clouds=("azure-us-government",)), "--cloud azure-us-government: unknown cloud of this site"),
     ],
 )
-def test_a_refusal_names_the_option_the_value_and_what_may_be_meant(asked: Narrowing, message: str) -> None:
+def test_a_refusal_names_the_option_the_value_and_what_may_be_meant(asked: Selection, message: str) -> None:
     known = shipped.load()
-    with pytest.raises(NarrowingError) as caught:
+    with pytest.raises(SelectionError) as caught:
         asked.applied(Site(), known, known.groups)
     assert str(caught.value).startswith(message)

@@ -17,7 +17,7 @@ import pytest
 from exporter.config.documents import Unreadable
 from exporter.model.vocabulary import Reason, TlsSettings
 from exporter.probe.net import verifying
-from exporter.service.load import Source, anchors_of, deploy, network_of
+from exporter.service.load import Source, deploy, network_of, required_roots_of
 from exporter.system.descriptors import RESERVE
 from tests.lab import Lab
 from tests.lab.wall_clock import wall_clock
@@ -105,15 +105,15 @@ def no_descriptors() -> Iterator[None]:
 def test_a_reload_that_runs_out_of_descriptors_midway_fails_as_one_and_trusts_no_less() -> None:
     deployment = deploy(Source())
     network = network_of(deployment)
-    trusted = anchors_of(network)
+    trusted = required_roots_of(network)
     with no_descriptors():
         with pytest.raises(OSError, match="Too many open files"):
             verifying(TlsSettings())
         with pytest.raises(Unreadable, match="cannot be read: Too many open files"):
             network_of(deployment)
         with pytest.raises(Unreadable, match="cannot be read: Too many open files"):
-            anchors_of(network)
-    assert anchors_of(network_of(deployment)) == trusted
+            required_roots_of(network)
+    assert required_roots_of(network_of(deployment)) == trusted
 
 
 # ---------------------------------------------------------------- memory

@@ -43,7 +43,7 @@ from exporter.plan.checks import plan
 from exporter.report.findings import headline
 from exporter.report.reasons import WORDS
 from exporter.results.readiness import failures_to_come
-from exporter.results.store import Board
+from exporter.results.store import ResultStore
 from exporter.web.pages import REFRESH, status, status_page, target_page
 from exporter.web.pages.bars import FULL
 from exporter.web.pages.filters import Filters, choices, read
@@ -60,10 +60,10 @@ CHECK: Final = Check(
 
 
 def snapshot_of(drawn: Drawn) -> Snapshot:
-    board = Board(drawn[0])
+    store = ResultStore(drawn[0])
     for result in drawn[1].values():
-        board.record(result)
-    return board.snapshot()
+        store.record(result)
+    return store.snapshot()
 
 
 class Page(HTMLParser):
@@ -288,12 +288,12 @@ def test_another_path_than_those_to_a_target_is_answered_with_the_right_ones() -
 
 
 def test_the_history_of_a_target_is_on_its_page_and_in_the_status() -> None:
-    board = Board(Plan((CHECK,)))
+    store = ResultStore(Plan((CHECK,)))
     for number, reason in enumerate([None, Reason.DNS_TIMEOUT, Reason.DNS_TIMEOUT, None]):
         failure = Failure(Phase.RESOLVE, reason, "it was seen") if reason else None
-        board.record(Result(CHECK.key, 60.0 * number, {Phase.RESOLVE: 0.5}, failure=failure))
-    texts = Page(target_page(board.snapshot(), {"url": CHECK.key.target.url}, NOW).text).texts
-    (told,) = status(board.snapshot())["targets"]
+        store.record(Result(CHECK.key, 60.0 * number, {Phase.RESOLVE: 0.5}, failure=failure))
+    texts = Page(target_page(store.snapshot(), {"url": CHECK.key.target.url}, NOW).text).texts
+    (told,) = status(store.snapshot())["targets"]
     assert "dns_timeout" in texts
     assert "1970-01-01 00:01:00" in texts
     assert [(spell["reason"], spell["probes"]) for spell in told["history"]] == [
@@ -301,7 +301,7 @@ def test_the_history_of_a_target_is_on_its_page_and_in_the_status() -> None:
         ("dns_timeout", 2),
         (None, 1),
     ]
-    assert [failed.spell.probes for failed in overview(board.snapshot(), Filters()).failed] == [2]
+    assert [failed.spell.probes for failed in overview(store.snapshot(), Filters()).failed] == [2]
 
 
 @given(plans_with_results())
@@ -343,13 +343,13 @@ def test_what_each_address_came_to_is_on_the_page_and_in_the_data() -> None:
     )
     seen = Evidence(("10.1.2.3", "fd00:1ab::7"), tried=tried)
     failure = Failure(Phase.CONNECT, Reason.CONNECT_REFUSED, "in words", Cause.PRIVATE_ADDRESS)
-    board = Board(Plan((CHECK,)))
-    board.record(Result(CHECK.key, 0.0, {Phase.CONNECT: 0.3}, seen, failure))
-    text = unescape(target_page(board.snapshot(), {"url": CHECK.key.target.url}, 0.0).text)
+    store = ResultStore(Plan((CHECK,)))
+    store.record(Result(CHECK.key, 0.0, {Phase.CONNECT: 0.3}, seen, failure))
+    text = unescape(target_page(store.snapshot(), {"url": CHECK.key.target.url}, 0.0).text)
     assert "fd00:1ab::7: no answer within 251.4 ms" in text
     assert "10.1.2.3: Connection refused after 1.2 ms" in text
     assert "a private endpoint or a zone of your own answers for the name: ask DNS first" in text
-    (told,) = status(board.snapshot())["targets"]
+    (told,) = status(store.snapshot())["targets"]
     assert told["addresses"] == ["10.1.2.3", "fd00:1ab::7"]
     assert told["tried"][1] == {
         "address": "10.1.2.3",
@@ -361,9 +361,9 @@ def test_what_each_address_came_to_is_on_the_page_and_in_the_data() -> None:
 
 def test_the_data_tell_of_a_family_that_is_dead() -> None:
     tried = (Tried("fd00:1ab::7", Contact.SILENT, 0.25), Tried("192.0.2.1", Contact.OPENED, 0.01))
-    board = Board(Plan((CHECK,)))
-    board.record(Result(CHECK.key, 0.0, {Phase.CONNECT: 0.3}, Evidence(tried=tried)))
-    assert status(board.snapshot())["families"] == [
+    store = ResultStore(Plan((CHECK,)))
+    store.record(Result(CHECK.key, 0.0, {Phase.CONNECT: 0.3}, Evidence(tried=tried)))
+    assert status(store.snapshot())["families"] == [
         {"path": "direct", "family": "ipv4", "up": True},
         {"path": "direct", "family": "ipv6", "up": False},
     ]
@@ -385,9 +385,9 @@ def test_a_proxy_is_named_and_its_address_is_not_shown() -> None:
 # ---------------------------------------------------------------- as it is served
 
 
-def asked(board: Board, path: str) -> httpx.Response:
+def asked(store: ResultStore, path: str) -> httpx.Response:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(create_app(cast(Service, SimpleNamespace(board=board))))
+        transport = httpx.ASGITransport(create_app(cast(Service, SimpleNamespace(store=store))))
         async with httpx.AsyncClient(transport=transport, base_url="http://exporter.example") as client:
             return await client.get(path)
 
@@ -396,7 +396,7 @@ def asked(board: Board, path: str) -> httpx.Response:
 
 @pytest.mark.parametrize("path", ["/", "/?state=nonsense", "/target?url=x", "/runbooks/", "/assets/style.css"])
 def test_what_is_served_runs_nothing_and_is_shown_in_nobodys_frame(path: str) -> None:
-    headers = asked(Board(), path).headers
+    headers = asked(ResultStore(), path).headers
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
     assert policy.pop("default-src") == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
     assert policy["style-src"] == policy["img-src"] == policy["form-action"] == "'self'"
@@ -405,19 +405,19 @@ def test_what_is_served_runs_nothing_and_is_shown_in_nobodys_frame(path: str) ->
 
 
 def test_pages_refresh_by_themselves_unless_that_is_switched_off() -> None:
-    board = Board(Plan((CHECK,)))
+    store = ResultStore(Plan((CHECK,)))
     url = f"/target?url={CHECK.key.target.url}"
-    assert {asked(board, path).headers["refresh"] for path in ("/", "/?state=up", url)} == {str(REFRESH)}
+    assert {asked(store, path).headers["refresh"] for path in ("/", "/?state=up", url)} == {str(REFRESH)}
     quiet = ("/?refresh=off", f"{url}&refresh=off", "/target?url=x", "/runbooks/")
-    assert [path for path in quiet if "refresh" in asked(board, path).headers] == []
+    assert [path for path in quiet if "refresh" in asked(store, path).headers] == []
 
 
 def test_a_file_of_a_page_is_kept_for_good_by_its_mark_and_asked_for_again_without() -> None:
-    links = [link for link in Page(asked(Board(), "/").text).links if link.startswith("./assets/")]
+    links = [link for link in Page(asked(ResultStore(), "/").text).links if link.startswith("./assets/")]
     assert len(links) == 2
     for link in links:
-        answer = asked(Board(), link.removeprefix("."))
+        answer = asked(ResultStore(), link.removeprefix("."))
         assert answer.status_code == 200
         assert "immutable" in answer.headers["cache-control"]
-        assert asked(Board(), link.removeprefix(".").partition("?")[0]).headers["cache-control"] == "no-cache"
-    assert asked(Board(), "/assets/nothing.css").status_code == 404
+        assert asked(ResultStore(), link.removeprefix(".").partition("?")[0]).headers["cache-control"] == "no-cache"
+    assert asked(ResultStore(), "/assets/nothing.css").status_code == 404

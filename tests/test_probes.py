@@ -33,7 +33,7 @@ from exporter.model.vocabulary import (
     Trust,
 )
 from exporter.probe.classify import REFUSED
-from exporter.probe.net import SignIn, Trail, clock_in_force, verifying
+from exporter.probe.net import SignIn, Trace, clock_in_force, verifying
 from exporter.probe.net.authentication import Account
 from exporter.probe.net.sockets import connect, interleaved
 from exporter.probe.runner import Network, run_check
@@ -184,7 +184,7 @@ async def test_a_dead_address_does_not_hide_a_living_one() -> None:
         dead = closed.getsockname()
     with serving(status(200)) as server:
         kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
-        stream = await connect([(*kind, dead), (*kind, (server.host, server.port))], Trail(), clock_in_force())
+        stream = await connect([(*kind, dead), (*kind, (server.host, server.port))], Trace(), clock_in_force())
         with stream.socket as connection:
             assert connection.getpeername()[1] == server.port
 
@@ -192,13 +192,13 @@ async def test_a_dead_address_does_not_hide_a_living_one() -> None:
 async def test_an_address_of_the_other_family_is_asked_second_however_many_of_the_first_are_dead() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as closed:
         dead = closed.getsockname()
-    trail = Trail()
+    trace = Trace()
     with serving(status(200)) as server:
         addresses = [(socket.AF_INET6, socket.SOCK_STREAM, 0, "", dead)] * 40
         addresses.append((socket.AF_INET, socket.SOCK_STREAM, 0, "", (server.host, server.port)))
-        stream = await connect(addresses, trail, clock_in_force())
+        stream = await connect(addresses, trace, clock_in_force())
         stream.socket.close()
-    assert [(tried.address, tried.contact) for tried in trail.seen.tried] == [
+    assert [(tried.address, tried.contact) for tried in trace.seen.tried] == [
         ("::1", Contact.REFUSED),
         (HOST, Contact.OPENED),
     ]
@@ -584,7 +584,7 @@ async def test_a_defect_anywhere_in_a_probe_is_its_result_with_the_cause(
         "words": "exporter.probe.runner.classify",
         "evidence": "exporter.probe.runner._discreet",
         "ranges": "exporter.probe.runner.Network.in_range",
-        "phases": "exporter.probe.net.Trail.late",
+        "phases": "exporter.probe.net.Trace.late",
     }
     monkeypatch.setattr(places[where], property(broken) if where == "phases" else broken)
     with serving(silent if where == "words" else status(200)) as server:

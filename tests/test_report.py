@@ -53,7 +53,7 @@ from exporter.report import (
     print_endpoints,
 )
 from exporter.report.findings import Verdict, down, needed_by, overall
-from exporter.results.store import Board
+from exporter.results.store import ResultStore
 from exporter.text.printable import one_line
 from exporter.web.pages import status
 from tests.strategies import proxy_maps, vias
@@ -118,13 +118,13 @@ REQUIREMENTS = tuple(sorted(DOCUMENTED, key=lambda requirement: requirement.use)
 
 def snapshot_of(work: Plan, failures: Mapping[tuple[str, str], Failure]) -> Snapshot:
     """Every check probed; the targets and paths named in `failures` failed so."""
-    board = Board(work)
+    store = ResultStore(work)
     for check in work.checks:
         failure = failures.get((check.key.target.url, check.key.path))
         phases = {Phase.RESOLVE: 0.25, Phase.CONNECT: 0.5}
         evidence = Evidence() if failure else Evidence(answer=Answer(200))
-        board.record(Result(check.key, 1_700_000_000.0, phases, evidence, failure))
-    return board.snapshot()
+        store.record(Result(check.key, 1_700_000_000.0, phases, evidence, failure))
+    return store.snapshot()
 
 
 WHOLE = plan(REQUIREMENTS, PROXIES, VIA)
@@ -149,9 +149,9 @@ SNAPSHOTS: Final = {
     "healthy": snapshot_of(plan([r for r in REQUIREMENTS if r.targets], PROXIES, VIA), {}),
     "broken": snapshot_of(WHOLE, FAILURES),
     "covered": snapshot_of(WHOLE, dict([COVERED])),
-    "pending": Board(WHOLE).snapshot(),
+    "pending": ResultStore(WHOLE).snapshot(),
     "outage": snapshot_of(WHOLE, OUTAGE),
-    "empty": Board().snapshot(),
+    "empty": ResultStore().snapshot(),
 }
 
 
@@ -205,11 +205,11 @@ PHASES = st.dictionaries(st.sampled_from(Phase), st.floats(0, 100))
 
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
-    board = Board(plan(draw(ANY_REQUIREMENTS), draw(proxy_maps), draw(vias)))
-    for check in board.plan.checks:
+    store = ResultStore(plan(draw(ANY_REQUIREMENTS), draw(proxy_maps), draw(vias)))
+    for check in store.plan.checks:
         if draw(st.booleans() | st.just(value=True)):
-            board.record(Result(check.key, 0.0, draw(PHASES), Evidence(), draw(st.none() | FAILED)))
-    return board.snapshot()
+            store.record(Result(check.key, 0.0, draw(PHASES), Evidence(), draw(st.none() | FAILED)))
+    return store.snapshot()
 
 
 ANY_SNAPSHOT = snapshots()

@@ -52,10 +52,10 @@ class Told:
     def missed(self, slots: int) -> None:
         pass
 
-    def doubted(self, result: Result) -> None:
+    def unconfirmed(self, result: Result) -> None:
         pass
 
-    def believed(self, result: Result) -> None:
+    def accepted(self, result: Result) -> None:
         pass
 
     def finished(self, result: Result) -> None:

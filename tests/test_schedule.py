@@ -122,10 +122,10 @@ class World:
     def finished(self, result: Result) -> None:
         self.results.append(result)
 
-    def doubted(self, result: Result) -> None:
+    def unconfirmed(self, result: Result) -> None:
         self.doubts.append(result)
 
-    def believed(self, result: Result) -> None:
+    def accepted(self, result: Result) -> None:
         self.beliefs.append(result)
 
 
@@ -328,7 +328,7 @@ def test_fewer_failures_in_a_row_than_attempts_are_no_outage_and_are_shown(attem
     run_for(world, 900.0, Pace(60.0, 64, attempts), dict.fromkeys(KEYS[:5], True))
     assert all(result.up for result in world.results)
     assert Counter(result.key for result in world.doubts) == dict.fromkeys(KEYS[:5], attempts - 1)
-    assert [result.attempts for result in world.results if result.refuted] == [attempts] * 5
+    assert [result.attempts for result in world.results if result.recovered_from] == [attempts] * 5
 
 
 def test_one_attempt_is_an_outage_where_no_more_are_configured() -> None:
@@ -441,7 +441,7 @@ def test_an_attempt_during_which_the_exporter_stood_still_is_made_again_whatever
     for second in (0.001, 0.5, 1.5, 2.9):
         world, begin = World(takes=lambda _: 3.0, timeout=TIMEOUT), 60.0 + offset(key, 60.0)
         simulate(lambda: live_through(world, Pace(60.0, 64, attempts), {key: True}, begin + second))  # noqa: B023
-        assert [result.attempts for result in world.results if result.refuted] == [2]
+        assert [result.attempts for result in world.results if result.recovered_from] == [2]
         assert all(result.up for result in world.results)
         assert [failed.started for failed in world.doubts] == [begin]
 

@@ -285,7 +285,7 @@ def all_that_is_said(source: Source, directory: Path, password: str) -> str:
         exporter = Exporter(source, deployment, network_of(deployment))
         access = Access(create_app(exporter), Credentials(directory / "web.yaml"))
         anyio.run(_ask, exporter, access, password, out)
-        snapshot = exporter.board.snapshot()
+        snapshot = exporter.store.snapshot()
         for report in (check_json, check_junit, check_markdown):
             out.write(report(snapshot))
         for width in (80, 300):
@@ -296,7 +296,7 @@ def all_that_is_said(source: Source, directory: Path, password: str) -> str:
 
 
 async def _ask(exporter: Exporter, access: Access, password: str, out: io.StringIO) -> None:
-    for result in (await exporter.probe(exporter.board.known())).values():
+    for result in (await exporter.probe(exporter.store.known())).values():
         exporter.finished(result)
     unquoted = quote(password, safe="")
     async with httpx.AsyncClient(transport=httpx.ASGITransport(access), base_url="http://exporter") as client:

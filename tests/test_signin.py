@@ -451,9 +451,9 @@ async def test_one_stray_refusal_calls_nobody_down(scheme: Auth, auth: Auth) -> 
         more = await probe_all(network, targets(0, 20), Probing(timeout=5.0, attempts=1))
     assert all(result.up for result in [*results, *more.values()])
     assert results[1].attempts == 2
-    assert results[1].refuted
-    assert results[1].refuted.cause is Cause.ACCOUNT_LAPSED
-    assert results[1].refuted.message.endswith("; it took the account before")
+    assert results[1].recovered_from
+    assert results[1].recovered_from.cause is Cause.ACCOUNT_LAPSED
+    assert results[1].recovered_from.message.endswith("; it took the account before")
     assert [attempt.taken for attempt in asking.tries] == [number != 1 for number in range(24)]
 
 

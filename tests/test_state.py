@@ -1,4 +1,4 @@
-"""The Board keeps the latest result of each check in the plan, and what has held since."""
+"""The ResultStore keeps the latest result of each check in the plan, and what has held since."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from exporter.model.vocabulary import (
     Use,
 )
 from exporter.results import readiness as rollup
-from exporter.results.store import Board, Recorded
+from exporter.results.store import Recorded, ResultStore
 from tests.strategies import plans, plans_with_results, results_for
 
 KEY = CheckKey(Target("https://host.example/"))
@@ -41,21 +41,21 @@ def result(reason: Reason | None, started: float, key: CheckKey = KEY) -> Result
 
 
 def recorded(reasons: Sequence[Reason | None]) -> list[tuple[Recorded, Latest]]:
-    """What a Board tells and keeps of one check, one result every ten seconds."""
-    board = Board(Plan((CHECK,)))
+    """What a ResultStore tells and keeps of one check, one result every ten seconds."""
+    store = ResultStore(Plan((CHECK,)))
     told = []
     for number, reason in enumerate(reasons):
-        found = board.record(result(reason, 10.0 * number))
+        found = store.record(result(reason, 10.0 * number))
         assert found
-        told.append((found, board.snapshot().latest[KEY]))
+        told.append((found, store.snapshot().latest[KEY]))
     return told
 
 
-def filled(work: Plan, results: dict[CheckKey, Result]) -> Board:
-    board = Board(work)
+def filled(work: Plan, results: dict[CheckKey, Result]) -> ResultStore:
+    store = ResultStore(work)
     for found in results.values():
-        board.record(found)
-    return board
+        store.record(found)
+    return store
 
 
 # ---------------------------------------------------------------- one check, time after time
@@ -88,27 +88,27 @@ def test_the_latest_result_is_the_last_that_came(reasons: list[Reason | None]) -
 
 
 def test_a_failed_attempt_is_shown_beside_the_last_probe_until_the_next() -> None:
-    board, failed = Board(Plan((CHECK,))), result(Reason.CONNECT_REFUSED, 10.0)
-    board.doubt(failed)
-    assert not board.snapshot().latest
-    board.record(result(None, 0.0))
-    board.doubt(failed)
-    doubted = board.snapshot()
-    board.record(result(None, 12.0).after(failed))
-    refuted = board.snapshot()
-    board.record(result(None, 60.0))
+    store, failed = ResultStore(Plan((CHECK,))), result(Reason.CONNECT_REFUSED, 10.0)
+    store.doubt(failed)
+    assert not store.snapshot().latest
+    store.record(result(None, 0.0))
+    store.doubt(failed)
+    doubted = store.snapshot()
+    store.record(result(None, 12.0).after(failed))
+    recovered = store.snapshot()
+    store.record(result(None, 60.0))
     assert doubted.latest[KEY].result.up
-    assert doubted.features == refuted.features
-    shown = [snapshot.latest[KEY].unconfirmed for snapshot in (doubted, refuted, board.snapshot())]
+    assert doubted.features == recovered.features
+    shown = [snapshot.latest[KEY].unconfirmed for snapshot in (doubted, recovered, store.snapshot())]
     assert shown == [failed.failure, failed.failure, None]
 
 
 def test_a_confirmed_failure_is_no_longer_unconfirmed() -> None:
-    board, failed = Board(Plan((CHECK,))), result(Reason.CONNECT_REFUSED, 10.0)
-    board.record(result(None, 0.0))
-    board.doubt(failed)
-    board.record(result(Reason.CONNECT_TIMEOUT, 12.0).after(failed))
-    latest = board.snapshot().latest[KEY]
+    store, failed = ResultStore(Plan((CHECK,))), result(Reason.CONNECT_REFUSED, 10.0)
+    store.record(result(None, 0.0))
+    store.doubt(failed)
+    store.record(result(Reason.CONNECT_TIMEOUT, 12.0).after(failed))
+    latest = store.snapshot().latest[KEY]
     assert latest.unconfirmed is None
     assert latest.result.attempts == 2
 
@@ -130,30 +130,30 @@ def test_a_snapshot_shows_the_plan_and_what_follows_from_the_results(drawn: Draw
 @given(plans_with_results())
 def test_what_is_known_is_what_has_a_result(drawn: Drawn) -> None:
     work, results = drawn
-    board = filled(work, results)
-    assert board.known() == {check.key: check.key in results for check in work.checks}
-    assert board.complete == all(board.known().values())
+    store = filled(work, results)
+    assert store.known() == {check.key: check.key in results for check in work.checks}
+    assert store.complete == all(store.known().values())
 
 
 @given(plans_with_results())
 def test_a_target_is_found_by_its_url_with_every_path_to_it(drawn: Drawn) -> None:
     work, results = drawn
-    board = filled(work, results)
+    store = filled(work, results)
     for check in work.checks:
-        assert check in board.find(check.key.target.url)
-        assert {found.key.target.url for found in board.find(check.key.target.url)} == {check.key.target.url}
-    assert board.find("https://stranger.example/") == ()
+        assert check in store.find(check.key.target.url)
+        assert {found.key.target.url for found in store.find(check.key.target.url)} == {check.key.target.url}
+    assert store.find("https://stranger.example/") == ()
 
 
 # ---------------------------------------------------------------- a new plan
 
 
 def test_a_result_of_a_check_that_left_the_plan_is_dropped() -> None:
-    board = Board(Plan((CHECK, OTHER)))
-    board.adopt(Plan((OTHER,)))
-    assert board.record(result(None, 0.0)) is None
-    assert not board.snapshot().latest
-    assert not board.complete
+    store = ResultStore(Plan((CHECK, OTHER)))
+    store.adopt(Plan((OTHER,)))
+    assert store.record(result(None, 0.0)) is None
+    assert not store.snapshot().latest
+    assert not store.complete
 
 
 @given(plans_with_results(), plans, st.data())
@@ -163,31 +163,31 @@ def test_results_of_checks_that_stay_are_kept_and_the_others_go(
     work, results = drawn
     kept = data.draw(st.lists(st.sampled_from(work.checks), unique=True)) if work.checks else []
     stay = {check.key for check in (*kept, *following.checks)}
-    board = filled(work, results)
-    before = board.snapshot().latest
-    board.adopt(
+    store = filled(work, results)
+    before = store.snapshot().latest
+    store.adopt(
         Plan((*(check for check in kept if check.key not in {c.key for c in following.checks}), *following.checks))
     )
-    assert board.snapshot().latest == {key: latest for key, latest in before.items() if key in stay}
+    assert store.snapshot().latest == {key: latest for key, latest in before.items() if key in stay}
 
 
 def test_a_check_that_comes_back_begins_anew() -> None:
-    board = Board(Plan((CHECK,)))
-    board.record(result(None, 0.0))
-    board.adopt(Plan())
-    board.adopt(Plan((CHECK,)))
-    found = board.record(result(Reason.DNS_TIMEOUT, 10.0))
+    store = ResultStore(Plan((CHECK,)))
+    store.record(result(None, 0.0))
+    store.adopt(Plan())
+    store.adopt(Plan((CHECK,)))
+    found = store.record(result(Reason.DNS_TIMEOUT, 10.0))
     assert found
     assert found.before is None
-    assert board.snapshot().latest[KEY].last_success is None
+    assert store.snapshot().latest[KEY].last_success is None
 
 
 def test_a_result_answers_for_the_uses_of_the_plan_in_force() -> None:
     more = Check(KEY, (*CHECK.uses, Use(Consumer("updates", "console", "azure-public"), "host.example")))
-    board = Board(Plan((CHECK,)))
-    board.record(result(None, 0.0))
-    board.adopt(Plan((more,)))
-    found = board.record(result(None, 10.0))
+    store = ResultStore(Plan((CHECK,)))
+    store.record(result(None, 0.0))
+    store.adopt(Plan((more,)))
+    found = store.record(result(None, 10.0))
     assert found
     assert found.check == more
     assert not found.changed
@@ -196,16 +196,16 @@ def test_a_result_answers_for_the_uses_of_the_plan_in_force() -> None:
 @given(plans_with_results(), plans, st.data())
 def test_a_snapshot_does_not_change_afterwards(drawn: Drawn, following: Plan, data: st.DataObject) -> None:
     work, results = drawn
-    board = filled(work, results)
-    snapshot = board.snapshot()
+    store = filled(work, results)
+    snapshot = store.snapshot()
     before = deepcopy((snapshot.plan, dict(snapshot.latest), snapshot.features, dict(snapshot.paths)))
     for later in data.draw(results_for(work.checks)).values():
-        board.record(later)
-    board.adopt(following)
+        store.record(later)
+    store.adopt(following)
     assert (snapshot.plan, dict(snapshot.latest), snapshot.features, dict(snapshot.paths)) == before
 
 
 def test_a_board_without_a_plan_has_nothing_to_wait_for() -> None:
-    board = Board()
-    assert board.complete
-    assert board.plan == board.snapshot().plan == Plan()
+    store = ResultStore()
+    assert store.complete
+    assert store.plan == store.snapshot().plan == Plan()

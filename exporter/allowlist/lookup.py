@@ -9,7 +9,7 @@ from typing import Final
 import anyio
 
 from exporter.model.addresses import Whose
-from exporter.probe.net import Trail
+from exporter.probe.net import Trace
 from exporter.probe.net.resolver import resolve
 
 _AT_ONCE: Final = 32
@@ -24,7 +24,7 @@ async def addresses_of(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     async def look_up(name: str) -> None:
         async with limiter:
             with suppress(OSError, UnicodeError), anyio.move_on_after(_PATIENCE):
-                found[name] = tuple(sorted({str(info[4][0]) for info in await resolve(name, 0, Trail(), Whose.PUBLIC)}))
+                found[name] = tuple(sorted({str(info[4][0]) for info in await resolve(name, 0, Trace(), Whose.PUBLIC)}))
 
     async with anyio.create_task_group() as group:
         for name in names:

@@ -15,7 +15,7 @@ from exporter import allowlist as lists
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, source_of
 from exporter.config.fields import unknown
 from exporter.model.vocabulary import Role
-from exporter.plan.selection import NarrowingError
+from exporter.plan.selection import SelectionError
 from exporter.service.load import Source, selected
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.system.loop import run_on_loop
@@ -93,13 +93,13 @@ def allowlist(
 def needed(source: Source, path: str | None) -> tuple[tuple[lists.Rule, ...], Mapping[str, Role]]:
     """The rules that the selected site needs, all or those of one path, and what the roles in them are.
 
-    Raises what `deploy` raises, and NarrowingError for a path that the site does not take.
+    Raises what `deploy` raises, and SelectionError for a path that the site does not take.
     """
     catalogue, settings, groups, site = selected(source)
     rules = lists.rules(catalogue, groups, site, settings)
     paths = {rule.path for rule in rules}
     if path not in {None, *paths}:
-        raise NarrowingError(f"--path {path}: {unknown('path of this site', paths, path or '')}")
+        raise SelectionError(f"--path {path}: {unknown('path of this site', paths, path or '')}")
     return tuple(rule for rule in rules if path in {None, rule.path}), catalogue.roles
 
 

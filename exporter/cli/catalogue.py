@@ -23,11 +23,11 @@ from exporter.config.groups import Names
 from exporter.config.settings import ProxySection
 from exporter.model.vocabulary import Proxy, Settings, Target
 from exporter.plan.checks import bypasses
-from exporter.plan.selection import NarrowingError, named
+from exporter.plan.selection import SelectionError, named
 from exporter.probe.net import Route, verifying
 from exporter.proxies.finding import Finder, NotFound, finder
 from exporter.proxies.winhttp import NotWindows
-from exporter.published import Choice, Format, Origin, Unfit
+from exporter.published import Choice, Format, Origin, Unusable
 from exporter.system.loop import run_on_loop
 from exporter.text.secrets import address
 
@@ -92,7 +92,7 @@ def import_(
         data = _read(source, settings, _proxy(proxy, settings), _seconds(timeout))
         taken = imports.take(data, choice, form)
         text = imports.written(taken, Origin(_where(source), datetime.now(UTC)), names)
-    except Unfit as unfit:
+    except Unusable as unfit:
         for line in unfit.reasons:
             typer.echo(f"{_where(source)}: {line}", err=True)
         raise typer.Exit(BAD_INPUT) from None
@@ -119,21 +119,21 @@ def _read(source: str, settings: Settings, proxy: Proxy | None, timeout: float) 
             return Route(context)
         ways = where.ways([Target(url)])[0]
         if ways.why_none is not None:
-            raise Unfit(f"cannot be fetched: {ways.why_none}")
+            raise Unusable(f"cannot be fetched: {ways.why_none}")
         first = ways.urls[0]  # one connection is made, and not by another way where this one fails
         return Route(context, None if first is None else replace(proxy, url=first))
 
     try:
         return run_on_loop(imports.from_web, source, route_to, timeout)
     except NotFound as error:
-        raise NarrowingError(f"--proxy {proxy.name if proxy else ''}: {error}") from None
+        raise SelectionError(f"--proxy {proxy.name if proxy else ''}: {error}") from None
 
 
 def _found(proxy: Proxy, context: ssl.SSLContext) -> Finder:
     try:
         return finder(proxy, lambda: context)
     except (NotFound, NotWindows) as error:
-        raise NarrowingError(f"--proxy {proxy.name}: {error}") from None
+        raise SelectionError(f"--proxy {proxy.name}: {error}") from None
 
 
 def _where(source: str) -> str:
@@ -147,7 +147,7 @@ def _proxy(word: str | None, settings: Settings) -> Proxy | None:
         return None
     if "://" not in word:
         if word not in settings.proxies:
-            raise NarrowingError(f"--proxy {word}: {unknown('proxy', settings.proxies, word)}")
+            raise SelectionError(f"--proxy {word}: {unknown('proxy', settings.proxies, word)}")
         return settings.proxies[word]
     try:
         return ProxySection(url=word).proxy("of the command line")

@@ -32,7 +32,7 @@ from exporter.cli.options import (
 )
 from exporter.metrics import families as metrics
 from exporter.model.vocabulary import Snapshot
-from exporter.plan.selection import NarrowingError
+from exporter.plan.selection import SelectionError
 from exporter.service.load import deploy, documented_anywhere
 from exporter.service.once import check_once
 from exporter.system.log import LogFormat, LogLevel, configure
@@ -181,7 +181,7 @@ def explain(
     deployment = deploy(source)
     asked = report.asked(deployment.plan, word)
     if asked is None:
-        raise NarrowingError(report.why_none(word, deployment.plan, *documented_anywhere(source)))
+        raise SelectionError(report.why_none(word, deployment.plan, *documented_anywhere(source)))
     with progress(len(asked.plan.checks)) as advance:
         snapshot = run_on_loop(check_once, replace(deployment, plan=asked.plan), advance)
     report.print_asked(asked, snapshot, Console())

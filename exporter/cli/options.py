@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from exporter.cli.completion import clouds, features, roles
 from exporter.config.documents import reason
-from exporter.plan.selection import Narrowing
+from exporter.plan.selection import Selection
 from exporter.service.load import Source
 from exporter.system.log import LogFormat, LogLevel
 
@@ -46,7 +46,7 @@ def source_of(
     config_file: Path | None, features: list[str] | None, roles: list[str] | None, clouds: list[str] | None
 ) -> Source:
     """Where the configuration comes from, narrowed as the command line says."""
-    return Source(config_file, Narrowing(tuple(features or ()), tuple(roles or ()), tuple(clouds or ())))
+    return Source(config_file, Selection(tuple(features or ()), tuple(roles or ()), tuple(clouds or ())))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Annotated, Final, cast
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from exporter.config.documents import Document, read_all, settle
+from exporter.config.documents import Document, raise_errors, read_all
 from exporter.config.fields import (
     NOT_EMPTY,
     ParameterName,
@@ -31,7 +31,7 @@ from exporter.config.groups import (
     Scheme,
     Sources,
     SupportWord,
-    blame_contradictions,
+    add_contradictions,
     read_groups,
 )
 from exporter.model.patterns import has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
@@ -57,14 +57,14 @@ def load(directory: Path | None = None) -> Catalogue:
     """
     directory = directory or shipped()
     vocabulary, unread = read_all(directory / "vocabulary" / f"{name}.yaml" for name in VOCABULARY)
-    settle(vocabulary, unread)
+    raise_errors(vocabulary, unread)
     clouds, roles, parameters, wildcards, sources, forwarders = vocabulary
     names = Names(_keys(roles), _keys(clouds), _keys(sources), _keys(parameters))
     known_parameters = _parameters(parameters, names)
     names = replace(names, values={p.name: p.values for p in known_parameters.values() if p.values})
     features, unread = read_all(sorted(directory.glob("*.yaml")))
     located = [here for document in features for here in read_groups(document, (), names)]
-    blame_contradictions(located)
+    add_contradictions(located)
     _blame_headings(located)
     catalogue = Catalogue(
         groups=_told_alike(here.group for here in located),
@@ -75,7 +75,7 @@ def load(directory: Path | None = None) -> Catalogue:
         sources=sources.validate(dict[str, Text]) or {},
         forwarders=_forwarders(forwarders, names),
     )
-    settle((*vocabulary, *features), unread)
+    raise_errors((*vocabulary, *features), unread)
     return catalogue
 
 
@@ -116,9 +116,9 @@ def _blame_headings(located: Iterable[Located]) -> None:
         feature = Path(here.document.file).stem
         if here.group.feature != feature:
             message = f"{found(here.group.feature)} stands in the file of {feature}; name the file after the feature"
-            here.document.blame((*here.place, "feature"), message)
+            here.document.add_error((*here.place, "feature"), message)
         if here.place == (0,) and not here.group.title:
-            here.document.blame(here.place, "the first group of a feature has no `title`; give one")
+            here.document.add_error(here.place, "the first group of a feature has no `title`; give one")
 
 
 # ---------------------------------------------------------------- vocabulary
@@ -263,7 +263,7 @@ def _parameters(document: Document, names: Names) -> dict[str, Parameter]:
     sections = document.validate(dict[ParameterName, ParameterSection], context=names) or {}
     for name in sections:
         if name in _needed(name, sections):
-            document.blame((name, "default"), "the default leads back to itself; end the circle")
+            document.add_error((name, "default"), "the default leads back to itself; end the circle")
     return {name: Parameter(name, s.meaning, s.regex, s.default, tuple(s.values)) for name, s in sections.items()}
 
 
@@ -285,7 +285,7 @@ def _wildcards(document: Document, names: Names) -> dict[str, Wildcard]:
         for i, representative in enumerate(section.representatives):
             if not matches_wildcard(pattern, representative.host):
                 message = f"{representative.host} does not lie under {pattern}; list it under `stand_ins`"
-                document.blame((pattern, "representatives", i, "host"), message)
+                document.add_error((pattern, "representatives", i, "host"), message)
     return {pattern: section.wildcard() for pattern, section in sections.items()}
 
 

@@ -87,7 +87,7 @@ class Document:
         """The line of what stands at a place, or of the nearest thing around it."""
         return self._tree.locate(place).line
 
-    def blame(self, place: Place, message: str, *, local: bool = False) -> None:
+    def add_error(self, place: Place, message: str, *, local: bool = False) -> None:
         """Add a mistake about what stands at a place, or about the nearest thing around it.
 
         `local`: the text is right, but this machine lacks what it needs.
@@ -115,13 +115,13 @@ class Document:
                 self._add(self.line(where), where, "is missing; it must be given")
             case "value_error" if isinstance(error, Faults):
                 for deeper, message in error.faults:
-                    self.blame((*where, *deeper), message)
+                    self.add_error((*where, *deeper), message)
             case "value_error":
-                self.blame(where, str(error))
+                self.add_error(where, str(error))
             case other:
                 section = _section_at(kind, below)
                 keys = f"a mapping with the keys {', '.join(section.keys())}" if section else None
-                self.blame(where, expected(keys or expected_by(other), detail["input"]))
+                self.add_error(where, expected(keys or expected_by(other), detail["input"]))
 
 
 # ---------------------------------------------------------------- reading files
@@ -190,7 +190,7 @@ def reason(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-def settle(documents: Iterable[Document], mistakes: Iterable[Mistake] = ()) -> None:
+def raise_errors(documents: Iterable[Document], mistakes: Iterable[Mistake] = ()) -> None:
     """Raise DocumentError if there is any mistake in what was read."""
     found_there = (mistake for document in documents for mistake in document.mistakes)
     files: dict[str, list[Mistake]] = {}

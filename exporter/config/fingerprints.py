@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
-from exporter.config.documents import read, settle
+from exporter.config.documents import raise_errors, read
 from exporter.config.fields import NOT_EMPTY, CheckedAs, Named, Section, Text, distinct, member_of, within, written
 from exporter.config.groups import Sources
 from exporter.model.fingerprints import Fingerprint, Kind
@@ -26,10 +26,10 @@ def load_fingerprints(path: Path) -> tuple[Fingerprint, ...]:
     for i, _ in enumerate(found.fingerprints):
         section = document.validate(FingerprintSection, ("fingerprints", i), context=known)
         if section and not (section.header or section.status or section.location or section.body):
-            document.blame(("fingerprints", i), "has no evidence; give `header`, `status`, `location` or `body`")
+            document.add_error(("fingerprints", i), "has no evidence; give `header`, `status`, `location` or `body`")
         if section:
             fingerprints.append(section.fingerprint(found.sources))
-    settle([document])
+    raise_errors([document])
     return tuple(fingerprints)
 
 

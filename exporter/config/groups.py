@@ -99,7 +99,7 @@ def read_groups(document: Document, place: Place, names: Names) -> list[Located]
     return [Located(section.group(), document, here) for here, section in zip(places, sections, strict=True) if section]
 
 
-def blame_contradictions(located: Iterable[Located]) -> None:
+def add_contradictions(located: Iterable[Located]) -> None:
     """Blame endpoints that ask one URL in two ways for the same feature and pattern: one series cannot show both."""
     first: dict[tuple[object, ...], tuple[Endpoint, str]] = {}
     for here in located:
@@ -111,7 +111,7 @@ def blame_contradictions(located: Iterable[Located]) -> None:
             for other, there in earlier:
                 if (other.method, other.accept) != (endpoint.method, endpoint.accept):
                     message = "another `method` or `accept` for what this feature and pattern probe already"
-                    here.document.blame(place, f"{message}; give the same as in {there}")
+                    here.document.add_error(place, f"{message}; give the same as in {there}")
                     break
 
 

@@ -42,14 +42,14 @@ def _look_for_extras(main: Document) -> None:
         place = ("proxies", name, "auth")
         auth = main.at(place)
         if isinstance(auth, str) and auth in set(Auth) and (missing := missing_extra(Auth(auth))):
-            main.blame(place, missing, local=True)
+            main.add_error(place, missing, local=True)
 
 
 def _count_sockets(main: Document) -> None:
     place = ("probe", "concurrency")
     concurrency = main.at(place)
     if BY_SELECT and isinstance(concurrency, int) and concurrency > PROBES:
-        main.blame(
+        main.add_error(
             place,
             f"expected a number from 1 to {PROBES}, because on Windows a program can wait for {SOCKETS} sockets at a "
             f"time, found {concurrency}; for more targets make probe.interval longer, or narrow exporters by role or "
@@ -68,15 +68,15 @@ def _trusted(main: Document, directory: Path) -> Path | None:
     try:
         trust.load_verify_locations(directory / file)
     except ssl.SSLError:
-        main.blame(place, f"{found(file)} holds no certificate in PEM; convert it to PEM")
+        main.add_error(place, f"{found(file)} holds no certificate in PEM; convert it to PEM")
     except OSError as error:
-        main.blame(place, f"{found(file)} cannot be read: {reason(error)}; {_REMEDY}", local=True)
+        main.add_error(place, f"{found(file)} cannot be read: {reason(error)}; {_REMEDY}", local=True)
     except ValueError as error:
-        main.blame(place, f"{found(file)} cannot be read: {error}")
+        main.add_error(place, f"{found(file)} cannot be read: {error}")
     else:
         if trust.cert_store_stats()["x509"]:
             return directory / file
-        main.blame(place, f"{found(file)} holds no certificate; add one in PEM")
+        main.add_error(place, f"{found(file)} holds no certificate; add one in PEM")
     return None
 
 
@@ -89,9 +89,9 @@ def _passwords(main: Document, directory: Path) -> Iterator[tuple[str, str]]:
         try:
             yield name, _password(directory / file)
         except OSError as error:
-            main.blame(place, f"the file cannot be read: {reason(error)}; {_REMEDY}", local=True)
+            main.add_error(place, f"the file cannot be read: {reason(error)}; {_REMEDY}", local=True)
         except ValueError as error:
-            main.blame(place, str(error))
+            main.add_error(place, str(error))
 
 
 def _password(path: Path) -> str:

@@ -19,8 +19,8 @@ from exporter.config.documents import (
     Mistake,
     Unreadable,
     peek,
+    raise_errors,
     read,
-    settle,
 )
 from exporter.config.durations import LONGER_THAN_0, seconds, spelled
 from exporter.config.fields import (
@@ -48,7 +48,7 @@ from exporter.config.fields import (
     url_fault,
     within,
 )
-from exporter.config.groups import GroupSection, Names, StatusWord, blame_contradictions
+from exporter.config.groups import GroupSection, Names, StatusWord, add_contradictions
 from exporter.config.groups import read_groups as groups_at
 from exporter.config.machine import Held, look_up
 from exporter.config.prefixes import read_prefixes
@@ -106,9 +106,9 @@ def _settings(main: Document, directory: Path, catalogue: Catalogue) -> tuple[Se
     known = _names(catalogue, main, files, directory)
     section = main.validate(MainSection, context=known)
     located = [*groups_at(main, ("groups",), known), *chain.from_iterable(groups_at(file, (), known) for file in files)]
-    blame_contradictions(located)
+    add_contradictions(located)
     groups = tuple(replace(here.group, own=True) for here in located)
-    _blame_bad_fillings(main, known, (*groups, *catalogue.groups))
+    _add_bad_fillings(main, known, (*groups, *catalogue.groups))
     held = look_up(main, directory)
     lacking = _settled((main, *files), (*mistakes, *amiss))
     if section is None:
@@ -121,7 +121,7 @@ def _settings(main: Document, directory: Path, catalogue: Catalogue) -> tuple[Se
 def _settled(documents: Iterable[Document], mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
     """What only this machine lacks. Raises DocumentError with all mistakes if there is any other."""
     try:
-        settle(documents, mistakes)
+        raise_errors(documents, mistakes)
     except DocumentError as error:
         if not all(mistake.local for mistake in error.mistakes):
             raise
@@ -139,8 +139,8 @@ def read_groups(path: Path, catalogue: Catalogue) -> tuple[Group, ...]:
     """The groups of a group file. Raises DocumentError with all mistakes."""
     document = read(path)
     located = groups_at(document, (), Names(catalogue.roles, catalogue.clouds, values=_closed(catalogue)))
-    blame_contradictions(located)
-    settle([document])
+    add_contradictions(located)
+    raise_errors([document])
     return tuple(here.group for here in located)
 
 
@@ -185,7 +185,7 @@ def _files(main: Document, key: str, read_one: Callable[[Path], T], directory: P
         try:
             files[name] = read_one(directory / name)
         except Unreadable as error:
-            main.blame((key, i), f"{found(name)} {error.mistakes[0].message}")
+            main.add_error((key, i), f"{found(name)} {error.mistakes[0].message}")
         except DocumentError as error:
             mistakes += error.mistakes
     return list(files.values()), mistakes
@@ -199,7 +199,7 @@ def _keys(value: object) -> list[str]:
     return list(value) if isinstance(value, dict) else []
 
 
-def _blame_bad_fillings(main: Document, known: Known, groups: Iterable[Group]) -> None:
+def _add_bad_fillings(main: Document, known: Known, groups: Iterable[Group]) -> None:
     """Blame parameters that make of a template something that is no URL."""
     given = main.at(("site", "parameters"))
     values = {
@@ -212,7 +212,7 @@ def _blame_bad_fillings(main: Document, known: Known, groups: Iterable[Group]) -
         url, _ = fill(template, values)
         if url and url != template and (fault := url_fault(url)):
             name = parameters_of(template)[0]
-            main.blame(("site", "parameters", name), f"does not fit into the probe {template}: {fault}")
+            main.add_error(("site", "parameters", name), f"does not fit into the probe {template}: {fault}")
 
 
 # ---------------------------------------------------------------- checks of one field

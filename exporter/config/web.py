@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
-from exporter.config.documents import Document, DocumentError, TooLarge, peek, read, read_bytes, reason, settle
+from exporter.config.documents import Document, DocumentError, TooLarge, peek, raise_errors, read, read_bytes, reason
 from exporter.config.fields import Faults, Place, Section, Text, one_of
 
 
@@ -43,10 +43,10 @@ def load(path: Path | None) -> WebConfig:
     document = read(path)
     section = document.validate(MainSection)
     if section and not (section.tls_server_config or section.basic_auth_users or section.http_server_config.headers):
-        document.blame((), _NO_LOCK)
+        document.add_error((), _NO_LOCK)
     tls = section.tls_server_config if section else None
     context = _context(tls, document, path.parent) if tls else None
-    settle([document])
+    raise_errors([document])
     if section is None:
         raise AssertionError("what is not valid is blamed")
     return WebConfig(
@@ -132,19 +132,19 @@ def _context(section: TlsSection, document: Document, directory: Path) -> ssl.SS
     context.minimum_version, context.maximum_version = _VERSIONS[section.min_version], _VERSIONS[section.max_version]
     place = ("tls_server_config",)
     if section.min_version > section.max_version:
-        document.blame((*place, "max_version"), f"lower than min_version {section.min_version}; exchange them")
+        document.add_error((*place, "max_version"), f"lower than min_version {section.min_version}; exchange them")
     for key, file in (("cert_file", section.cert_file), ("key_file", section.key_file)):
         if fault := _unreadable(directory / file):
-            document.blame((*place, key), f"the file cannot be read: {fault}")  # some give the key for its path
+            document.add_error((*place, key), f"the file cannot be read: {fault}")  # some give the key for its path
     if not document.mistakes:
         try:
             context.load_cert_chain(directory / section.cert_file, directory / section.key_file, _no_passphrase)
         except (OSError, ValueError) as error:
-            document.blame((*place, "cert_file"), _certificate_fault(error))
+            document.add_error((*place, "cert_file"), _certificate_fault(error))
     if ciphers := [_CIPHERS[name] for name in section.cipher_suites if _CIPHERS[name]]:
         context.set_ciphers(":".join(ciphers))
     elif section.cipher_suites and section.min_version == "TLS12":
-        document.blame((*place, "cipher_suites"), "names none of TLS 1.2; add one, or set min_version to TLS13")
+        document.add_error((*place, "cipher_suites"), "names none of TLS 1.2; add one, or set min_version to TLS13")
     if not section.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     _ask_for_certificates(context, section, document, directory)
@@ -160,21 +160,23 @@ def _ask_for_certificates(context: ssl.SSLContext, section: TlsSection, document
             ("client_allowed_sans", section.client_allowed_sans),
         ):
             if given:
-                document.blame((*place, key), "no client certificate is asked for; give client_auth_type too")
+                document.add_error((*place, key), "no client certificate is asked for; give client_auth_type too")
         return
     if section.client_ca_file is None:
-        document.blame((*place, "client_auth_type"), "needs client_ca_file, the authority of the clients' certificates")
+        document.add_error(
+            (*place, "client_auth_type"), "needs client_ca_file, the authority of the clients' certificates"
+        )
         return
     file = directory / section.client_ca_file
     if fault := _unreadable(file):
-        document.blame((*place, "client_ca_file"), f"the file cannot be read: {fault}")
+        document.add_error((*place, "client_ca_file"), f"the file cannot be read: {fault}")
         return
     try:
         context.load_verify_locations(file)
     except ssl.SSLError:
-        document.blame((*place, "client_ca_file"), "the file holds no certificate in PEM")
+        document.add_error((*place, "client_ca_file"), "the file holds no certificate in PEM")
     except OSError as error:  # gone meanwhile
-        document.blame((*place, "client_ca_file"), f"the file cannot be read: {reason(error)}")
+        document.add_error((*place, "client_ca_file"), f"the file cannot be read: {reason(error)}")
     context.verify_mode = wanted
 
 

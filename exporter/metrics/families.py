@@ -34,7 +34,7 @@ from exporter.model.vocabulary import (
     Use,
 )
 from exporter.report.reasons import WORDS
-from exporter.results.store import Board
+from exporter.results.store import ResultStore
 
 CONSUMER: Final = ("feature", "role", "cloud")
 USE: Final = (*CONSUMER, "pattern")
@@ -156,14 +156,14 @@ def _phases_of(check: Check) -> Iterator[Phase]:
 
 
 class State(Kept):
-    """Gauges of what the board holds, so that what left the plan is gone.
+    """Gauges of what the store holds, so that what left the plan is gone.
 
-    The lines of a check are kept as long as the board keeps the same Latest of it, those of features and paths as long
+    The lines of a check are kept as long as the store keeps the same Latest of it, those of features and paths as long
     as its version.
     """
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, store: ResultStore) -> None:
+        self._store = store
         self._plan = Plan()
         self._lines: dict[CheckKey, tuple[Latest | None, tuple[str, ...]]] = {}  # by family; in the plan's order
         self._version = -1
@@ -175,26 +175,26 @@ class State(Kept):
 
     def collect(self) -> Iterable[Metric]:
         """All state of this moment."""
-        return families(self._board.snapshot())
+        return families(self._store.snapshot())
 
     def show(self, check: Check) -> None:
         """Make the lines of a check ahead of the scrape, lest it find all of them to be made at once."""
         self._follow()
-        latest = self._board.latest(check.key)
+        latest = self._store.latest(check.key)
         if latest is not None:
             self._lines[check.key] = self._of(check, latest)
 
     def _follow(self) -> None:
         """Begin anew with another plan: the same check may serve other uses in it."""
-        if self._plan is not self._board.plan:
-            self._plan = self._board.plan
+        if self._plan is not self._store.plan:
+            self._plan = self._store.plan
             self._lines = {check.key: _NOTHING for check in self._plan.checks}
 
     def refresh(self) -> Iterator[None]:
         """Make anew the lines of checks whose result is another, or whose plan is."""
         self._follow()
         lines_of = self._lines
-        for (check, latest), (shown, _) in zip(self._board.pinned(), tuple(lines_of.values()), strict=True):
+        for (check, latest), (shown, _) in zip(self._store.pinned(), tuple(lines_of.values()), strict=True):
             if latest is not None and latest is not shown:
                 lines_of[check.key] = self._of(check, latest)
                 yield
@@ -203,8 +203,8 @@ class State(Kept):
         """The families of `collect`."""
         for _ in self.refresh():
             pass
-        if self._version != self._board.version:
-            self._version, snapshot = self._board.version, self._board.snapshot()
+        if self._version != self._store.version:
+            self._version, snapshot = self._store.version, self._store.snapshot()
             self._rolled_up = [(family, lines(family)) for family in _rolled_up_families(snapshot)]
         of_checks, rolled_up = tuple(self._lines.values()), self._rolled_up
         for place, family in enumerate(_endpoint_families({}, ())):

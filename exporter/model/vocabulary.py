@@ -652,7 +652,7 @@ class Result:
     failure: Failure | None = None
     attempts: int = 1
     late: frozenset[Phase] = frozenset()  # phases that may have ended before the exporter noticed
-    refuted: Failure | None = None  # of the attempt before, where this one succeeded
+    recovered_from: Failure | None = None  # of the attempt before, where this one succeeded
     interrupted: float = 0.0  # share of its time in which the exporter itself stood still, if that may be why it failed
 
     @property
@@ -680,7 +680,7 @@ class Result:
 
     def after(self, failed: Result) -> Result:
         """The same as the next attempt after one that failed."""
-        return replace(self, attempts=failed.attempts + 1, refuted=failed.failure if self.up else None)
+        return replace(self, attempts=failed.attempts + 1, recovered_from=failed.failure if self.up else None)
 
     @property
     def duration(self) -> float:

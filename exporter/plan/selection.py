@@ -11,16 +11,16 @@ from exporter.config.fields import unknown
 from exporter.model.vocabulary import Catalogue, Group, Site
 
 
-class NarrowingError(Exception):
+class SelectionError(Exception):
     """A name on the command line that the site does not have."""
 
 
-UNUSABLE: Final = (DocumentError, NarrowingError)  # what a person must mend before there is a plan
+UNUSABLE: Final = (DocumentError, SelectionError)  # what a person must mend before there is a plan
 _OF_SITE: Final = " of this site"
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowing:
+class Selection:
     """Names from the command line; an empty tuple leaves the site as it is."""
 
     features: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Narrowing:
     clouds: tuple[str, ...] = ()
 
     def applied(self, site: Site, catalogue: Catalogue, groups: Iterable[Group]) -> Site:
-        """The site, less what is not named. Raises NarrowingError for a name that the site does not have."""
+        """The site, less what is not named. Raises SelectionError for a name that the site does not have."""
         features = site.features or tuple(dict.fromkeys(group.feature for group in groups))
         return replace(
             site,
@@ -39,9 +39,9 @@ class Narrowing:
 
 
 def named(kind: str, names: Iterable[str], known: Collection[str], whose: str = "") -> tuple[str, ...]:
-    """What the option `--KIND` names, each once. Raises NarrowingError for a name that is not known."""
+    """What the option `--KIND` names, each once. Raises SelectionError for a name that is not known."""
     found = tuple(dict.fromkeys(names))
     for name in found:
         if name not in known:
-            raise NarrowingError(f"--{kind} {name}: {unknown(f'{kind}{whose}', known, name)}")
+            raise SelectionError(f"--{kind} {name}: {unknown(f'{kind}{whose}', known, name)}")
     return found

@@ -11,35 +11,35 @@ from exporter.model.vocabulary import Answer, Failure, Phase, Root, Target
 from exporter.probe.bodies import ENOUGH, readable, worth_reading
 from exporter.probe.classify import Signs, Way, foreign, judge
 from exporter.probe.errors import NotTls
-from exporter.probe.net import USER_AGENT, Route, Trail, Transport, beginning
+from exporter.probe.net import USER_AGENT, Route, Trace, Transport, beginning
 
 # No `Connection: close`: a proxy would close between the steps of NTLM, which signs in the connection. We close it.
 _HEADERS: Final = {"Accept": "*/*", "User-Agent": USER_AGENT}
 _PAGE_TIME: Final = 0.5  # seconds that the beginning of a page may take; the head has decided most already
 
 
-async def probe(target: Target, route: Route, signs: Signs, trail: Trail) -> Failure | None:
+async def probe(target: Target, route: Route, signs: Signs, trace: Trace) -> Failure | None:
     """One request on a connection of its own. The head of the answer decides; of the body only a page's beginning.
 
     httpx's client stays out of it: it takes every answer for its own business, and raises for a Location that it cannot
     read, though nobody wants to go there.
     """
-    async with Transport(route, trail) as transport:
+    async with Transport(route, trace) as transport:
         try:
             response = await transport.handle_async_request(httpx.Request(target.method, target.url, headers=_HEADERS))
         except NotTls:
-            if failure := _page_in_place_of_tls(target, trail, signs, way_of(target, route)):
+            if failure := _page_in_place_of_tls(target, trace, signs, way_of(target, route)):
                 return failure
             raise
-        answer = await _with_page(cast(Answer, trail.seen.answer), response)
-        trail.seen = replace(trail.seen, answer=answer)
-        forgeable = target.scheme == "http" or _inspected(trail)
+        answer = await _with_page(cast(Answer, trace.seen.answer), response)
+        trace.seen = replace(trace.seen, answer=answer)
+        forgeable = target.scheme == "http" or _inspected(trace)
         return judge(target, answer, signs, way_of(target, route), forgeable=forgeable)
 
 
-def _page_in_place_of_tls(target: Target, trail: Trail, signs: Signs, way: Way) -> Failure | None:
+def _page_in_place_of_tls(target: Target, trace: Trace, signs: Signs, way: Way) -> Failure | None:
     """What a filter or a portal says in plain text on a port for TLS; None where nothing shows that it is one."""
-    answer = trail.seen.answer
+    answer = trace.seen.answer
     failure = foreign(target, answer, signs, way) if answer else None
     return replace(failure, phase=Phase.TLS) if failure else None
 
@@ -59,6 +59,6 @@ async def _with_page(answer: Answer, response: httpx.Response) -> Answer:
     return replace(answer, body=readable(answer, await beginning(stream, ENOUGH, _PAGE_TIME)))
 
 
-def _inspected(trail: Trail) -> bool:
-    tls = trail.seen.tls
+def _inspected(trace: Trace) -> bool:
+    tls = trace.seen.tls
     return tls is not None and tls.leads_to is Root.PRIVATE

@@ -25,7 +25,7 @@ from exporter.model.vocabulary import (
 from exporter.probe import http
 from exporter.probe.classify import Signs, Way, classify, defect
 from exporter.probe.connecting import at_private_address
-from exporter.probe.net import Clock, Limit, Route, SignIn, Trail, clock_in_force
+from exporter.probe.net import Clock, Limit, Route, SignIn, Trace, clock_in_force
 from exporter.probe.retry import at_once, noticing
 from exporter.system.lag import Pulse
 
@@ -106,25 +106,25 @@ async def run_check(
 
 
 async def _attempt(key: CheckKey, network: Network, limit: Limit) -> Result:
-    trail, started = Trail(limit), time.time()
-    journey = _Journey(key, network, trail)
+    trace, started = Trace(limit), time.time()
+    journey = _Journey(key, network, trace)
     try:
         failure = _less_secret(await journey.made(), journey.route)
-        evidence = _discreet(trail.seen, journey.route)
+        evidence = _discreet(trace.seen, journey.route)
         in_range = network.in_range(key, evidence.addresses)
         begun = started + limit.stood_still
-        return Result(key, begun, trail.laps, replace(evidence, in_range=in_range), failure, late=trail.late)
+        return Result(key, begun, trace.phase_durations, replace(evidence, in_range=in_range), failure, late=trace.late)
     except Exception as error:  # noqa: BLE001 - a defect of ours is the result of this check, and of no other
-        return Result(key, started, failure=_less_secret(defect(error, trail.phase), journey.route))
+        return Result(key, started, failure=_less_secret(defect(error, trace.phase), journey.route))
 
 
 class _Journey:
     """One attempt: along the first way on which a connection opens."""
 
-    def __init__(self, key: CheckKey, network: Network, trail: Trail) -> None:
+    def __init__(self, key: CheckKey, network: Network, trace: Trace) -> None:
         self._key = key
         self._network = network
-        self._trail = trail
+        self._trace = trace
         self._first: tuple[Route, Failure, Evidence] | None = None  # that was of no avail, and what was seen
         self.route: Route | None = None  # that was gone
 
@@ -136,43 +136,43 @@ class _Journey:
             return Failure(Phase.PROXY, Reason.PROXY_ERROR, str(error))
         failure: Failure | None = None
         try:
-            with self._trail.limit.in_force():
+            with self._trace.limit.in_force():
                 for route in routes:
                     self._begin(route)
                     failure = await self._along(route)
                     if not _unconnected(failure):
                         break
-                    self._first = self._first or (route, failure, self._trail.seen)
+                    self._first = self._first or (route, failure, self._trace.seen)
         except Exception as error:  # noqa: BLE001 - every failure of a probe is its result
             failure = self._named(error, routes[0] if self.route is None else self.route)
         if _unconnected(failure) and self._first is not None and len(routes) > 1:
             failure = self._of_the_first()
-        if failure is not None and failure.reason is Reason.PROXY_AUTH_REQUIRED and self._trail.cause is not None:
-            return replace(failure, message=f"{failure.message}; it took the account before", cause=self._trail.cause)
+        if failure is not None and failure.reason is Reason.PROXY_AUTH_REQUIRED and self._trace.cause is not None:
+            return replace(failure, message=f"{failure.message}; it took the account before", cause=self._trace.cause)
         return failure
 
     def _begin(self, route: Route) -> None:
         if self.route is not None:
-            self._trail.begin_again()
+            self._trace.begin_again()
         self.route = route
         if route.way is not None:
-            self._trail.seen = replace(self._trail.seen, way=route.way)
+            self._trace.seen = replace(self._trace.seen, way=route.way)
 
     async def _along(self, route: Route) -> Failure | None:
         try:
-            return await http.probe(self._key.target, route, self._network.signs, self._trail)
+            return await http.probe(self._key.target, route, self._network.signs, self._trace)
         except Exception as error:  # noqa: BLE001 - as above
             return self._named(error, route)
 
     def _named(self, error: Exception, route: Route) -> Failure:
         """The failure that ended a way, by all that was seen."""
-        seen, way = self._trail.seen, http.way_of(self._key.target, route)
-        failure = classify(self._trail.phase, error, way, seen, self._network.signs)
+        seen, way = self._trace.seen, http.way_of(self._key.target, route)
+        failure = classify(self._trace.phase, error, way, seen, self._network.signs)
         return at_private_address(failure, self._key.target, seen) if way is Way.DIRECT else failure
 
     def _of_the_first(self) -> Failure:
         """The failure where no way could be gone: that of the one which was meant to be."""
-        self.route, failure, self._trail.seen = cast("tuple[Route, Failure, Evidence]", self._first)
+        self.route, failure, self._trace.seen = cast("tuple[Route, Failure, Evidence]", self._first)
         return replace(failure, message=f"{failure.message}; nor does a connection open on any other way named for it")
 
 

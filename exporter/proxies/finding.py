@@ -19,7 +19,7 @@ from exporter.proxies import pac, winhttp
 from exporter.proxies.evaluation import NoEngine, NotEvaluated, evaluate
 from exporter.proxies.server import NoServer, written
 from exporter.proxies.windows import Setting, setting
-from exporter.published import Unfit, from_file, from_web
+from exporter.published import Unusable, from_file, from_web
 from exporter.system.loop import run_beside
 from exporter.text.secrets import address
 
@@ -139,7 +139,7 @@ def _by_pac(place: str, trust: Trust, prefix: str = "", warnings: Sequence[str] 
     shown = address(place) if by_web else place
     try:
         data = _fetched(place, trust()) if by_web else from_file(Path(place), LARGEST)
-    except Unfit as unfit:
+    except Unusable as unfit:
         remedy = "give an address that answers, or a copy as a file" if by_web else "give the path of a PAC file"
         missing = not by_web and not Path(place).exists()
         raise (NotHere if missing else NotFound)(f"{prefix}the PAC file {shown} {unfit}; {remedy}") from None

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from exporter.published import environments, microsoft365, ranges
 from exporter.published.comparison import Comparison, compared
-from exporter.published.content import Content, Format, Unfit, content, recognised
+from exporter.published.content import Content, Format, Unusable, content, recognised
 from exporter.published.fetch import from_file, from_web
 from exporter.published.taken import Choice, Endpoints, Option, Ranges, Taken
 from exporter.published.writing import Origin, written
@@ -22,7 +22,7 @@ __all__ = [
     "Origin",
     "Ranges",
     "Taken",
-    "Unfit",
+    "Unusable",
     "compared",
     "from_file",
     "from_web",
@@ -44,11 +44,11 @@ READERS: Final[Mapping[Format, tuple[Reader, frozenset[Option]]]] = MappingProxy
 
 
 def take(data: bytes, choice: Choice, form: Format = Format.AUTO) -> Taken:
-    """What a source holds. Total: raises Unfit for whatever cannot be taken."""
+    """What a source holds. Total: raises Unusable for whatever cannot be taken."""
     found = content(data)
     if form is Format.AUTO:
         form = recognised(found)
     read, heeded = READERS[form]
     for option in sorted(choice.given() - heeded):
-        raise Unfit(f"--{option} says nothing about {form}; leave it out")
+        raise Unusable(f"--{option} says nothing about {form}; leave it out")
     return read(found, choice)

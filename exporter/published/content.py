@@ -20,7 +20,7 @@ T = TypeVar("T")
 MAX_BYTES: Final = 32 << 20  # several times the longest list; as Python values it takes some forty times that
 
 
-class Unfit(Exception):
+class Unusable(Exception):
     """A source that cannot be imported, for these reasons: each names the place, the value and the remedy."""
 
     def __init__(self, *reasons: str) -> None:
@@ -57,21 +57,23 @@ Content: TypeAlias = Json | Table
 
 
 def content(data: bytes) -> Content:
-    """What a source holds. Raises Unfit."""
+    """What a source holds. Raises Unusable."""
     try:
         text = decoded(data)
     except UnicodeDecodeError as error:
-        raise Unfit(f"the byte 0x{data[error.start]:02x} is not UTF-8; save the list in UTF-8") from None
+        raise Unusable(f"the byte 0x{data[error.start]:02x} is not UTF-8; save the list in UTF-8") from None
     first = text.lstrip()[:1]
     if not first:
-        raise Unfit("it is empty; download the list anew")
+        raise Unusable("it is empty; download the list anew")
     if first == "<":
-        raise Unfit("it is an HTML or XML page, no list; download the file itself, and sign in where a portal asks to")
+        raise Unusable(
+            "it is an HTML or XML page, no list; download the file itself, and sign in where a portal asks to"
+        )
     return Json(_json(text)) if first in "[{" else _table(text)
 
 
 def recognised(found: Content) -> Format:
-    """The format by what its documents show of it. Raises Unfit."""
+    """The format by what its documents show of it. Raises Unusable."""
     match found:
         case Json(list() as records) if any(isinstance(record, dict) and "serviceArea" in record for record in records):
             return Format.MICROSOFT_365
@@ -82,10 +84,10 @@ def recognised(found: Content) -> Format:
         case Table(columns) if tuple(map(str.lower, columns)) == PUBLIC_IP_COLUMNS:
             return Format.PUBLIC_IP_SPACE
         case Table(columns) if {"serviceArea", "urls"} <= {*columns}:
-            raise Unfit("it is Microsoft 365's list as CSV, which joins its values; ask for it with format=JSON")
+            raise Unusable("it is Microsoft 365's list as CSV, which joins its values; ask for it with format=JSON")
         case Table(rows=[_, *_]):
             return Format.AZURE_ENVIRONMENTS
-    raise Unfit(
+    raise Unusable(
         "it is none of what can be imported: Microsoft 365 endpoints (JSON), Service Tags (JSON), "
         "Public IP Space (CSV), a site database's AzureEnvironments (CSV or JSON)"
     )
@@ -98,11 +100,11 @@ PUBLIC_IP_COLUMNS: Final = ("prefix", "type")  # in lower case
 
 
 def shaped(kind: type[T], value: object) -> T:
-    """A JSON value, checked as a `kind`. Raises Unfit."""
+    """A JSON value, checked as a `kind`. Raises Unusable."""
     try:
         checked: T = TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        raise Unfit(*map(_in_our_words, error.errors(include_url=False))) from None
+        raise Unusable(*map(_in_our_words, error.errors(include_url=False))) from None
     return checked
 
 
@@ -123,11 +125,11 @@ def _json(text: str) -> object:
         return json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise Unfit(f"{where}: not valid JSON ({error.msg}); if it was cut off here, download it anew") from None
+        raise Unusable(f"{where}: not valid JSON ({error.msg}); if it was cut off here, download it anew") from None
     except RecursionError:
-        raise Unfit("it is nested too deep for a list of endpoints or addresses") from None
+        raise Unusable("it is nested too deep for a list of endpoints or addresses") from None
     except ValueError as error:  # a number of more digits than Python reads
-        raise Unfit(f"not valid JSON: {error}") from None
+        raise Unusable(f"not valid JSON: {error}") from None
 
 
 def _no_constant(word: str) -> object:
@@ -148,13 +150,15 @@ def _table(text: str) -> Table:
             if any(cells) and (lines or not cells[0].startswith(_TYPE_LINE)):
                 lines.append((reader.line_num, cells))
     except csv.Error as error:
-        raise Unfit(f"line {reader.line_num}: not valid CSV ({error})") from None
+        raise Unusable(f"line {reader.line_num}: not valid CSV ({error})") from None
     if not lines:
-        raise Unfit("it is empty; export the table anew")
+        raise Unusable("it is empty; export the table anew")
     (_, columns), *rows = lines
     for number, cells in rows:
         if len(cells) > len(columns):
-            raise Unfit(f"line {number}: {len(cells)} values for {len(columns)} columns; quote what holds a delimiter")
+            raise Unusable(
+                f"line {number}: {len(cells)} values for {len(columns)} columns; quote what holds a delimiter"
+            )
     return Table(columns, tuple(rows))
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from exporter.config.fields import expected, found
 from exporter.config.groups import checked_pattern
 from exporter.model.vocabulary import Endpoint, Group
-from exporter.published.content import Content, Json, Table, Unfit
+from exporter.published.content import Content, Json, Table, Unusable
 from exporter.published.taken import Choice, Endpoints, printable
 
 FEATURE: Final = "azure-environments"
@@ -25,13 +25,13 @@ Cell = tuple[str, str, str]  # the row and the column, in words, and the value
 
 
 def read(content: Content, choice: Choice) -> Endpoints:
-    """One group with each URL in the table. Raises Unfit."""
+    """One group with each URL in the table. Raises Unusable."""
     columns_of: dict[str, dict[str, None]] = {}
     reasons = list(islice(_collected(content, columns_of), _MOST_REASONS))
     if reasons:
-        raise Unfit(*reasons)
+        raise Unusable(*reasons)
     if not columns_of:
-        raise Unfit("no value is a URL that begins with http:// or https://; export all columns of the table")
+        raise Unusable("no value is a URL that begins with http:// or https://; export all columns of the table")
     group = Group(
         feature=FEATURE,
         title="Azure environments of the site",
@@ -64,21 +64,21 @@ def _cells(content: Content) -> Iterator[Cell]:
         case Table(columns, rows):
             names = [printable(column) or f"number {i}" for i, column in enumerate(columns, start=1)]
             if any(map(_URL.match, columns)):
-                raise Unfit("the first line holds a URL in place of the columns' names; export them, too")
+                raise Unusable("the first line holds a URL in place of the columns' names; export them, too")
             for number, cells in rows:
                 yield from ((f"line {number}", *cell) for cell in zip(names, cells, strict=False))
         case Json(list() as rows):
             for i, row in enumerate(rows):
                 yield from _values(i, row)
         case _:
-            raise Unfit("expected a list of rows; write one row in [brackets]")
+            raise Unusable("expected a list of rows; write one row in [brackets]")
 
 
 def _values(i: int, row: object) -> Iterator[Cell]:
     if not isinstance(row, dict):
-        raise Unfit(f"[{i}]: {expected('a row, as a mapping of columns to values', row)}")
+        raise Unusable(f"[{i}]: {expected('a row, as a mapping of columns to values', row)}")
     for column, value in row.items():
         if isinstance(value, dict | list):
-            raise Unfit(f"[{i}]: {found(column)} is {found(value)}; export the columns of the table alone")
+            raise Unusable(f"[{i}]: {found(column)} is {found(value)}; export the columns of the table alone")
         if isinstance(value, str):
             yield f"[{i}]", printable(column) or "without a name", value.strip()

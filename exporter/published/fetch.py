@@ -19,8 +19,8 @@ from exporter.model.vocabulary import Target
 from exporter.probe.classify import classify
 from exporter.probe.errors import PeerClosed
 from exporter.probe.http import way_of
-from exporter.probe.net import Route, Trail, Transport
-from exporter.published.content import MAX_BYTES, Unfit
+from exporter.probe.net import Route, Trace, Transport
+from exporter.published.content import MAX_BYTES, Unusable
 
 RouteTo: TypeAlias = Callable[[str], Route]  # a URL in, the way to its host out
 
@@ -36,27 +36,27 @@ _WEB_SERVICE: Final = "endpoints.office.com"
 
 
 def from_file(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """What a file holds. Raises Unfit."""
+    """What a file holds. Raises Unusable."""
     try:
         return read_bytes(path, limit)
     except (OSError, ValueError, TooLarge) as error:
-        raise Unfit(f"cannot be read: {reason(error)}") from None
+        raise Unusable(f"cannot be read: {reason(error)}") from None
 
 
 async def from_web(url: str, route_to: RouteTo, seconds: float, limit: int = MAX_BYTES) -> bytes:
     """What a URL gives within some seconds, after a few redirects if it must be; never from https down to http.
 
-    Raises Unfit.
+    Raises Unusable.
     """
     deadline = anyio.current_time() + seconds
     for _ in range(MOST_REDIRECTS + 1):
         if fault := url_fault(url):
-            raise Unfit(fault)
+            raise Unusable(fault)
         body, location = await _asked(url, route_to(url), deadline, limit)
         if location is None:
             return body
         url = _next(url, location)
-    raise Unfit(f"leads on and on: {MOST_REDIRECTS} redirects were followed")
+    raise Unusable(f"leads on and on: {MOST_REDIRECTS} redirects were followed")
 
 
 def identified(url: str) -> str:
@@ -69,46 +69,46 @@ def identified(url: str) -> str:
 
 
 def _next(url: str, location: str) -> str:
-    """Where an answer leads. Raises Unfit where nobody should follow."""
+    """Where an answer leads. Raises Unusable where nobody should follow."""
     try:
         leads_to = urldefrag(urljoin(url, location)).url
     except ValueError:
-        raise Unfit("leads to what is no URL") from None
+        raise Unusable("leads to what is no URL") from None
     if urlsplit(url).scheme == "https" and urlsplit(leads_to).scheme != "https":
-        raise Unfit("leads from https to a connection that nobody protects; give the URL of the file itself")
+        raise Unusable("leads from https to a connection that nobody protects; give the URL of the file itself")
     return leads_to
 
 
 async def _asked(url: str, route: Route, deadline: float, limit: int) -> tuple[bytes, str | None]:
     """The body of an answer, or where it leads to instead."""
-    trail = Trail()
+    trace = Trace()
     try:
         with anyio.fail_after(deadline - anyio.current_time()):
-            async with Transport(route, trail) as transport:
+            async with Transport(route, trace) as transport:
                 request = httpx.Request("GET", identified(url), headers=_HEADERS)
                 response = await transport.handle_async_request(request)
                 location = response.headers.get("location")
                 if response.status_code in _REDIRECTS and location:
                     return b"", location
                 return await _body(response, limit), None
-    except Unfit:
+    except Unusable:
         raise
     except Exception as error:  # noqa: BLE001 - whatever goes wrong on the way is named as for a probe
-        failure = classify(trail.phase, error, way_of(Target(url), route))
-        raise Unfit(f"cannot be fetched: {failure.reason}: {failure.message}") from None
+        failure = classify(trace.phase, error, way_of(Target(url), route))
+        raise Unusable(f"cannot be fetched: {failure.reason}: {failure.message}") from None
 
 
 async def _body(response: httpx.Response, limit: int) -> bytes:
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        raise Unfit("cannot be fetched: status 429, too many requests; the service asks to wait for an hour")
+        raise Unusable("cannot be fetched: status 429, too many requests; the service asks to wait for an hour")
     if response.status_code != HTTPStatus.OK:
-        raise Unfit(f"cannot be fetched: status {response.status_code}; open the URL in a browser to see why")
+        raise Unusable(f"cannot be fetched: status {response.status_code}; open the URL in a browser to see why")
     body = bytearray()
     try:
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > limit:
-                raise Unfit(f"cannot be fetched: it holds more than {limit} bytes")
+                raise Unusable(f"cannot be fetched: it holds more than {limit} bytes")
     except PeerClosed:
         if {"content-length", "transfer-encoding"} & response.headers.keys():
             raise

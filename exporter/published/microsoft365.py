@@ -12,7 +12,7 @@ from exporter.config.fields import PORTS, Shape, Text, expected
 from exporter.config.groups import checked_pattern
 from exporter.model.patterns import span
 from exporter.model.vocabulary import DEFAULT_PORTS, Endpoint, ExtraPorts, Group
-from exporter.published.content import Content, Json, Unfit, shaped
+from exporter.published.content import Content, Json, Unusable, shaped
 from exporter.published.taken import Choice, Endpoints, Option, among, printable
 
 FEATURES: Final = "microsoft-365-"  # what a feature begins with; the service area follows
@@ -22,16 +22,16 @@ _PORT: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
 def read(content: Content, choice: Choice) -> Endpoints:
-    """A feature for each service area, and another for what is optional in it. Raises Unfit."""
+    """A feature for each service area, and another for what is optional in it. Raises Unusable."""
     if not isinstance(content, Json):
-        raise Unfit("expected JSON; ask the web service with format=JSON")
+        raise Unusable("expected JSON; ask the web service with format=JSON")
     records = _chosen(shaped(Records, content.value), choice)
     records_of: dict[str, list[Record]] = {}
     for record in records:
         if record.urls:
             records_of.setdefault(record.feature, []).append(record)
     if not records_of:
-        raise Unfit("no record that is chosen has `urls`; choose others by --service-area or --id")
+        raise Unusable("no record that is chosen has `urls`; choose others by --service-area or --id")
     groups = tuple(_group(feature, records_of[feature], choice) for feature in sorted(records_of))
     bare = sum(not record.urls for record in records)
     return Endpoints(groups, FEATURES, f"records: {len(records)}, without host names: {bare}")

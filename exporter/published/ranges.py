@@ -11,16 +11,16 @@ from exporter.config.fields import Text, found
 from exporter.config.prefixes import prefix_of
 from exporter.model.addresses import collapsed
 from exporter.model.vocabulary import Prefix
-from exporter.published.content import PUBLIC_IP_COLUMNS, Content, Json, Table, Unfit, shaped
+from exporter.published.content import PUBLIC_IP_COLUMNS, Content, Json, Table, Unusable, shaped
 from exporter.published.taken import Choice, Option, Ranges, among, printable
 
 _MOST_REASONS: Final = 20
 
 
 def read_public_ip_space(content: Content, _: Choice) -> Ranges:
-    """All prefixes of the list. Raises Unfit."""
+    """All prefixes of the list. Raises Unusable."""
     if not isinstance(content, Table) or tuple(map(str.lower, content.columns)) != PUBLIC_IP_COLUMNS:
-        raise Unfit("expected CSV with the columns Prefix and Type")
+        raise Unusable("expected CSV with the columns Prefix and Type")
     return _united(((f"line {number}", cells[0]) for number, cells in content.rows), f"lines: {len(content.rows)}")
 
 
@@ -52,9 +52,9 @@ class ServiceTags(BaseModel):
 
 
 def read_service_tags(content: Content, choice: Choice) -> Ranges:
-    """The prefixes of all tags, or of those whose ids are chosen. Raises Unfit."""
+    """The prefixes of all tags, or of those whose ids are chosen. Raises Unusable."""
     if not isinstance(content, Json):
-        raise Unfit("expected JSON, as the download of Service Tags is")
+        raise Unusable("expected JSON, as the download of Service Tags is")
     file = shaped(ServiceTags, content.value)
     chosen = among({tag.name for tag in file.tags}, Option.ID, choice.ids)
     tags = [tag for tag in file.tags if not chosen or tag.name in chosen]
@@ -75,5 +75,5 @@ def _united(texts: Iterable[tuple[str, str]], told: str) -> Ranges:
             if len(reasons) == _MOST_REASONS:
                 break
     if reasons or not prefixes:
-        raise Unfit(*reasons or ["it lists no prefix; download it anew"])
+        raise Unusable(*reasons or ["it lists no prefix; download it anew"])
     return Ranges(collapsed(prefixes), told)

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from exporter.config.fields import unknown
 from exporter.model.vocabulary import Group, Prefix
-from exporter.published.content import Unfit
+from exporter.published.content import Unusable
 from exporter.text.printable import bare
 
 
@@ -63,10 +63,10 @@ Taken: TypeAlias = Endpoints | Ranges
 
 
 def among(known: Collection[str], option: Option, words: tuple[str, ...]) -> frozenset[str]:
-    """The words that an option gives. Raises Unfit for one that the source does not have."""
+    """The words that an option gives. Raises Unusable for one that the source does not have."""
     strange = [f"--{option} {word}: {unknown(option, known, word)}" for word in words if word not in known]
     if strange:
-        raise Unfit(*strange)
+        raise Unusable(*strange)
     return frozenset(words)
 
 

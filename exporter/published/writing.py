@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import yaml
 
-from exporter.config.documents import MAX_BYTES, Document, DocumentError, settle
-from exporter.config.groups import Names, blame_contradictions, read_groups
+from exporter.config.documents import MAX_BYTES, Document, DocumentError, raise_errors
+from exporter.config.groups import Names, add_contradictions, read_groups
 from exporter.model.vocabulary import Endpoint, Group
-from exporter.published.content import Unfit
+from exporter.published.content import Unusable
 from exporter.published.taken import Endpoints, Ranges, Taken, printable
 from exporter.text.printable import encodable
 
@@ -26,7 +26,7 @@ class Origin:
 
 
 def written(taken: Taken, origin: Origin, names: Names) -> str:
-    """The text of a file. Raises Unfit where the exporter itself would not take it."""
+    """The text of a file. Raises Unusable where the exporter itself would not take it."""
     match taken:
         case Endpoints(groups, _, told):
             endpoints = [endpoint for group in groups for endpoint in group.endpoints]
@@ -59,17 +59,17 @@ def _least(endpoint: Endpoint) -> int:
 
 def _check_size(size: int) -> None:
     if size > MAX_BYTES:
-        raise Unfit(f"its groups take {size} bytes, and a group file {MAX_BYTES} at most; choose some, as by --id")
+        raise Unusable(f"its groups take {size} bytes, and a group file {MAX_BYTES} at most; choose some, as by --id")
 
 
 def _check(text: str, names: Names) -> None:
-    """Raise Unfit unless the text is a group file that can be loaded."""
+    """Raise Unusable unless the text is a group file that can be loaded."""
     try:
         document = Document(text, "the groups made of it")
-        blame_contradictions(read_groups(document, (), names))
-        settle([document])
+        add_contradictions(read_groups(document, (), names))
+        raise_errors([document])
     except DocumentError as error:
-        raise Unfit(*map(str, error.mistakes)) from None
+        raise Unusable(*map(str, error.mistakes)) from None
 
 
 # ---------------------------------------------------------------- YAML

@@ -1,4 +1,4 @@
-"""The plan in force and the latest results, kept by one Board and shown as frozen Snapshots."""
+"""The plan in force and the latest results, kept by one ResultStore and shown as frozen Snapshots."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class _RolledUp:
-    """What follows from the results of one version of the board."""
+    """What follows from the results of one version of the store."""
 
     version: int
     features: tuple[FeatureReadiness, ...]
@@ -35,7 +35,7 @@ class _RolledUp:
     families: Mapping[tuple[str, str], bool] = field(default_factory=dict)
 
 
-class Board:
+class ResultStore:
     """Where results are pinned. Only the event loop's thread writes; any thread may take a snapshot."""
 
     def __init__(self, plan: Plan | None = None) -> None:
@@ -137,7 +137,7 @@ def _after(recorded: Recorded, room: Room) -> Latest:
     since = result.finished if before is None or recorded.changed else before.since
     last_success = before.last_success if before else None
     history = extended(before.history if before else (), result, room, changed=recorded.changed)
-    return Latest(result, since, result.finished if result.up else last_success, history, result.refuted)
+    return Latest(result, since, result.finished if result.up else last_success, history, result.recovered_from)
 
 
 def _reason(result: Result) -> str | None:

@@ -19,7 +19,7 @@ class _Lines:
     unwritten: int = 0
 
 
-class Journal:
+class ChangeLog:
     """Remembers when each check was written about."""
 
     def __init__(self) -> None:

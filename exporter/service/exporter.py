@@ -21,9 +21,9 @@ from exporter.model.vocabulary import (
 from exporter.plan.selection import UNUSABLE
 from exporter.probe.classify import defect
 from exporter.probe.runner import PATIENCE, Network, run_check
-from exporter.results.store import Board, Recorded
-from exporter.service.change_log import Journal
-from exporter.service.load import Deployment, Source, anchors_of, deploy, network_of
+from exporter.results.store import Recorded, ResultStore
+from exporter.service.change_log import ChangeLog
+from exporter.service.load import Deployment, Source, deploy, network_of, required_roots_of
 from exporter.service.reloading import NotReloaded, Reader, Reloads
 from exporter.service.schedule import Pace, Schedule
 from exporter.system.lag import Pulse, watch
@@ -50,15 +50,15 @@ class Exporter:
         self._reader = Reader()
         self._reloads: Reloads | None = None
         self._schedule: Schedule | None = None
-        self._journal = Journal()
-        self.board = Board(deployment.plan)
-        self._state = State(self.board)
+        self._change_log = ChangeLog()
+        self.store = ResultStore(deployment.plan)
+        self._state = State(self.store)
         self.registry = registry_for(self._state)
         self._events = Events(self.registry)
         self._events.adopt(deployment.plan)
         self._timing = Timing(self.registry, network.clock.source)
         self._conditions = Conditions(self.registry)
-        self._conditions.tell(deployment.settings.probing.interval, anchors_of(network))
+        self._conditions.tell(deployment.settings.probing.interval, required_roots_of(network))
         self._reload_status = ReloadStatus(self.registry)
         self._reload_status.tell(successful=True)
 
@@ -93,7 +93,7 @@ class Exporter:
         """One attempt of the schedule, within its time-out or these seconds."""
         probing = self._deployment.settings.probing
         patience = min(PATIENCE, max(0.0, within - probing.timeout))
-        check = self.board.check(key)  # whose target may have become a public one, while its key is the same
+        check = self.store.check(key)  # whose target may have become a public one, while its key is the same
         with self._events.in_flight.track_inprogress():
             return await run_check(
                 check.key if check else key,
@@ -140,13 +140,13 @@ class Exporter:
     def _read(self) -> tuple[Deployment, Network, Mapping[str, bool]]:
         deployment = deploy(self._source)
         network = network_of(deployment, self._network)
-        return deployment, network, anchors_of(network)
+        return deployment, network, required_roots_of(network)
 
     def adopt(self, deployment: Deployment, network: Network, anchors: Mapping[str, bool]) -> None:
         """Swap everything at once; nothing in here waits."""
         self._deployment, self._network = deployment, network
-        self.board.adopt(deployment.plan)
-        self._journal.keep(self.board.known())
+        self.store.adopt(deployment.plan)
+        self._change_log.keep(self.store.known())
         self._events.adopt(deployment.plan)
         self._reschedule()
         self._conditions.tell(deployment.settings.probing.interval, anchors)
@@ -161,7 +161,7 @@ class Exporter:
     def _reschedule(self) -> None:
         if self._schedule is not None:
             probing = self._deployment.settings.probing
-            self._schedule.adopt(self.board.known(), Pace(probing.interval, probing.concurrency, probing.attempts))
+            self._schedule.adopt(self.store.known(), Pace(probing.interval, probing.concurrency, probing.attempts))
 
     # ------------------------------------------------------------ the schedule's watcher
 
@@ -173,11 +173,11 @@ class Exporter:
         """Count the slots that passed by."""
         self._events.missed.inc(slots)
 
-    def doubted(self, result: Result) -> None:
+    def unconfirmed(self, result: Result) -> None:
         """Show a failed attempt as what it is."""
-        self.board.doubt(result)
+        self.store.doubt(result)
 
-    def believed(self, result: Result) -> None:
+    def accepted(self, result: Result) -> None:
         """Count a first failure that counts without a second one."""
         if result.attempts == 1:
             self._events.first_failures.labels("believed").inc()
@@ -188,14 +188,14 @@ class Exporter:
             self._count(result)
         except Exception as error:  # noqa: BLE001 - a defect is told as the result of one check
             result = replace(result, failure=defect(error))
-        recorded = self.board.record(result)
+        recorded = self.store.record(result)
         if recorded is None:
             return
         try:
             self._state.show(recorded.check)
         except Exception as error:  # noqa: BLE001 - as above
             recorded = replace(recorded, result=replace(result, failure=defect(error)))
-            self.board.record(recorded.result)
+            self.store.record(recorded.result)
         self._tell(recorded)
 
     def _count(self, result: Result) -> None:
@@ -203,7 +203,7 @@ class Exporter:
         self._timing.count(result)
         if result.attempts > 1:
             self._events.first_failures.labels("refuted" if result.up else "confirmed").inc()
-        check = self.board.check(result.key)
+        check = self.store.check(result.key)
         if check is not None:
             self._events.count(check, result)
 
@@ -213,7 +213,7 @@ class Exporter:
             if _LEVEL.isEnabledFor(logging.DEBUG):
                 log.debug("probed", **_fields(recorded))
             return
-        unwritten = self._journal.admits(recorded.check.key, time.monotonic())
+        unwritten = self._change_log.admits(recorded.check.key, time.monotonic())
         if unwritten is None:
             return
         fields = _fields(recorded)

@@ -27,11 +27,11 @@ from exporter.model.vocabulary import (
 )
 from exporter.plan.checks import plan
 from exporter.plan.requirements import everything, requirements
-from exporter.plan.selection import Narrowing
+from exporter.plan.selection import Selection
 from exporter.probe.block_pages import domains_of
 from exporter.probe.classify import Signs
 from exporter.probe.net import clock_in_force, sign_ins_of, trusted_roots, verifying
-from exporter.probe.net.required_roots import anchors_present
+from exporter.probe.net.required_roots import required_roots_present
 from exporter.probe.runner import Network, found_at
 from exporter.proxies.finding import Found, find
 
@@ -41,7 +41,7 @@ class Source:
     """Where a configuration comes from, and how the command line narrows it."""
 
     config_file: Path | None = None
-    narrowing: Narrowing = field(default_factory=Narrowing)
+    selection: Selection = field(default_factory=Selection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Deployment:
 
 
 def deploy(source: Source) -> Deployment:
-    """Read everything anew, what Windows and PAC files say of proxies included. Raises DocumentError, NarrowingError.
+    """Read everything anew, what Windows and PAC files say of proxies included. Raises DocumentError, SelectionError.
 
     DocumentError has every mistake, and what this machine lacks; what is read from Windows or the network is read once
     all else is right.
@@ -90,14 +90,14 @@ def planned(source: Source) -> Plan:
 
 
 def _planned(source: Source, read: _Read) -> Plan:
-    site = source.narrowing.applied(read.settings.site, read.catalogue, read.groups)
+    site = source.selection.applied(read.settings.site, read.catalogue, read.groups)
     return plan(requirements(read.catalogue, read.groups, site), read.settings.proxies, read.settings.via)
 
 
 def selected(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...], Site]:
     """What is shipped, what is configured, all groups of both, and the site as it is narrowed. Raises as `deploy`."""
     read = _read(source)
-    site = source.narrowing.applied(read.settings.site, read.catalogue, read.groups)
+    site = source.selection.applied(read.settings.site, read.catalogue, read.groups)
     return read.catalogue, read.settings, read.groups, site
 
 
@@ -105,7 +105,7 @@ def documented(source: Source, *, whole: bool) -> tuple[Requirement, ...]:
     """What is documented for the selected site, or for any site at all. Raises what `deploy` raises."""
     read = _read(source)
     site = everything(read.catalogue, read.settings.site) if whole else read.settings.site
-    narrowed = source.narrowing.applied(site, read.catalogue, read.groups)
+    narrowed = source.selection.applied(site, read.catalogue, read.groups)
     return requirements(read.catalogue, read.groups, narrowed)
 
 
@@ -187,10 +187,10 @@ def _concrete(proxies: Mapping[str, Proxy], ways: Mapping[CheckKey, Ways]) -> di
 
 
 @_trust_store()
-def anchors_of(network: Network) -> Mapping[str, bool]:
+def required_roots_of(network: Network) -> Mapping[str, bool]:
     """Whether each root that the documents name is trusted by these probes; empty where the system does not tell.
 
     Reads the files of the trust store; raises Unreadable.
     """
     roots = trusted_roots(network.context)
-    return {} if roots is None else anchors_present(roots)
+    return {} if roots is None else required_roots_present(roots)

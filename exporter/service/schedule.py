@@ -108,10 +108,10 @@ class Watcher(Observer, Protocol):
     def missed(self, slots: int) -> None:
         """Tell that slots passed while a check was still under way, or waiting for its turn."""
 
-    def doubted(self, result: Result) -> None:
+    def unconfirmed(self, result: Result) -> None:
         """Tell that an attempt failed, and that another will show whether it counts."""
 
-    def believed(self, result: Result) -> None:
+    def accepted(self, result: Result) -> None:
         """Tell that it counts without another, since too many fail at once."""
 
 
@@ -388,9 +388,9 @@ class Timetable:
             elif end - now <= 2 * SPARE * self.pace.interval:
                 break
             elif not self._allowance.take(now):
-                self._watcher.believed(result)
+                self._watcher.accepted(result)
                 break
-            self._watcher.doubted(result)
+            self._watcher.unconfirmed(result)
             rest = pause(end - now)
             await anyio.sleep(rest)
             async with self._places.turn():

@@ -21,7 +21,7 @@ from exporter.model.vocabulary import CheckKey, Latest, Result, Snapshot
 from exporter.plan.requirements import canonical
 from exporter.plan.selection import UNUSABLE
 from exporter.report import probes_text
-from exporter.results.store import Board
+from exporter.results.store import ResultStore
 from exporter.service.reloading import Ending, NotReloaded
 from exporter.web.pages import ASSETS, REFRESH, Page, runbook_page, status, status_page, target_page
 from exporter.web.runbooks import INDEX
@@ -43,7 +43,7 @@ GUARDED: Final = {
 class Service(Protocol):
     """What the HTTP side asks of the exporter."""
 
-    board: Board
+    store: ResultStore
     registry: Exposition
 
     async def probe(self, keys: Iterable[CheckKey], within: float | None = None) -> Mapping[CheckKey, Result]:
@@ -90,8 +90,8 @@ async def _target(request: Request) -> Response:
 
 async def _of_this_moment(request: Request, made: Callable[[Snapshot, Mapping[str, str], float], Page]) -> Response:
     """A page of what is known now, made in a thread so that a look does not lengthen anybody's probe."""
-    board, query = _service(request).board, request.query_params
-    return _answer(await anyio.to_thread.run_sync(lambda: made(board.snapshot(), query, time.time())))
+    store, query = _service(request).store, request.query_params
+    return _answer(await anyio.to_thread.run_sync(lambda: made(store.snapshot(), query, time.time())))
 
 
 def _answer(page: Page) -> Response:
@@ -112,7 +112,7 @@ async def _metrics(request: Request) -> Response:
     """Metrics, as text or OpenMetrics as the scraper asks; gzip."""
     service = _service(request)
     # Rolls up, and keeps, what may have changed: with 4,000 targets that takes 10 ms, for which no probe shall wait.
-    await anyio.to_thread.run_sync(service.board.snapshot)
+    await anyio.to_thread.run_sync(service.store.snapshot)
     return await _rendered(request, service.registry)
 
 
@@ -123,7 +123,7 @@ async def _healthy(_: Request) -> Response:
 
 async def _ready(request: Request) -> Response:
     """200 once every target has had its first result, 503 before."""
-    if _service(request).board.complete:
+    if _service(request).store.complete:
         return PlainTextResponse("ready\n")
     return PlainTextResponse("first results are pending\n", HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -141,8 +141,8 @@ async def _reload(request: Request) -> Response:
 
 async def _status(request: Request) -> Response:
     """JSON: features, targets with their last evidence and their history, what is not probed."""
-    board = _service(request).board
-    return await anyio.to_thread.run_sync(lambda: JSONResponse(status(board.snapshot())))
+    store = _service(request).store
+    return await anyio.to_thread.run_sync(lambda: JSONResponse(status(store.snapshot())))
 
 
 async def _runbooks(_: Request) -> Response:
@@ -169,11 +169,11 @@ async def _probe(request: Request) -> Response:
     With `debug=true` the text of `explain` comes before the metrics.
     """
     service = _service(request)
-    plan = service.board.plan
+    plan = service.store.plan
     try:
         budget = _budget(request.headers)
         debug = _debug(request.query_params)
-        checks = service.board.find(canonical(request.query_params.get("target", "")))
+        checks = service.store.find(canonical(request.query_params.get("target", "")))
     except ValueError as error:
         return PlainTextResponse(f"{error}\n", HTTPStatus.BAD_REQUEST)
     if not checks:

@@ -28,7 +28,7 @@ from exporter.config.fingerprints import load_fingerprints
 from exporter.model.vocabulary import Answer, Auth, Phase, Proxy, Reason, Target
 from exporter.probe.classify import Signs, Way, classify, judge
 from exporter.probe.errors import PeerClosed
-from exporter.probe.net import Route, Trail, Transport
+from exporter.probe.net import Route, Trace, Transport
 from exporter.probe.net.certificates import facts
 from exporter.probe.net.streams import Stream
 from exporter.probe.net.transport import Origin
@@ -113,12 +113,12 @@ class Canned:
 class CannedTransport(Transport):
     """The real transport, but for where its connections lead."""
 
-    def __init__(self, route: Route, trail: Trail, said: bytes, piece: int) -> None:
-        super().__init__(route, trail)
+    def __init__(self, route: Route, trace: Trace, said: bytes, piece: int) -> None:
+        super().__init__(route, trace)
         self._said = partial(Canned, said, piece)
 
     async def _dial(self, origin: Origin) -> Stream:  # noqa: ARG002
-        self._trail.enter(Phase.CONNECT)
+        self._trace.enter(Phase.CONNECT)
         return self._said()
 
 
@@ -132,15 +132,15 @@ async def an_answer(chance: random.Random) -> None:
     """Read one answer, direct, relayed, or to CONNECT, and judge it."""
     way = chance.choice(list(Way))
     target = Target("https://a.example/" if way is Way.TUNNEL else "http://a.example/")
-    trail = Trail()
+    trace = Trace()
     route = Route(CONTEXT, None if way is Way.DIRECT else PROXY)
     said, piece = mutated(chance, ANSWERS), chance.choice([1, 7, 100, 65536])
     try:
-        async with CannedTransport(route, trail, said, piece) as transport:
+        async with CannedTransport(route, trace, said, piece) as transport:
             await transport.handle_async_request(httpx.Request("GET", target.url))
-        judge(target, cast(Answer, trail.seen.answer), SIGNS, way, forgeable=True)
+        judge(target, cast(Answer, trace.seen.answer), SIGNS, way, forgeable=True)
     except Exception as error:
-        failure = classify(trail.phase, error, way)
+        failure = classify(trace.phase, error, way)
         if failure.reason is Reason.INTERNAL_ERROR:
             raise
 

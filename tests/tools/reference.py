@@ -181,7 +181,7 @@ def exemplary() -> Exporter:
         result = Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), seen, failure)
         running.finished(result)
         if failure:
-            running.doubted(result)
+            running.unconfirmed(result)
     return running
 
 

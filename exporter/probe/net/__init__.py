@@ -4,7 +4,7 @@ from exporter.probe.net.clock import Clock, clock_in_force
 from exporter.probe.net.limit import Limit
 from exporter.probe.net.signin import SignIn, sign_ins_of
 from exporter.probe.net.tls import trusted_roots, verifying
-from exporter.probe.net.trail import Trail
+from exporter.probe.net.trace import Trace
 from exporter.probe.net.transport import USER_AGENT, Route, Transport, beginning
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "Limit",
     "Route",
     "SignIn",
-    "Trail",
+    "Trace",
     "Transport",
     "beginning",
     "clock_in_force",

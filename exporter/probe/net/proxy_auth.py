@@ -11,7 +11,7 @@ from exporter.model.vocabulary import Answer, Auth, Phase
 from exporter.probe.errors import SignInBroken, SignInFailed
 from exporter.probe.net.signin import SignIn, Turn
 from exporter.probe.net.threads import Job, in_daemon_thread
-from exporter.probe.net.trail import Trail
+from exporter.probe.net.trace import Trace
 
 _IDLE: Final = 1.0  # seconds without a request after which a proxy may have closed a new connection
 _HANGING: Final = 2  # questions to a KDC that may hang at a time: each keeps a thread
@@ -24,9 +24,9 @@ class Talk:
     neither the phase's nor the attempt's.
     """
 
-    def __init__(self, sign_in: SignIn, trail: Trail, phase: Phase) -> None:
+    def __init__(self, sign_in: SignIn, trace: Trace, phase: Phase) -> None:
         self._sign_in = sign_in
-        self._trail = trail
+        self._trace = trace
         self._phase = phase
         self._tunnel = phase is Phase.PROXY
         self._dialogue = sign_in.account.dialogue()
@@ -44,10 +44,10 @@ class Talk:
         """Wait out a short pause of the account, before a connection is opened that would idle meanwhile."""
         if self._sign_in.guarded:
             try:
-                with self._trail.limit.standing_still() as patience:
+                with self._trace.limit.standing_still() as patience:
                     await self._sign_in.pause_over(patience)
             except SignInFailed:
-                self._trail.enter(self._phase)
+                self._trace.enter(self._phase)
                 raise
 
     def wants_login(self, status: int) -> bool:
@@ -91,28 +91,28 @@ class Talk:
         challenges = answer.values("Proxy-Authenticate")
         credentials = await self._say(partial(self._dialogue.answer, challenges, connected=connected))
         if credentials is None and self._turn is not None and self._turn.shown:
-            self._trail.cause = self._sign_in.refused(self._turn)
+            self._trace.cause = self._sign_in.refused(self._turn)
         return credentials
 
     async def _say(self, words: Callable[[], str | None]) -> str | None:
         turn = self._turn = self._turn or await self._wait_for_turn()
         self._sign_in.say(turn)
         try:
-            with self._trail.waiting():
+            with self._trace.waiting():
                 credentials = await in_daemon_thread(words, self._still_hanging())
         except SignInFailed as failure:
             if failure.refused:
-                self._trail.cause = self._sign_in.refused(turn)
+                self._trace.cause = self._sign_in.refused(turn)
             raise
         if credentials is not None:
             self._sign_in.said(turn, shown=self._dialogue.shown)
         return credentials
 
     async def _wait_for_turn(self) -> Turn:
-        stood_still = self._trail.limit.stood_still
-        with self._trail.limit.standing_still() as patience:
+        stood_still = self._trace.limit.stood_still
+        with self._trace.limit.standing_still() as patience:
             turn = await self._sign_in.begin(patience)
-        self._idled = self._trail.limit.stood_still - stood_still > _IDLE
+        self._idled = self._trace.limit.stood_still - stood_still > _IDLE
         return turn
 
     def _still_hanging(self) -> list[Job[str | None]]:

@@ -18,7 +18,7 @@ ANCHORS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-def anchors_present(roots: Iterable[bytes]) -> dict[str, bool]:
+def required_roots_present(roots: Iterable[bytes]) -> dict[str, bool]:
     """Whether each of ANCHORS is among these trusted certificates (DER)."""
     present = {hashlib.sha1(der, usedforsecurity=False).hexdigest() for der in roots}
     return {name: sha1 in present for name, sha1 in ANCHORS.items()}

@@ -18,7 +18,7 @@ from exporter.probe.errors import Sinkholed, Unanswered, Unfound
 from exporter.probe.net.clock import Arrival, now
 from exporter.probe.net.system_names import Resolver, is_listed, resolver_in_force
 from exporter.probe.net.threads import Job
-from exporter.probe.net.trail import Trail
+from exporter.probe.net.trace import Trace
 from exporter.system.descriptors import leave_reserve
 from exporter.system.words import words_of
 
@@ -44,7 +44,7 @@ class _LookUp:
     listed: bool  # in the hosts file
 
 
-async def resolve(host: str, port: int, trail: Trail, whose: Whose) -> list[AddressInfo]:
+async def resolve(host: str, port: int, trace: Trace, whose: Whose) -> list[AddressInfo]:
     """The addresses of a host that can be meant.
 
     A name with a dot in it is asked for as it stands, as Windows does: the search list would make another name of it.
@@ -54,26 +54,26 @@ async def resolve(host: str, port: int, trail: Trail, whose: Whose) -> list[Addr
     system's resolver lost its patience before we did, or Sinkholed.
     """
     literal = _is_written_as_address(host)
-    trail.seen = replace(trail.seen, by_dns=not literal)
+    trace.seen = replace(trace.seen, by_dns=not literal)
     asked = now()
     question = _Question(host, port, absolute=not literal and whose is not Whose.PROXY and "." in host)
     try:
         leave_reserve()
         found = await question.answer()
     except BaseException as error:
-        trail.waited(asked, Arrival(now()))
-        trail.seen = replace(trail.seen, unanswered=question.unanswered())
+        trace.waited(asked, Arrival(now()))
+        trace.seen = replace(trace.seen, unanswered=question.unanswered())
         if isinstance(error, socket.gaierror):
             await _raise_if_another(error, question)
         raise
-    trail.waited(found.begun, Arrival(found.ended))
-    trail.seen = replace(trail.seen, unanswered=question.left_out_of(found))
+    trace.waited(found.begun, Arrival(found.ended))
+    trace.seen = replace(trace.seen, unanswered=question.left_out_of(found))
     if literal:
         return found.addresses
-    trail.seen = replace(trail.seen, by_dns=not found.listed)
+    trace.seen = replace(trace.seen, by_dns=not found.listed)
     if _is_localhost(host):
         return found.addresses
-    return _possible(found, whose, trail)
+    return _possible(found, whose, trace)
 
 
 def _is_written_as_address(host: str) -> bool:
@@ -86,13 +86,13 @@ def _is_localhost(host: str) -> bool:
     return f".{host.lower().removesuffix('.')}".endswith(".localhost")  # RFC 6761, 6.3
 
 
-def _possible(found: _LookUp, whose: Whose, trail: Trail) -> list[AddressInfo]:
+def _possible(found: _LookUp, whose: Whose, trace: Trace) -> list[AddressInfo]:
     """The addresses that can be meant, if there are any. Raises Sinkholed."""
     possible = [info for info in found.addresses if is_possible(str(info[4][0]), whose, listed=found.listed)]
     if possible or not found.addresses:
         return possible
     texts = tuple(dict.fromkeys(str(info[4][0]) for info in found.addresses))
-    trail.seen = replace(trail.seen, addresses=texts)
+    trace.seen = replace(trace.seen, addresses=texts)
     product = filter_at(texts[0])
     if found.listed:
         hidden = "this machine's hosts file hides it"

@@ -17,7 +17,7 @@ from exporter.probe.connecting import contact_of, telling_most
 from exporter.probe.errors import PeerClosed
 from exporter.probe.net.clock import Arrival, Clock, LoopClock, now
 from exporter.probe.net.resolver import AddressInfo
-from exporter.probe.net.trail import Trail
+from exporter.probe.net.trace import Trace
 from exporter.system.descriptors import leave_reserve
 from exporter.system.words import error_of
 
@@ -28,7 +28,7 @@ _CUT: Final = frozenset({errno.ECONNRESET, errno.EPIPE})
 _UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
 
 
-async def connect(addresses: Sequence[AddressInfo], trail: Trail, clock: Clock) -> SocketStream:
+async def connect(addresses: Sequence[AddressInfo], trace: Trace, clock: Clock) -> SocketStream:
     """A connection to the first address that answers.
 
     The next address is tried when the one before has failed or has had its head start, and is one of the other family
@@ -45,14 +45,14 @@ async def connect(addresses: Sequence[AddressInfo], trail: Trail, clock: Clock) 
         winner = next((attempt for attempt in attempts if attempt.opened), None)
         if winner is None:
             raise telling_most(filter(None, (attempt.error for attempt in attempts)))  # noqa: TRY301 - one way out, which notes the time
-        trail.waited(first.asked, cast(Arrival, winner.opened))
-        return SocketStream(cast(LoopClock, winner.clock), trail)
+        trace.waited(first.asked, cast(Arrival, winner.opened))
+        return SocketStream(cast(LoopClock, winner.clock), trace)
     except BaseException:
-        trail.waited(first.asked, Arrival(now()))
+        trace.waited(first.asked, Arrival(now()))
         raise
     finally:
         tried = tuple(attempt.tried() for attempt in attempts if attempt.begun)
-        trail.seen = replace(trail.seen, tried=tried)
+        trace.seen = replace(trace.seen, tried=tried)
         for attempt in attempts:
             if attempt is not winner:
                 attempt.close()
@@ -150,10 +150,10 @@ class SocketStream:
 
     pending = 0  # what has come, only the kernel knows
 
-    def __init__(self, clock: LoopClock, trail: Trail) -> None:
+    def __init__(self, clock: LoopClock, trace: Trace) -> None:
         self.socket = clock.socket
         self._clock = clock
-        self._trail = trail
+        self._trace = trace
         self._cut: OSError | None = None  # what a write has met
 
     async def read(self, most: int) -> bytes:
@@ -167,9 +167,9 @@ class SocketStream:
             if not data:
                 raise self._cut or PeerClosed("the connection was closed before the answer")  # noqa: TRY301 - as above
         except BaseException:
-            self._trail.waited(self._clock.asked, Arrival(now()), gap=self._clock.gap())
+            self._trace.waited(self._clock.asked, Arrival(now()), gap=self._clock.gap())
             raise
-        self._trail.waited(self._clock.asked, arrival)
+        self._trace.waited(self._clock.asked, arrival)
         return data
 
     async def write(self, data: bytes) -> None:

@@ -18,7 +18,7 @@ from exporter.model.vocabulary import TlsFacts, TlsSettings
 from exporter.probe.errors import NotTls, PeerClosed, Unverifiable, is_tls_record
 from exporter.probe.net.streams import Stream
 from exporter.probe.net.threads import in_daemon_thread
-from exporter.probe.net.trail import Trail
+from exporter.probe.net.trace import Trace
 from exporter.probe.unverified import NOT_YET_VALID, WINDOWS_EXPIRED, verify_code
 
 T = TypeVar("T")
@@ -134,9 +134,9 @@ def unverifying() -> ssl.SSLContext:
 class TlsStream:
     """TLS on another stream."""
 
-    def __init__(self, below: Stream, context: ssl.SSLContext, host: str, trail: Trail) -> None:
+    def __init__(self, below: Stream, context: ssl.SSLContext, host: str, trace: Trace) -> None:
         self._below = below
-        self._trail = trail
+        self._trace = trace
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         own = _makers[context]() if context in _makers else context
         self._tls = own.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
@@ -212,7 +212,7 @@ class TlsStream:
         if not data:
             raise PeerClosed("the connection was closed before the answer")
         if not self.pending:  # OpenSSL takes one record at a time, so this was the last
-            self._trail.ended_there()
+            self._trace.complete()
         return data
 
     async def write(self, data: bytes) -> None:

@@ -26,7 +26,7 @@ from exporter.probe.net.signin import SignIn
 from exporter.probe.net.sockets import connect
 from exporter.probe.net.streams import Resumed, Stream
 from exporter.probe.net.tls import TlsStream, unverifying
-from exporter.probe.net.trail import Trail
+from exporter.probe.net.trace import Trace
 from exporter.probe.unverified import is_of_unknown_root
 
 USER_AGENT: Final = f"configmgr-endpoint-exporter/{__version__}"
@@ -89,14 +89,14 @@ class Origin(NamedTuple):
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """Carries one request along a route and leaves its trail.
+    """Carries one request along a route and leaves its trace.
 
     Sockets belong to the transport and are closed with it, whatever happened in between.
     """
 
-    def __init__(self, route: Route, trail: Trail) -> None:
+    def __init__(self, route: Route, trace: Trace) -> None:
         self._route = route
-        self._trail = trail
+        self._trace = trace
         self._sockets: list[socket.socket] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -110,10 +110,10 @@ class Transport(httpx.AsyncBaseTransport):
             connection, answer = await self._ask_proxy(proxy, Phase.PROCESSING, request.method, whole, headers)
         else:
             connection = Connection(await self._open(origin))
-            self._trail.enter(Phase.PROCESSING)
+            self._trace.enter(Phase.PROCESSING)
             answer = await connection.ask(request.method, url.raw_path, request.headers.raw)
-        self._trail.stop()
-        self._trail.seen = replace(self._trail.seen, answer=answer)
+        self._trace.stop()
+        self._trace.seen = replace(self._trace.seen, answer=answer)
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
         return httpx.Response(answer.status, headers=raw, stream=_Body(connection))
 
@@ -129,13 +129,13 @@ class Transport(httpx.AsyncBaseTransport):
         stream = await self._below(origin)
         if origin.scheme != "https":
             return stream
-        self._trail.enter(Phase.TLS)
+        self._trace.enter(Phase.TLS)
         try:
             return await self._secured(stream, origin, self._route.context, self._keep_tls, Transport._below)
         except NotTls as error:
-            self._trail.stop()
+            self._trace.stop()
             said = await _answer_in_plain_text(error.said, stream)
-            self._trail.seen = replace(self._trail.seen, answer=said)
+            self._trace.seen = replace(self._trace.seen, answer=said)
             raise
 
     async def _below(self, origin: Origin) -> Stream:
@@ -154,15 +154,15 @@ class Transport(httpx.AsyncBaseTransport):
         self, stream: Stream, origin: Origin, context: ssl.SSLContext, keep: Callable[[TlsFacts], None], reach: Reach
     ) -> Stream:
         """TLS on a stream to somebody; `keep` takes what the handshake showed."""
-        secure = TlsStream(stream, context, origin.name, self._trail)
+        secure = TlsStream(stream, context, origin.name, self._trace)
         try:
             keep(await secure.handshake())
         except ssl.SSLCertVerificationError as error:
-            self._trail.stop()
+            self._trace.stop()
             keep(await self._second_look(secure, reach, origin, error))
             raise
         except ssl.SSLError as error:
-            self._trail.stop()
+            self._trace.stop()
             again = await self._look_again(reach, origin) if may_be_too_strict(error) else None
             if again is not None and again.agreed is not None:
                 raise TooStrict(error, *again.agreed) from error
@@ -170,10 +170,10 @@ class Transport(httpx.AsyncBaseTransport):
         return secure
 
     def _keep_tls(self, facts: TlsFacts) -> None:
-        self._trail.seen = replace(self._trail.seen, tls=facts)
+        self._trace.seen = replace(self._trace.seen, tls=facts)
 
     def _keep_proxy_tls(self, facts: TlsFacts) -> None:
-        self._trail.seen = replace(self._trail.seen, proxy_tls=facts)
+        self._trace.seen = replace(self._trace.seen, proxy_tls=facts)
 
     async def _second_look(
         self, refused: TlsStream, reach: Reach, origin: Origin, error: ssl.SSLCertVerificationError
@@ -194,26 +194,26 @@ class Transport(httpx.AsyncBaseTransport):
         """
         found = None
         left = anyio.current_effective_deadline() - anyio.current_time() - _SPARE
-        look = Transport(self._route, Trail())
+        look = Transport(self._route, Trace())
         # Also where the whole attempt is cancelled meanwhile: its next wait, if there is one, is then its last.
         with anyio.move_on_after(left), suppress(Exception, anyio.get_cancelled_exc_class()):
-            stream = TlsStream(await reach(look, origin), unverifying(), origin.name, look._trail)
+            stream = TlsStream(await reach(look, origin), unverifying(), origin.name, look._trace)
             await stream.handshake()
             found = stream
         await look.aclose()
         return found
 
     async def _dial(self, origin: Origin) -> Stream:
-        self._trail.enter(Phase.RESOLVE)
-        addresses = await resolve(origin.host, origin.port, self._trail, self._route.whose)
+        self._trace.enter(Phase.RESOLVE)
+        addresses = await resolve(origin.host, origin.port, self._trace, self._route.whose)
         found = tuple(dict.fromkeys(str(info[4][0]) for info in addresses))
-        self._trail.seen = replace(self._trail.seen, addresses=found)
-        self._trail.enter(Phase.CONNECT)
-        stream = await connect(addresses, self._trail, self._route.clock)
+        self._trace.seen = replace(self._trace.seen, addresses=found)
+        self._trace.enter(Phase.CONNECT)
+        stream = await connect(addresses, self._trace, self._route.clock)
         self._sockets.append(stream.socket)
         with suppress(OSError):  # gone already: the next phase tells how
             peer = str(stream.socket.getpeername()[0])
-            self._trail.seen = replace(self._trail.seen, address=peer)
+            self._trace.seen = replace(self._trace.seen, address=peer)
         return stream
 
     # ------------------------------------------------------------ the proxy
@@ -227,10 +227,10 @@ class Transport(httpx.AsyncBaseTransport):
         their 407 and do not say so: where that may be, they are asked once more on a new one.
         """
         sign_in = self._route.sign_in or SignIn(Account(proxy))
-        async with Talk(sign_in, self._trail, phase) as talk:
+        async with Talk(sign_in, self._trace, phase) as talk:
             await talk.may_begin()
             connection = await self._connect_to(proxy)
-            self._trail.enter(phase)
+            self._trace.enter(phase)
             credentials = await talk.opening()
             while True:
                 own = [] if credentials is None else [(b"Proxy-Authorization", credentials.encode("latin-1"))]
@@ -240,13 +240,13 @@ class Transport(httpx.AsyncBaseTransport):
                     if connection.heard or not talk.may_ask_again(error, used=connection.asked > 1):
                         raise
                     connection = await self._connect_to(proxy)
-                    self._trail.enter(phase)
+                    self._trace.enter(phase)
                     continue
                 refused = method == "CONNECT" and not httpx.codes.is_success(answer.status)
                 if talk.goes_on_after(answer):
                     answer = await _with_whole_page(answer, connection)
                 elif refused or talk.wants_login(answer.status):
-                    with self._trail.aside():
+                    with self._trace.aside():
                         answer = await _with_page(answer, connection)
                 if refused:
                     self._remember(answer)
@@ -255,7 +255,7 @@ class Transport(httpx.AsyncBaseTransport):
                     return connection, answer
                 if not connection.keeps:
                     connection = await self._connect_to(proxy)
-                    self._trail.enter(phase)
+                    self._trace.enter(phase)
 
     async def _connect_to(self, proxy: Proxy) -> Connection:
         """A connection to the proxy itself, by TLS if its URL says so: until that stands, it is not connected to."""
@@ -277,7 +277,7 @@ class Transport(httpx.AsyncBaseTransport):
             yield
 
     def _remember(self, answer: Answer) -> None:
-        self._trail.seen = replace(self._trail.seen, dialogue=(*self._trail.seen.dialogue, answer))
+        self._trace.seen = replace(self._trace.seen, dialogue=(*self._trace.seen.dialogue, answer))
 
 
 class _Body(httpx.AsyncByteStream):

@@ -11,7 +11,7 @@ from exporter.probe.net.clock import Arrival, now
 from exporter.probe.net.limit import Limit
 
 
-class Trail:
+class Trace:
     """How far an attempt came: how long others were waited for in each phase, and what was seen.
 
     What the exporter does itself between an answer and its next question belongs to no phase: it says nothing about
@@ -42,7 +42,7 @@ class Trail:
             if gap:
                 self.seen = replace(self.seen, gap=True)
 
-    def ended_there(self) -> None:
+    def complete(self) -> None:
         """Note that what came last ended what was waited for: nothing arrived behind it."""
         if not self._over:
             last = next(reversed(self._waits))
@@ -77,7 +77,7 @@ class Trail:
         self.seen = Evidence()
 
     @property
-    def laps(self) -> Mapping[Phase, float]:
+    def phase_durations(self) -> Mapping[Phase, float]:
         """Seconds of each phase that was reached, in order."""
         laps = dict.fromkeys(self._reached, 0.0)
         for (phase, since), until in self._waits.items():
