@@ -13,6 +13,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from exporter.config.documents import DocumentError
 from exporter.metrics.families import Conditions, Events, ReloadStatus, State, Timing, registry_for
 from exporter.model.vocabulary import (
     CheckKey,
@@ -133,8 +134,8 @@ class Exporter:
                 self.adopt(*await self._reader.read(self._read))
             except Exception as error:
                 self._reload_status.tell(successful=False)
-                for mistake in str(error).splitlines() if isinstance(error, (*UNUSABLE, NotReloaded)) else ():
-                    log.error("configuration not reloaded", mistake=mistake)  # noqa: TRY400 - a person's mistake
+                for mistake in _mistakes(error):
+                    log.error("configuration not reloaded", mistake=str(mistake))  # noqa: TRY400 - a person's mistake
                 raise
 
     def _read(self) -> tuple[Deployment, Network, Mapping[str, bool]]:
@@ -223,6 +224,13 @@ class Exporter:
             log.info("target is up", **fields)
         else:
             log.warning("target is down", **fields)
+
+
+def _mistakes(error: Exception) -> tuple[object, ...]:
+    """What a person has to correct before a reload can succeed; nothing, where the fault is the exporter's."""
+    if isinstance(error, DocumentError):
+        return error.mistakes
+    return (error,) if isinstance(error, (*UNUSABLE, NotReloaded)) else ()
 
 
 def _fields(recorded: Recorded) -> dict[str, Any]:
