@@ -5,8 +5,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
+# Tests that neither need the laboratory, another Python or Windows, nor bound time.
+IN_PROCESS := not lab and not windows and not other_python and not timing
+
 .DEFAULT_GOAL := help
-.PHONY: help run lab demo test check truth fuzz soak outages format bench image unit schema audit sbom wheel windows clean
+.PHONY: help run lab demo test check lowest truth fuzz soak outages format bench image unit schema audit sbom wheel windows release clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -34,11 +37,16 @@ truth: $(VENV)/laboratory $(VENV)/other ## Inject every fault and compare the re
 	$(BIN)/python -m tests.lab.make_windows
 	$(BIN)/python -m tests.tools.truth $(ARGS)
 
-check: $(VENV)/developer ## Format, lint, types, import direction
+check: $(VENV)/developer ## Format, lint, types, import direction, workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check --output-format=concise .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --quiet --strict-collection .github
+
+# What pyproject.toml says is enough. Where the laboratory would only repeat that, it is left out.
+lowest: $(VENV)/lowest ## Run the tests without the laboratory on the lowest versions of all that is needed
+	$(VENV)/lowest/bin/python -m pytest -p no:cacheprovider -m "$(IN_PROCESS)" --numprocesses=3 --dist=loadfile $(ARGS)
 
 format: $(VENV)/developer ## Format the code
 	$(BIN)/ruff format .
@@ -85,6 +93,9 @@ windows: $(VENV)/developer ## Write the bundle for Windows to dist/ (PYTHON_ZIP=
 	$(BIN)/python -m config.windows.bundle $(if $(PYTHON_ZIP),--python-zip "$(PYTHON_ZIP)") \
 	    $(if $(PYTHON_SHA256),--python-sha256 $(PYTHON_SHA256)) dist
 
+release: wheel sbom windows ## Write all that a release consists of to dist/, with its checksums
+	cd dist && rm -f SHA256SUMS && sha256sum -- * >../SHA256SUMS.new && mv ../SHA256SUMS.new SHA256SUMS
+
 clean: ## Remove the virtual environment and all caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
 
@@ -100,6 +111,12 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/runtime: pyproject.toml constraints.txt | $(BIN)/python
 	rm -rf $@ && $(BIN)/python -m venv --without-pip $@
 	$(BIN)/python -m pip --python $@/bin/python install --quiet --retries 5 --constraint constraints.txt .
+
+# Dependencies of dependencies are the newest: their bounds are not ours.
+$(VENV)/lowest: pyproject.toml $(VENV)/developer
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $@
+	$(BIN)/uv pip install --quiet --python $@/bin/python --resolution lowest-direct --editable '.[dev]'
+	@touch $@
 
 # By itself, lest it be taken for a part of the product.
 $(VENV)/audit: constraints.txt | $(BIN)/python
