@@ -115,7 +115,8 @@ $(VENV)/runtime: pyproject.toml constraints.txt | $(BIN)/python
 # Dependencies of dependencies are the newest: their bounds are not ours.
 $(VENV)/lowest: pyproject.toml $(VENV)/developer
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $@
-	$(BIN)/uv pip install --quiet --python $@/bin/python --resolution lowest-direct --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --python $@/bin/python --compile-bytecode \
+	    --resolution lowest-direct --editable '.[dev]'
 	@touch $@
 
 # By itself, lest it be taken for a part of the product.
