@@ -227,6 +227,9 @@ async def accept(
     while True:
         try:
             accepted, address = await loop.sock_accept(listener)
+        except ConnectionError:  # it has gone before it was accepted, which Windows tells
+            await anyio.lowlevel.checkpoint()
+            continue
         except OSError as error:  # out of descriptors: it stays in the queue until there is one
             log.error("no connection can be accepted", error=str(error))  # noqa: TRY400 - says everything
             await anyio.sleep(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -42,13 +43,31 @@ class Front:
 def listen(address: str) -> socket.socket:
     """A listening socket for `HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for all addresses. Raises ListenError."""
     host, port = parted(address)
+    dual_stack = not host and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual_stack or ":" in host else socket.AF_INET
     try:
-        if not host and socket.has_dualstack_ipv6():
-            return socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        if sys.platform == "win32":
+            return _listen_alone((host, port), family, dual_stack=dual_stack)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=dual_stack)
     except OSError as error:
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+
+
+if sys.platform == "win32":
+
+    def _listen_alone(address: tuple[str, int], family: int, *, dual_stack: bool) -> socket.socket:
+        """The same so that no other program, of whatever account, can take the port beside us, as Windows lets it."""
+        listener = socket.socket(family)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+            if dual_stack:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
 
 
 def parted(address: str) -> tuple[str, int]:
