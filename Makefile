@@ -45,8 +45,8 @@ check: $(VENV)/developer ## Format, lint, types, import direction, workflows
 	$(BIN)/zizmor --offline --quiet --strict-collection .github
 
 # Not of `make test`: measuring takes a third of the processor's time more, and the laboratory's processes are left out.
-coverage: $(VENV)/developer ## Run the tests without the laboratory, and print which branches they do not take
-	$(BIN)/pytest -m "$(IN_PROCESS)" --cov --cov-report=term-missing --numprocesses=3 --dist=loadfile $(ARGS)
+coverage: $(VENV)/developer ## Run the tests without the laboratory; print the branches they do not take, and fail if they are many
+	$(BIN)/pytest -m "$(IN_PROCESS)" --cov --cov-report=term-missing $(if $(ARGS),--cov-fail-under=0) --numprocesses=3 --dist=loadfile $(ARGS)
 
 # What pyproject.toml says is enough. Where the laboratory would only repeat that, it is left out; and the bill of materials
 # is that of constraints.txt.
