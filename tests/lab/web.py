@@ -20,6 +20,10 @@ _LISTEN: Final = """
     listen 8530{flag}; listen [::]:8530{flag}; listen 8531 ssl{flag}; listen [::]:8531 ssl{flag};
 """
 
+# A handshake that stands still keeps an old worker, and a reload, for so long. It must be more than a busy machine
+# needs to verify a chain: on Windows, some hundreds at once are the system's, one after the other.
+_HEADER_TIME: Final = 12  # seconds
+
 _MAIN: Final = f"""
 daemon off;
 user root;
@@ -33,7 +37,7 @@ http {{
         '"port":$server_port,"method":"$request_method","uri":"$request_uri","status":$status}}';
     access_log access.log json;
     lingering_close off;  # it would put off the line in the log
-    client_header_timeout 3s;  # a handshake that stands still would keep an old worker, and a reload, for so long
+    client_header_timeout {_HEADER_TIME}s;
     client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
     server_names_hash_max_size 8192;
     server_names_hash_bucket_size 256;
@@ -167,8 +171,12 @@ class Web:
 
     def _reload(self) -> None:
         old = self._workers()
+
+        def renewed() -> bool:
+            return self._in_force() and not old & self._workers()
+
         self._server.process.send_signal(signal.SIGHUP)
-        self._server.wait_until("serving anew", lambda: self._in_force() and not old & self._workers())
+        self._server.wait_until("serving anew", renewed, timeout=3.0 * _HEADER_TIME)
 
     def _workers(self) -> frozenset[str]:
         master = self._server.process.pid
