@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from exporter.model.vocabulary import (
-    CheckKey,
-    Result,
-    Snapshot,
-)
+from exporter.model.vocabulary import CheckKey, Result, Snapshot
 from exporter.probe.runner import run_check
 from exporter.results.store import ResultStore
 from exporter.service.load import Deployment, network_of
