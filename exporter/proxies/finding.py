@@ -20,7 +20,7 @@ from exporter.proxies.evaluation import NoEngine, NotEvaluated, evaluate
 from exporter.proxies.server import NoServer, written
 from exporter.proxies.windows import Setting, setting
 from exporter.published import Unusable, from_file, from_web
-from exporter.system.loop import run_beside
+from exporter.system.loop import run_on_loop
 from exporter.text.secrets import address
 
 FETCHED_WITHIN: Final = 10.0  # seconds
@@ -151,7 +151,7 @@ def _by_pac(place: str, trust: Trust, prefix: str = "", warnings: Sequence[str] 
 
 
 def _fetched(url: str, context: ssl.SSLContext) -> bytes:
-    return run_beside(from_web, url, lambda _: Route(context), FETCHED_WITHIN, LARGEST)
+    return run_on_loop(from_web, url, lambda _: Route(context), FETCHED_WITHIN, LARGEST, beside=True)
 
 
 def _text(data: bytes) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from contextlib import suppress
@@ -10,7 +9,7 @@ from functools import cache
 from typing import Final
 
 from exporter.system.loop import waited_for
-from exporter.system.waiting import FOR_PROBES
+from exporter.system.waiting import FOR_PROBES, none_left
 
 RESERVE: Final = 32  # for those who ask, for files that a reload reads, and for what a look-up opens in its thread
 
@@ -22,7 +21,7 @@ if sys.platform == "win32":  # sockets are no descriptors there, but there is a 
     def leave_reserve(newest: int | None = None) -> None:  # noqa: ARG001 - numbers tell nothing there
         """Raise OSError (EMFILE) where probes wait for as many sockets as they may."""
         if waited_for() >= FOR_PROBES:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            raise none_left()
 
 else:
     import resource
@@ -43,7 +42,7 @@ else:
             os.close(newest)
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if resource.RLIM_INFINITY != limit <= newest + RESERVE:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            raise none_left()
 
     @cache
     def _any() -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import selectors
 import sys
 from collections.abc import Awaitable, Callable
@@ -13,7 +11,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 
 import anyio
 
-from exporter.system.waiting import SOCKETS
+from exporter.system.waiting import SOCKETS, none_left
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -21,8 +19,8 @@ Ts = TypeVarTuple("Ts")
 UVLOOP: Final = find_spec("uvloop") is not None  # the extra `fast`
 
 
-def run_on_loop(function: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
-    """Run to its end.
+def run_on_loop(function: Callable[[*Ts], Awaitable[T]], *arguments: *Ts, beside: bool = False) -> T:
+    """Run to its end; `beside` the loop that serves, or before there is one, its sockets are not `waited_for`.
 
     On Windows anyio waits for the sockets of asyncio's default loop in a thread of its own, by `select`. That ends with
     WSAENOTSOCK when a socket is closed meanwhile, as that of each probe that times out is, and from then on no wait
@@ -30,13 +28,7 @@ def run_on_loop(function: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
     """
     options: dict[str, Any] = {"use_uvloop": UVLOOP}
     if sys.platform == "win32":
-        options = {"loop_factory": selecting_loop}
-    return anyio.run(function, *arguments, backend_options=options)
-
-
-def run_beside(function: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
-    """Run to its end in a thread beside the loop that serves, or before there is one; its sockets are not counted."""
-    options = {"loop_factory": asyncio.SelectorEventLoop} if sys.platform == "win32" else {}
+        options = {"loop_factory": asyncio.SelectorEventLoop if beside else selecting_loop}
     return anyio.run(function, *arguments, backend_options=options)
 
 
@@ -46,7 +38,7 @@ class Selector(selectors.SelectSelector):
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:  # noqa: ANN401 - as its base has it
         """Wait for one more. Raises OSError (EMFILE)."""
         if len(self.get_map()) >= SOCKETS:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            raise none_left()
         return super().register(fileobj, events, data)
 
 

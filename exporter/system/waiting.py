@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from typing import Final
 
@@ -12,3 +14,8 @@ FOR_PROBES: Final = SOCKETS - CONNECTIONS - _OTHERS
 PROBES: Final = 128  # a probe waits for several at once where a name has many addresses that do not answer
 
 BY_SELECT: Final = sys.platform == "win32"  # the system's own way has no such limit elsewhere
+
+
+def none_left() -> OSError:
+    """The system's own error where no descriptor is left, for limits that end before the system's."""
+    return OSError(errno.EMFILE, os.strerror(errno.EMFILE))
