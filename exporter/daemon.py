@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,7 @@ from exporter.system.control import Control, Request
 from exporter.system.descriptors import claim
 from exporter.system.loop import run_on_loop
 from exporter.system.systemd import Notifier
+from exporter.system.threads import begin
 from exporter.web.routes import create_app
 from exporter.web.server import Front, WebServer
 
@@ -88,15 +89,7 @@ def _ignore_signals() -> None:
 
 def interruptibly(function: Callable[[], T]) -> T:
     """What a function gives that may hang in a file: a signal may end the wait, and nothing waits for its thread."""
-    outcome = Future[T]()
-
-    def work() -> None:
-        try:
-            outcome.set_result(function())
-        except BaseException as error:  # noqa: BLE001 - carried over, whatever it is
-            outcome.set_exception(error)
-
-    threading.Thread(target=work, name="reader", daemon=True).start()
+    outcome = begin(function)
     while not outcome.done():  # Windows ends no wait for a signal, so it is a short one
         wait([outcome], LOOK_UP)
     return outcome.result()

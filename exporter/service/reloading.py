@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 
 from exporter.plan.selection import UNUSABLE
 from exporter.probe.classify import defect
-from exporter.probe.net.threads import Job, in_daemon_thread
+from exporter.system.threads import Job, in_daemon_thread
 
 log = structlog.get_logger("exporter")
 T = TypeVar("T")

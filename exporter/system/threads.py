@@ -19,30 +19,45 @@ _LINGERING: Final = 10.0  # seconds that a thread waits for the next function
 _idle: Final[list[SimpleQueue[_Task]]] = []  # what waiting threads wait for
 
 
-class Job(Generic[T]):
-    """A blocking function under way in a daemon thread that does nothing else meanwhile.
+def begin(function: Callable[[], T]) -> Future[T]:
+    """Start a blocking function in a daemon thread; what will come of it.
 
-    A resolver that hangs holds up neither other look-ups nor the end of the process. A thread that is done waits for
-    more, since to start one costs more than what most of them do.
+    A thread that is done waits for more, since to start one costs more than what most of them do.
+    """
+    outcome = Future[T]()
+    tasks = _waiting_thread()
+
+    def work() -> None:
+        try:
+            value = function()
+        except BaseException as error:  # noqa: BLE001 - carried over to whoever waits, whatever it is
+            _idle.append(tasks)
+            outcome.set_exception(error)
+        else:
+            _idle.append(tasks)
+            outcome.set_result(value)
+
+    tasks.put(work)
+    return outcome
+
+
+class Job(Generic[T]):
+    """A blocking function under way in a daemon thread that does nothing else meanwhile, for a task to wait for.
+
+    A resolver that hangs holds up neither other look-ups nor the end of the process.
     """
 
     def __init__(self, function: Callable[[], T]) -> None:
-        self._outcome = Future[T]()
         self._done = anyio.Event()
         token = anyio.lowlevel.current_token()
-        tasks = _waiting_thread()
 
-        def work() -> None:
-            try:
-                self._outcome.set_result(function())
-            except BaseException as error:  # noqa: BLE001 - carried over to the waiting task, whatever it is
-                self._outcome.set_exception(error)
-            _idle.append(tasks)
+        def notify(_: Future[T]) -> None:
             with suppress(anyio.RunFinishedError):  # meanwhile: nobody waits any more
                 # Not by `anyio.from_thread`, which waits until that is done.
                 token.backend_class.run_sync_soon(self._done.set, (), token.native_token)
 
-        tasks.put(work)
+        self._outcome = begin(function)
+        self._outcome.add_done_callback(notify)
 
     @property
     def ended(self) -> bool:

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.config.documents import DocumentError
 from exporter.config.web import WebConfig, files_of, load
-from exporter.probe.net.threads import in_daemon_thread
+from exporter.system.threads import in_daemon_thread
 
 log = structlog.get_logger("exporter")
 

@@ -10,8 +10,8 @@ from typing import Final, Self
 from exporter.model.vocabulary import Answer, Auth, Phase
 from exporter.probe.errors import SignInBroken, SignInFailed
 from exporter.probe.net.signin import SignIn, Turn
-from exporter.probe.net.threads import Job, in_daemon_thread
 from exporter.probe.net.trace import Trace
+from exporter.system.threads import Job, in_daemon_thread
 
 _IDLE: Final = 1.0  # seconds without a request after which a proxy may have closed a new connection
 _HANGING: Final = 2  # questions to a KDC that may hang at a time: each keeps a thread

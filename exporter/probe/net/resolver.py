@@ -17,9 +17,9 @@ from exporter.probe.connecting import NO_SUCH_NAME
 from exporter.probe.errors import Sinkholed, Unanswered, Unfound
 from exporter.probe.net.clock import Arrival, now
 from exporter.probe.net.system_names import Resolver, is_listed, resolver_in_force
-from exporter.probe.net.threads import Job
 from exporter.probe.net.trace import Trace
 from exporter.system.descriptors import leave_reserve
+from exporter.system.threads import Job
 from exporter.system.words import words_of
 
 AddressInfo: TypeAlias = tuple[int, int, int, str, Any]  # as socket.getaddrinfo gives it

@@ -17,7 +17,7 @@ import anyio
 from exporter.model.vocabulary import Answer, Cause, Proxy
 from exporter.probe.errors import SignInBroken, SignInFailed
 from exporter.probe.net.authentication import Account
-from exporter.probe.net.threads import Job
+from exporter.system.threads import Job
 
 # Seconds after a refusal in which the account is not tried again. Directories lock after some five failures in a
 # quarter of an hour or more; a hundred targets behind one proxy would get there at once.

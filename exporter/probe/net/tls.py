@@ -17,9 +17,9 @@ import truststore
 from exporter.model.vocabulary import TlsFacts, TlsSettings
 from exporter.probe.errors import NotTls, PeerClosed, Unverifiable, is_tls_record
 from exporter.probe.net.streams import Stream
-from exporter.probe.net.threads import in_daemon_thread
 from exporter.probe.net.trace import Trace
 from exporter.probe.unverified import NOT_YET_VALID, WINDOWS_EXPIRED, verify_code
+from exporter.system.threads import in_daemon_thread
 
 T = TypeVar("T")
 _CHUNK: Final = 64 * 1024
