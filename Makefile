@@ -18,11 +18,18 @@ run: $(VENV)/installed ## Run the exporter on the embedded default, http://local
 	$(BIN)/configmgr-endpoint-exporter serve $(ARGS)
 
 # What measures or bounds time runs alone, one after the other; it waits most of its time. The others run beside it, with
-# less claim to the processor, and more of them than processors, since they wait as well; a file stays in one process, for
-# its tests share what they set up. Status 5: no test.
+# less claim to the processor, and more of them than processors, since they wait as well: first those whose branches are
+# counted, then the laboratory's, which run in processes of their own. A file stays in one process, for its tests share
+# what they set up. Status 5: no test.
+OTHERS := nice -n 5 $(BIN)/pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+COUNTED := --cov --cov-report= $(if $(ARGS),--cov-fail-under=0)
+
 test: check $(VENV)/laboratory $(VENV)/other ## Set up what is missing, check the code, run all tests
 	$(BIN)/python -m tests.lab.make_windows
-	nice -n 5 $(BIN)/pytest -m "not timing" --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(ARGS) >$(VENV)/others.log 2>&1 & \
+	{ $(OTHERS) -m "$(IN_PROCESS)" $(COUNTED) $(ARGS); inside=$$?; \
+	    $(OTHERS) -m "not timing and not ($(IN_PROCESS))" $(ARGS); outside=$$?; \
+	    case "$$inside $$outside" in "0 0" | "0 5" | "5 0") exit 0 ;; "5 5") exit 5 ;; *) exit 1 ;; esac; \
+	} >$(VENV)/others.log 2>&1 & \
 	    others=$$!; $(BIN)/pytest -m timing $(ARGS); timing=$$?; \
 	    wait $$others; others=$$?; cat $(VENV)/others.log; \
 	    case "$$timing $$others" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac
@@ -44,9 +51,8 @@ check: $(VENV)/developer ## Format, lint, types, import direction, workflows
 	$(BIN)/lint-imports
 	$(BIN)/zizmor --offline --quiet --strict-collection .github
 
-# Not of `make test`: measuring takes a third of the processor's time more, and the laboratory's processes are left out.
-coverage: $(VENV)/developer ## Run the tests without the laboratory; print the branches they do not take, and fail if they are many
-	$(BIN)/pytest -m "$(IN_PROCESS)" --cov --cov-report=term-missing $(if $(ARGS),--cov-fail-under=0) --numprocesses=3 --dist=loadfile $(ARGS)
+coverage: $(VENV)/developer ## Run the tests without the laboratory, and print the branches that they leave out
+	$(OTHERS) -m "$(IN_PROCESS)" --cov --cov-report=term-missing $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
 # What pyproject.toml says is enough. Where the laboratory would only repeat that, it is left out; and the bill of materials
 # is that of constraints.txt.
