@@ -9,7 +9,9 @@ from typing import Final
 
 from exporter.model.vocabulary import Reason, WhyUnprobed
 from exporter.probe.net.required_roots import ANCHORS
-from exporter.report.commands import CERTIFICATE, CONFIRM, WALK, Command, Confirmation
+from exporter.report.commands import Command, Confirmation, all_commands
+
+_COMMANDS: Final = all_commands()
 
 TEAMS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -280,7 +282,7 @@ _NETWORK: Final = {
         ),
         queries=(_PATHS, _BY_PATH, _WORDS),
         calls=_EXPLAIN,
-        look=WALK,
+        look=_COMMANDS.walk,
         change=(
             f"- `dns`: {_links(Reason.DNS_TIMEOUT, Reason.DNS_ERROR, Reason.DNS_NOT_FOUND)}\n"
             f"- `direct`: {_links(Reason.CONNECT_TIMEOUT, Reason.CONNECT_REFUSED, Reason.CONNECT_UNREACHABLE)}\n"
@@ -298,7 +300,7 @@ _NETWORK: Final = {
         effect="The features of these targets cannot work for the roles that go by this path.",
         queries=(_BY_PATH, _WORDS),
         calls=_EXPLAIN,
-        look=WALK,
+        look=_COMMANDS.walk,
         change=(
             "The page of the reason says what to change. The most likely causes are a proxy that denies all "
             f"({link(Reason.PROXY_DENIED)}), a firewall that drops all ({link(Reason.CONNECT_TIMEOUT)}), a device that "
@@ -318,7 +320,7 @@ _NETWORK: Final = {
             _BY_PATH,
         ),
         calls=_EXPLAIN,
-        look=CONFIRM[Reason.PROXY_AUTH_REQUIRED],
+        look=_COMMANDS.reasons[Reason.PROXY_AUTH_REQUIRED],
         change=(
             f"See {link(Reason.PROXY_AUTH_REQUIRED)}. First find out whom it concerns: if the site system itself still "
             "gets through, it is the exporter's account (its password may have been changed, or it is locked); if not, "
@@ -338,7 +340,7 @@ _NETWORK: Final = {
         ),
         queries=(_BROKEN, _INSPECTED),
         calls=_EXPLAIN,
-        look=CERTIFICATE,
+        look=_COMMANDS.certificate,
         change=(
             "Exempt these names from inspection, on every proxy and firewall of the path. If the chain ends in an "
             f"authority that this machine does not trust, the targets are down as well: {link(Reason.TLS_UNTRUSTED)}."
@@ -357,7 +359,7 @@ _NETWORK: Final = {
         ),
         queries=(_INSPECTED, _BROKEN, _EXPIRY),
         calls=_EXPLAIN,
-        look=CERTIFICATE,
+        look=_COMMANDS.certificate,
         change=(
             "Nothing, if it is meant to be so. Where it is not, find the device by the issuer of the certificate and "
             f"exempt the names. What must never be inspected has an alert: {link('ConfigMgrTlsInspectionUnsupported')}."
@@ -379,7 +381,7 @@ _NETWORK: Final = {
             ),
         ),
         calls=_EXPLAIN,
-        look=WALK,
+        look=_COMMANDS.walk,
         change=_CHANGE_BY_REASON,
     ),
     "ConfigMgrSlow": Alert(
@@ -410,7 +412,7 @@ _NETWORK: Final = {
             ),
         ),
         calls=_EXPLAIN,
-        look=WALK,
+        look=_COMMANDS.walk,
         change=(
             "The phase tells where to look.\n\n"
             "- `resolve`: DNS servers that are slow, or the first of them does not answer.\n"
@@ -443,7 +445,7 @@ _CONFIGMGR: Final = {
         ),
         queries=_READINESS,
         calls=_CHECK,
-        look=WALK,
+        look=_COMMANDS.walk,
         change=_CHANGE_BY_REASON,
         features_of=EVERY_ROLE,
     ),
@@ -459,7 +461,7 @@ _CONFIGMGR: Final = {
             *_READINESS[1:],
         ),
         calls=_CHECK,
-        look=WALK,
+        look=_COMMANDS.walk,
         change=_CHANGE_BY_REASON,
         features_of=SERVICE_CONNECTION_POINT,
     ),
@@ -477,7 +479,7 @@ _CONFIGMGR: Final = {
             _PATHS,
         ),
         calls=_CHECK,
-        look=WALK,
+        look=_COMMANDS.walk,
         change=(
             "Look for what all places share: a central proxy or firewall, a rule that was changed, a device that "
             "inspects, the DNS of the company. If nothing is shared, the service itself may be disturbed: compare with "
@@ -512,7 +514,7 @@ _CONFIGMGR: Final = {
             _PATHS,
         ),
         calls=_CHECK,
-        look=WALK,
+        look=_COMMANDS.walk,
         change=(
             f"{_CHANGE_BY_REASON}\n\nA fault that comes and goes is often one of several: one of many addresses, of "
             "two proxies, of two DNS servers. Repeat a command until it fails, and note the address that it was "
@@ -578,7 +580,7 @@ _CONFIGMGR: Final = {
         effect="None yet. From that moment on it is refused, and what needs the target fails.",
         queries=(_EXPIRY,),
         calls=_EXPLAIN,
-        look=CERTIFICATE,
+        look=_COMMANDS.certificate,
         change=_CHANGE_CERTIFICATE,
     ),
     "ConfigMgrCertificateExpiresVerySoon": Alert(
@@ -587,7 +589,7 @@ _CONFIGMGR: Final = {
         effect="None yet. From that moment on it is refused, and what needs the target fails.",
         queries=(_EXPIRY,),
         calls=_EXPLAIN,
-        look=CERTIFICATE,
+        look=_COMMANDS.certificate,
         change=_CHANGE_CERTIFICATE,
     ),
     "ConfigMgrCertificateExpired": Alert(
@@ -596,7 +598,7 @@ _CONFIGMGR: Final = {
         effect="It is refused, and what needs the target fails.",
         queries=(_EXPIRY, _WHY),
         calls=_EXPLAIN,
-        look=CERTIFICATE,
+        look=_COMMANDS.certificate,
         change=f"{_CHANGE_CERTIFICATE}\n\nCheck the clock first: {link(Reason.TLS_EXPIRED)}.",
     ),
     "ConfigMgrEndpointsUnprobed": Alert(

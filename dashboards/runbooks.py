@@ -14,17 +14,14 @@ from exporter.model.vocabulary import Catalogue, Group, Phase, Reason, Requireme
 from exporter.plan.requirements import everything, requirements
 from exporter.probe.classify import REFUSED
 from exporter.report.commands import (
-    AS_LOCAL_SYSTEM,
-    CONFIRM,
     EXAMPLE_PROXY,
     EXAMPLE_TARGET,
-    THROUGH_PROXY,
-    WALK,
     Command,
     Confirmation,
+    all_commands,
     filled,
 )
-from exporter.report.reasons import UNPROBED, WORDS, Who, Words
+from exporter.report.reasons import Who, Words, all_words
 from exporter.web.runbooks import anchor
 
 INDEX: Final = "README.md"
@@ -152,8 +149,8 @@ def pages() -> Mapping[str, str]:
     return {
         INDEX: f"{_index()}\n",
         **{f"{name}.md": f"{_of_alert(name, alert, known)}\n" for name, alert in ALERTS.items()},
-        **{f"{reason}.md": f"{_of_reason(reason, words, known)}\n" for reason, words in WORDS.items()},
-        **{f"{why}.md": f"{_of_unprobed(why, words, known)}\n" for why, words in UNPROBED.items()},
+        **{f"{reason}.md": f"{_of_reason(reason, words, known)}\n" for reason, words in all_words().reasons.items()},
+        **{f"{why}.md": f"{_of_unprobed(why, words, known)}\n" for why, words in all_words().unprobed.items()},
     }
 
 
@@ -195,9 +192,9 @@ def _index() -> str:
         "## Reasons of a failure",
         "The prefix names the phase of the probe that failed: `dns`, `connect`, `proxy`, `tls`, and `http` for what "
         "comes after.",
-        _reasons(WORDS),
+        _reasons(all_words().reasons),
         "## Reasons not to probe",
-        _reasons(UNPROBED),
+        _reasons(all_words().unprobed),
     )
 
 
@@ -257,9 +254,9 @@ def _of_reason(reason: Reason, words: Words, known: Catalogue) -> _Page:
         f'max by (instance, target) (configmgr_endpoint_failure{{reason="{reason}"}})', "The targets with this reason."
     )
     if phase is None:
-        look = _look_here(CONFIRM[reason])
+        look = _look_here(all_commands().reasons[reason])
     else:
-        look = _look_away(CONFIRM[reason], also_by_proxy=phase in {Phase.TLS, Phase.PROCESSING})
+        look = _look_away(all_commands().reasons[reason], also_by_proxy=phase in {Phase.TLS, Phase.PROCESSING})
     return _Page(
         title=reason,
         means=_joined(words.summary, f"The phase that failed is `{phase}`." if phase else "Any phase can fail so."),
@@ -317,7 +314,7 @@ def _ask(queries: Iterable[Query], calls: Iterable[str]) -> str:
 
 def _look_away(look: Confirmation, *, also_by_proxy: bool) -> str:
     """What is seen without the exporter, on the site system and beside it."""
-    to_local_system, *its_proxies = AS_LOCAL_SYSTEM
+    to_local_system, *its_proxies = all_commands().as_local_system
     return _joined(
         "### PowerShell on the site system",
         f"The commands from here on ask for `{EXAMPLE_TARGET.url}`, and where they name a proxy, through "
@@ -338,9 +335,9 @@ def _look_away(look: Confirmation, *, also_by_proxy: bool) -> str:
 
 
 def _seen_when(look: Confirmation) -> Iterator[str]:
-    if look == WALK:
+    if look == all_commands().walk:
         yield "Where everything works, you will see what is below each command; the first difference shows the fault."
-    elif look in CONFIRM.values():
+    elif look in all_commands().reasons.values():
         yield "If this is the fault, you will see what is below each command."
 
 
@@ -371,7 +368,7 @@ def _through_proxy(commands: Iterable[Command]) -> Iterator[str]:
     lines = [command.line for command in commands if "{proxy" not in command.line]
     ways = [
         f"`{filled(Command(way))}` behind `{program}`"
-        for program, way in THROUGH_PROXY.items()
+        for program, way in all_commands().through_proxy.items()
         if any(line.startswith(program) for line in lines)
     ]
     if ways:

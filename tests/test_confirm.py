@@ -13,18 +13,16 @@ import pytest
 from exporter.model.vocabulary import Reason, Target
 from exporter.probe.classify import REFUSED
 from exporter.report.commands import (
-    AS_LOCAL_SYSTEM,
-    CERTIFICATE,
-    CONFIRM,
     EXAMPLE_TARGET,
-    THROUGH_PROXY,
-    WALK,
     Command,
+    all_commands,
     filled,
 )
 from tests.faults import FAULTS, HEALTHY, Fault, Via
 from tests.lab import Lab
 from tests.tools.truth import world
+
+COMMANDS: Final = all_commands()
 
 # Where each reason is seen: the faults that the laboratory injects.
 FAULTS_OF: Final[Mapping[Reason, tuple[str, ...]]] = {
@@ -93,8 +91,8 @@ def claiming(commands: tuple[Command, ...]) -> list[Command]:
 
 def by_proxy(command: Command) -> Command:
     """The same, sent through the proxy as the pages say."""
-    program = next(program for program in THROUGH_PROXY if command.line.startswith(program))
-    return replace(command, line=f"{program} {THROUGH_PROXY[program]}{command.line.removeprefix(program)}")
+    program = next(program for program in COMMANDS.through_proxy if command.line.startswith(program))
+    return replace(command, line=f"{program} {COMMANDS.through_proxy[program]}{command.line.removeprefix(program)}")
 
 
 def shows_it(command: Command, done: subprocess.CompletedProcess[str]) -> bool:
@@ -110,20 +108,22 @@ FAULTY: Final = [
     Case(command, FAULT_NAMED[name])
     for reason, names in FAULTS_OF.items()
     for name in names
-    for command in claiming(CONFIRM[reason].posix)
+    for command in claiming(COMMANDS.reasons[reason].posix)
 ]
 FAULTY_BY_PROXY: Final = [
     Case(by_proxy(command), FAULT_NAMED[name])
     for reason, names in FAULTS_OF.items()
     if reason.startswith(PROXIED_TOO)
     for name in names
-    for command in claiming(CONFIRM[reason].posix)
+    for command in claiming(COMMANDS.reasons[reason].posix)
 ]
 HEALTHY_BUT_ASKED: Final = [
-    Case(command) for command in {c: c for found in CONFIRM.values() for c in claiming(found.posix)}
+    Case(command) for command in {c: c for found in COMMANDS.reasons.values() for c in claiming(found.posix)}
 ]
 WALKED: Final = [
-    Case(each) for command in claiming((*WALK.posix, *CERTIFICATE.posix)) for each in (command, by_proxy(command))
+    Case(each)
+    for command in claiming((*COMMANDS.walk.posix, *COMMANDS.certificate.posix))
+    for each in (command, by_proxy(command))
 ]
 ALL: Final = (*FAULTY, *FAULTY_BY_PROXY, *HEALTHY_BUT_ASKED, *WALKED)
 
@@ -174,8 +174,8 @@ def test_where_all_is_well_what_looks_about_says_so(outcomes: Outcomes, case: Ca
 
 
 def test_every_reason_can_be_confirmed_and_is_tried() -> None:
-    assert list(CONFIRM) == list(Reason) == list(FAULTS_OF)
-    assert all(found.powershell and found.posix for found in CONFIRM.values())
+    assert list(COMMANDS.reasons) == list(Reason) == list(FAULTS_OF)
+    assert all(found.powershell and found.posix for found in COMMANDS.reasons.values())
 
 
 @pytest.mark.parametrize("reason", [reason for reason, names in FAULTS_OF.items() if names])
@@ -185,17 +185,21 @@ def test_the_faults_that_a_reason_is_tried_with_have_it(reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", [reason for reason, names in FAULTS_OF.items() if names])
 def test_every_command_says_what_it_shows_and_all_but_known_ones_can_be_proved_wrong(reason: Reason) -> None:
-    found = CONFIRM[reason]
+    found = COMMANDS.reasons[reason]
     assert all(command.shows for command in found.powershell)
     assert {command.line for command in found.posix if not command.exits} <= CLAIM_NOTHING
 
 
 def test_a_command_that_is_filled_holds_no_more_names() -> None:
     commands = [
-        *AS_LOCAL_SYSTEM,
-        *(c for found in (*CONFIRM.values(), WALK, CERTIFICATE) for c in (*found.powershell, *found.posix)),
+        *COMMANDS.as_local_system,
+        *(
+            c
+            for found in (*COMMANDS.reasons.values(), COMMANDS.walk, COMMANDS.certificate)
+            for c in (*found.powershell, *found.posix)
+        ),
     ]
-    lines = [filled(by_proxy(c)) if c.line.startswith(tuple(THROUGH_PROXY)) else filled(c) for c in commands]
+    lines = [filled(by_proxy(c)) if c.line.startswith(tuple(COMMANDS.through_proxy)) else filled(c) for c in commands]
     names = ("{url}", "{host}", "{port}", "{proxy", "{resolver}")
     assert [line for line in lines if any(name in line for name in names)] == []
     assert any(EXAMPLE_TARGET.url in line for line in lines)
@@ -207,5 +211,9 @@ def test_a_url_in_quotes_stays_in_them() -> None:
 
 
 def test_all_statuses_are_sought_that_count_as_failed() -> None:
-    sought = [text for reason in (Reason.HTTP_STATUS, Reason.HTTP_BLOCKED) for text in CONFIRM[reason].posix[0].prints]
+    sought = [
+        text
+        for reason in (Reason.HTTP_STATUS, Reason.HTTP_BLOCKED)
+        for text in COMMANDS.reasons[reason].posix[0].prints
+    ]
     assert [status for status in REFUSED if f"HTTP/1.1 {status}" not in sought] == []

@@ -7,24 +7,34 @@ from pathlib import Path
 
 import pytest
 
+from exporter.config.documents import Document
 from exporter.model.vocabulary import Cause, Failure, Phase, Reason, WhyUnprobed
 from exporter.probe.classify import REFUSED
-from exporter.report.reasons import CAUSES, UNPROBED, WORDS, Words, words_of
+from exporter.report.reasons import AllWords, Words, all_words, words_of
 
-ALL = [*WORDS.values(), *CAUSES.values(), *UNPROBED.values()]
+SHIPPED = all_words()
+ALL = [*SHIPPED.reasons.values(), *SHIPPED.causes.values(), *SHIPPED.unprobed.values()]
 
 
 def test_every_reason_has_words() -> None:
-    assert list(WORDS) == list(Reason)
-    assert list(CAUSES) == list(Cause)
-    assert list(UNPROBED) == list(WhyUnprobed)
+    assert list(SHIPPED.reasons) == list(Reason)
+    assert list(SHIPPED.causes) == list(Cause)
+    assert list(SHIPPED.unprobed) == list(WhyUnprobed)
+
+
+def test_a_key_that_nobody_reads_is_a_mistake_in_the_words() -> None:
+    document = Document(
+        "reasons: {dns_error: {summary: S., remedy: R., who: DNS, remedies: none}}\ncauses: {}\nunprobed: {}", "w.yaml"
+    )
+    assert document.validate(AllWords) is None
+    assert [mistake.place for mistake in document.mistakes] == ["reasons.dns_error.remedies"]
 
 
 def test_a_known_cause_says_more_than_the_reason() -> None:
     plain = Failure(Phase.TLS, Reason.TLS_HANDSHAKE, "")
-    assert words_of(plain) is WORDS[Reason.TLS_HANDSHAKE]
+    assert words_of(plain) is SHIPPED.reasons[Reason.TLS_HANDSHAKE]
     for cause in Cause:
-        assert words_of(Failure(Phase.TLS, Reason.TLS_HANDSHAKE, "", cause)) is CAUSES[cause]
+        assert words_of(Failure(Phase.TLS, Reason.TLS_HANDSHAKE, "", cause)) is SHIPPED.causes[cause]
 
 
 def test_no_two_reasons_have_the_same_words() -> None:
@@ -48,7 +58,7 @@ def test_words_print_on_any_terminal_and_in_any_markup(words: Words) -> None:
 
 
 def test_every_refused_status_is_named_where_it_is_explained() -> None:
-    said = WORDS[Reason.HTTP_STATUS].summary + WORDS[Reason.HTTP_BLOCKED].summary
+    said = SHIPPED.reasons[Reason.HTTP_STATUS].summary + SHIPPED.reasons[Reason.HTTP_BLOCKED].summary
     assert [status for status in REFUSED if str(status) not in said] == []
 
 

@@ -55,7 +55,7 @@ from exporter.model.vocabulary import (
 )
 from exporter.plan.checks import plan
 from exporter.report import Asked, asked, print_asked, probes_text, why_none
-from exporter.report.reasons import WORDS
+from exporter.report.reasons import all_words
 from exporter.results.store import ResultStore
 from exporter.web.routes import create_app
 from tests.lab import Lab
@@ -271,7 +271,7 @@ def test_a_failure_is_shown_with_its_phase_its_cause_and_what_to_do(
     passed = phases_of(key)
     taken = dict.fromkeys(passed[: passed.index(phase) + 1], 0.1)
     text = shown(Result(key, BEGUN, taken, Evidence(), Failure(phase, reason, "in words")), 1000)
-    words = WORDS[reason]
+    words = all_words().reasons[reason]
     assert text.startswith(f"DOWN: {key.target.url} ({key.path})\n  {reason}: in words\n")
     assert [line.split()[0] for line in text.splitlines() if line.endswith("FAILED")] == [phase]
     assert f"Likely cause\n  {words.summary}\n  To do ({words.who}): {words.remedy}\n" in text

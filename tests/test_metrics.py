@@ -52,7 +52,7 @@ from exporter.plan.checks import plan
 from exporter.plan.requirements import everything, requirements
 from exporter.probe.net.required_roots import required_roots_present
 from exporter.probe.runner import Network
-from exporter.report.reasons import WORDS
+from exporter.report.reasons import all_words
 from exporter.results.store import ResultStore
 from exporter.service.exporter import Exporter
 from exporter.service.load import Deployment, Source
@@ -273,7 +273,7 @@ def test_every_reason_is_told_in_the_words_of_explain() -> None:
     found = registry_for(State(ResultStore(Plan()))).collect()
     (family,) = [family for family in found if family.name == "configmgr_failure_reason_info"]
     assert {sample.labels["reason"]: sample.labels["summary"] for sample in family.samples} == {
-        reason: words.summary for reason, words in WORDS.items()
+        reason: words.summary for reason, words in all_words().reasons.items()
     }
 
 

@@ -41,7 +41,7 @@ from exporter.model.vocabulary import (
 )
 from exporter.plan.checks import plan
 from exporter.report.findings import headline
-from exporter.report.reasons import WORDS
+from exporter.report.reasons import all_words
 from exporter.results.readiness import failures_to_come
 from exporter.results.store import ResultStore
 from exporter.web.pages import REFRESH, status, status_page, target_page
@@ -271,7 +271,7 @@ def test_each_target_has_a_page_of_its_own_by_each_path(drawn: Drawn) -> None:
         assert page.status == 200
         assert check.key.target.url in texts
         assert all(use.consumer.feature in texts for use in check.uses)
-        assert result is None or result.up or WORDS[result.failure.reason].summary in texts  # type: ignore[union-attr]
+        assert result is None or result.up or all_words().reasons[result.failure.reason].summary in texts  # type: ignore[union-attr]
 
 
 @given(plans_with_results(), st.sampled_from(["https://a.example/none", "", "a b", "https://x.example/"]))

@@ -22,8 +22,8 @@ from dashboards.runbooks import DOCUMENTS, EXPORTER, INDEX, SHOWN, pages
 from exporter.cli import app
 from exporter.config import catalogue
 from exporter.model.vocabulary import Reason, WhyUnprobed
-from exporter.report.commands import AS_LOCAL_SYSTEM, CONFIRM, filled
-from exporter.report.reasons import UNPROBED, WORDS, Words
+from exporter.report.commands import all_commands, filled
+from exporter.report.reasons import Words, all_words
 from exporter.web.routes import Service, create_app
 from exporter.web.runbooks import anchor, page, shipped
 from tests.test_docs import documented_series
@@ -43,7 +43,7 @@ SECTIONS: Final = [
     *("What it means", "How to confirm it", "What to change", "Who can change it"),
     *("What Configuration Manager shows", "Documents"),
 ]
-REASONS: Final[list[tuple[str, Words]]] = [*WORDS.items(), *UNPROBED.items()]
+REASONS: Final[list[tuple[str, Words]]] = [*all_words().reasons.items(), *all_words().unprobed.items()]
 
 
 def sections(name: str) -> dict[str, str]:
@@ -116,10 +116,10 @@ def test_the_words_of_a_reason_are_those_of_the_command_explain(reason: str, wor
 @pytest.mark.parametrize("reason", Reason)
 def test_the_page_of_a_reason_shows_every_command_that_confirms_it(reason: Reason) -> None:
     text = sections(reason)["How to confirm it"]
-    confirmation = CONFIRM[reason]
+    confirmation = all_commands().reasons[reason]
     assert set(blocks(text, "powershell")) >= set(map(filled, confirmation.powershell))
     assert set(blocks(text, "sh")) >= set(map(filled, confirmation.posix))
-    assert reason is Reason.INTERNAL_ERROR or all(filled(command) in text for command in AS_LOCAL_SYSTEM)
+    assert reason is Reason.INTERNAL_ERROR or all(filled(command) in text for command in all_commands().as_local_system)
 
 
 def test_who_is_told_is_whom_the_page_names() -> None:

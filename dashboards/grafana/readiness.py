@@ -36,7 +36,7 @@ from dashboards.grafana.promql import (
     of_exporter,
     of_site,
 )
-from exporter.report.reasons import UNPROBED
+from exporter.report.reasons import all_words
 
 _LABELS: Final = "feature, role, cloud"
 _SHARE: Final[Words] = {
@@ -367,7 +367,12 @@ def _unprobed() -> Panel:
         [
             Column("pattern", "Endpoint", 420),
             Column("Value", "Features", 90),
-            Column("reason", "Why", wrap=True, words={why: (words.summary, None) for why, words in UNPROBED.items()}),
+            Column(
+                "reason",
+                "Why",
+                wrap=True,
+                words={why: (words.summary, None) for why, words in all_words().unprobed.items()},
+            ),
         ],
         sort="Why",
         descending=False,

@@ -33,7 +33,7 @@ from exporter.model.vocabulary import (
     Support,
     Use,
 )
-from exporter.report.reasons import WORDS
+from exporter.report.reasons import all_words
 from exporter.results.store import ResultStore
 
 CONSUMER: Final = ("feature", "role", "cloud")
@@ -551,7 +551,7 @@ def _tell_state(registry: CollectorRegistry, state: Collector) -> None:
         ("reason", "summary", "who"),
         registry=registry,
     )
-    for reason, words in WORDS.items():
+    for reason, words in all_words().reasons.items():
         reasons.labels(reason, words.summary, words.who).set(1)
 
 

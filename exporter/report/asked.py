@@ -10,7 +10,7 @@ from exporter.model.patterns import host_of, is_wildcard, matches_wildcard
 from exporter.model.vocabulary import EndpointState, Plan, Requirement, Site, Snapshot, Target, Use
 from exporter.plan.requirements import canonical
 from exporter.report.findings import details, states
-from exporter.report.reasons import UNPROBED
+from exporter.report.reasons import all_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _names(requirement: Requirement) -> Iterator[str]:
 def _why_unprobed(requirements: Iterable[Requirement]) -> Iterator[str]:
     needed = tuple(requirements)
     for why in {requirement.why_unprobed: None for requirement in needed if requirement.why_unprobed}:
-        words = UNPROBED[why]
+        words = all_words().unprobed[why]
         yield f"{why}: {words.summary}"
         yield words.to_do
         yield from details(requirement for requirement in needed if requirement.why_unprobed is why)

@@ -21,7 +21,7 @@ from exporter.report.findings import (
     unprobed,
     verdict,
 )
-from exporter.report.reasons import UNPROBED, words_of
+from exporter.report.reasons import all_words, words_of
 from exporter.text.printable import one_line
 
 
@@ -91,7 +91,7 @@ def _unprobed(snapshot: Snapshot) -> Iterator[str]:
         return
     yield from ("", "## Not probed")
     for why, patterns in found.items():
-        words = UNPROBED[why]
+        words = all_words().unprobed[why]
         yield from ("", f"### {why}: {plural(len(patterns), 'endpoint')}", "", words.summary, "")
         yield from (words.to_do, "")
         yield table_row(("Endpoint", "Detail", "Needed by"))

@@ -36,7 +36,7 @@ from exporter.report.findings import (
     unprobed,
     verdict,
 )
-from exporter.report.reasons import UNPROBED, Words, words_of
+from exporter.report.reasons import Words, all_words, words_of
 from exporter.text.printable import encodable, one_line
 
 _STYLE: Final = {Verdict.READY: "green", Verdict.NOT_READY: "bold red"}
@@ -157,7 +157,7 @@ def _print_target(fault: Down, message: str, page: Page) -> None:
 def _print_unprobed(snapshot: Snapshot, page: Page) -> None:
     for why, patterns in unprobed(snapshot).items():
         page.line(f"Not probed: {why}, {plural(len(patterns), 'endpoint')}", _NO_VERDICT)
-        page.words(UNPROBED[why])
+        page.words(all_words().unprobed[why])
         for hint in _hints(why, patterns):
             page.line(hint, indent=4)
         page.gap()

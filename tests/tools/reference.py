@@ -1,7 +1,7 @@
 """The reference, made from the code: `python -m tests.tools.reference` writes docs/reference.md.
 
 What it says stands in the code: commands and options in `exporter/cli`, keys in the models that read them, series in
-`exporter/metrics/families.py`, reasons in `exporter/report/reasons.py`, routes in `exporter/web/routes.py`, alerts in
+`exporter/metrics/families.py`, reasons in `exporter/report/reasons.yaml`, routes in `exporter/web/routes.py`, alerts in
 `dashboards/rules`.
 """
 
@@ -41,7 +41,7 @@ from exporter.model.vocabulary import (
     TlsFacts,
     Tried,
 )
-from exporter.report.reasons import UNPROBED, WORDS
+from exporter.report.reasons import all_words
 from exporter.service.exporter import Exporter
 from exporter.service.load import Source, deploy, network_of
 from exporter.system.log import LogFormat, LogLevel, configure
@@ -315,10 +315,10 @@ def built() -> str:
         _metrics(exporter),
         "## Reasons",
         "Why a target is down: the label `reason`. [Verdicts](verdicts.md) explains how they are found.",
-        _reasons(WORDS),
+        _reasons(all_words().reasons),
         "### Reasons not to probe",
         "The label `reason` of `configmgr_endpoint_unprobed`, and what `endpoints` says.",
-        _reasons(UNPROBED),
+        _reasons(all_words().unprobed),
         "## HTTP",
         _routes(exporter),
         "## Alerts",

@@ -34,7 +34,7 @@ from exporter.report.findings import (
     unprobed,
     verdict,
 )
-from exporter.report.reasons import UNPROBED, Words, words_of
+from exporter.report.reasons import Words, all_words, words_of
 from exporter.results.readiness import failures_to_come
 from exporter.web.pages.bars import Bar, bar
 from exporter.web.pages.filters import Choices, Filters, choices
@@ -240,7 +240,7 @@ def _unprobed(snapshot: Snapshot, filters: Filters) -> Iterator[Unprobed]:
             if (wanted := [need for need in needs if filters.admits_use(need.use)]) and filters.admits_text(pattern)
         )
         if rows:
-            yield Unprobed(why, UNPROBED[why], rows)
+            yield Unprobed(why, all_words().unprobed[why], rows)
 
 
 # ---------------------------------------------------------------- all there is

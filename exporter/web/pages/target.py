@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from exporter.model.vocabulary import Check, EndpointState, Latest, Plan, Snapshot
-from exporter.report.commands import CONFIRM, EXAMPLE_PROXY, THROUGH_PROXY, WALK, Command, filled
+from exporter.report.commands import EXAMPLE_PROXY, Command, all_commands, filled
 from exporter.report.facts import (
     Fact,
     Probe,
@@ -62,7 +62,7 @@ def route(check: Check, snapshot: Snapshot) -> Route:
         return Route(check, EndpointState.PENDING, tuple(asking(check)), tuple(documented(needs)))
     result = latest.result
     probe = Probe(check, result, needs)
-    confirmation = CONFIRM[result.failure.reason] if result.failure else WALK
+    confirmation = all_commands().reasons[result.failure.reason] if result.failure else all_commands().walk
     return Route(
         check,
         result.state,
@@ -104,7 +104,7 @@ def _commands(commands: Iterable[Command], check: Check) -> tuple[Shown, ...]:
 def _by_path(command: Command, check: Check) -> str:
     line = command.line
     if check.key.proxy and "{proxy" not in line:
-        for program, option in THROUGH_PROXY.items():
+        for program, option in all_commands().through_proxy.items():
             line = re.sub(rf"\A{program}\b", f"{program} {option}", line)
     return filled(Command(line), check.key.target, EXAMPLE_PROXY)
 
