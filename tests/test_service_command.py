@@ -69,18 +69,22 @@ def test_what_windows_keeps_is_read_as_it_was_written(command: ServiceCommand) -
 
 
 def test_options_are_kept_from_a_version_that_started_python_otherwise() -> None:
-    text = "python.exe -Xutf8 hosted.py --log.file log --web.disable-probe"
-    assert ServiceCommand.parsed(text) == ServiceCommand("python.exe", "hosted.py", "log", ("--web.disable-probe",))
+    text = "python.exe -Xutf8 windows_service_main.py --log.file log --web.disable-probe"
+    assert ServiceCommand.parsed(text) == ServiceCommand(
+        "python.exe", "windows_service_main.py", "log", ("--web.disable-probe",)
+    )
 
 
-@pytest.mark.parametrize("text", ["", r"C:\exporter\winsw.exe", r'"C:\a b\python.exe" -IS hosted.py', '"'])
+@pytest.mark.parametrize(
+    "text", ["", r"C:\exporter\winsw.exe", r'"C:\a b\python.exe" -IS windows_service_main.py', '"']
+)
 def test_a_command_that_somebody_else_wrote_is_none_of_ours(text: str) -> None:
     assert ServiceCommand.parsed(text) is None
 
 
 def test_a_program_whose_path_has_blanks_stands_in_quotation_marks() -> None:
     """Without them Windows would run C:\\Program.exe, if somebody had put that there."""
-    text = ServiceCommand(r"C:\Program Files\exporter\python.exe", "hosted.py", "log").text
+    text = ServiceCommand(r"C:\Program Files\exporter\python.exe", "windows_service_main.py", "log").text
     assert text.startswith('"C:\\Program Files\\exporter\\python.exe" -IS ')
 
 

@@ -267,7 +267,7 @@ if sys.platform == "win32":
     def _program(log: Path, options: tuple[str, ...], account: str) -> ServiceCommand:
         """What the service manager shall run. Raises FolderError for what the account could not read."""
         python = Path(sys.base_exec_prefix, "python.exe")
-        script = Path(exporter.__file__).with_name("hosted.py")
+        script = Path(exporter.__file__).with_name("windows_service_main.py")
         profiles = Path(os.environ.get("PUBLIC", r"C:\Users\Public")).parent
         for path in (python, script):
             if belongs_to_a_person(str(path), str(profiles)) and not has_password(account):

@@ -39,13 +39,13 @@ BEYOND_WINE: Final = {
 # Run by the bundle's Python.
 FULL_EVENT_LOG: Final = """
 import pywintypes, servicemanager
-from exporter import hosted
+from exporter import windows_service_main
 
 def full(message):
     raise pywintypes.error(1502, "RegisterEventSource/ReportEvent", "The event log file is full.")
 
 servicemanager.LogInfoMsg = full
-service = object.__new__(hosted.Service)
+service = object.__new__(windows_service_main.Service)
 service._report = lambda state: print("told", state)
 service._listening("127.0.0.1:1")
 """
@@ -198,7 +198,9 @@ def test_it_runs_by_the_python_itself_as_an_account_with_the_machines_identity(l
     assert said.code == 0
     assert (said.fact("state"), said.fact("listens on")) == ("running", ADDRESS)
     assert said.fact("account") == r"NT AUTHORITY\NetworkService"
-    assert re.match(r'"Z:\\.*\\python\\python.exe" -IS "Z:.*\\hosted.py" --log.file C:', said.fact("command"))
+    assert re.match(
+        r'"Z:\\.*\\python\\python.exe" -IS "Z:.*\\windows_service_main.py" --log.file C:', said.fact("command")
+    )
     assert windows.program.name in said.fact("command")
 
 
