@@ -197,7 +197,7 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     Conditions(registry).tell(60.0, required_roots_present([]))
     for result in (UP, replace(DOWN, key=other.key)):
         store.record(result)
-    store.doubt(DOWN)
+    store.mark_unconfirmed(DOWN)
     found = set()
     for family in exposed(registry):
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
@@ -307,7 +307,7 @@ def test_a_failure_goes_when_its_target_is_up_again() -> None:
 
 def test_an_unconfirmed_failure_is_shown_beside_a_target_that_is_still_up() -> None:
     world = Exposed(Plan((CHECK,)), [UP])
-    world.store.doubt(DOWN)
+    world.store.mark_unconfirmed(DOWN)
     found = world.series()
     assert set(values(found, "configmgr_endpoint_up", TARGET).values()) == {1}
     assert {labels[-1] for labels in values(found, "configmgr_endpoint_unconfirmed_failure", (*TARGET, "reason"))} == {

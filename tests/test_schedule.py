@@ -94,8 +94,8 @@ class World:
     starts: dict[CheckKey, list[float]] = field(default_factory=lambda: defaultdict(list))
     lags: list[float] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
-    doubts: list[Result] = field(default_factory=list)
-    beliefs: list[Result] = field(default_factory=list)
+    unconfirmed_results: list[Result] = field(default_factory=list)
+    accepted_results: list[Result] = field(default_factory=list)
     missed_slots: int = 0
     under_way: int = 0
     most_under_way: int = 0
@@ -123,10 +123,10 @@ class World:
         self.results.append(result)
 
     def unconfirmed(self, result: Result) -> None:
-        self.doubts.append(result)
+        self.unconfirmed_results.append(result)
 
     def accepted(self, result: Result) -> None:
-        self.beliefs.append(result)
+        self.accepted_results.append(result)
 
 
 def simulate(play: Callable[[], Awaitable[None]]) -> None:
@@ -315,7 +315,7 @@ def test_an_outage_is_confirmed_within_seconds_of_the_first_failure() -> None:
     world = World(fails=between(600.0, math.inf))
     run_for(world, 700.0, CAREFUL, dict.fromkeys(KEYS[:10], True))
     for key in KEYS[:10]:
-        failed = next(result for result in world.doubts if result.key == key)
+        failed = next(result for result in world.unconfirmed_results if result.key == key)
         told = next(result for result in world.results if result.key == key and not result.up)
         assert told.attempts == 2
         assert PAUSE[0] <= told.started - failed.finished <= PAUSE[1]
@@ -327,7 +327,7 @@ def test_fewer_failures_in_a_row_than_attempts_are_no_outage_and_are_shown(attem
     world.fails = lambda key, now: len(world.starts[key]) in range(5, 4 + attempts) and now > 0
     run_for(world, 900.0, Pace(60.0, 64, attempts), dict.fromkeys(KEYS[:5], True))
     assert all(result.up for result in world.results)
-    assert Counter(result.key for result in world.doubts) == dict.fromkeys(KEYS[:5], attempts - 1)
+    assert Counter(result.key for result in world.unconfirmed_results) == dict.fromkeys(KEYS[:5], attempts - 1)
     assert [result.attempts for result in world.results if result.recovered_from] == [attempts] * 5
 
 
@@ -336,7 +336,7 @@ def test_one_attempt_is_an_outage_where_no_more_are_configured() -> None:
     run_for(world, 900.0, Pace(60.0, 64), {KEYS[0]: True})
     assert len(world.starts[KEYS[0]]) == len(world.results) == 15
     assert [result.up for result in world.results].count(False) == 1
-    assert not world.doubts
+    assert not world.unconfirmed_results
 
 
 def test_what_is_down_costs_no_more_than_what_is_up_and_is_up_with_its_first_success() -> None:
@@ -369,9 +369,9 @@ def test_when_a_thousand_fail_at_once_a_tenth_is_tried_again_and_the_others_conf
     run_for(world, 180.0, CAREFUL, dict.fromkeys(MANY, True))
     more = sum(map(len, world.starts.values())) - 3 * len(MANY)
     told = {result.key: result.finished for result in reversed(world.results) if not result.up}
-    assert more == len(world.doubts)
+    assert more == len(world.unconfirmed_results)
     assert CONFIRMING * len(MANY) <= more <= CONFIRMING * len(MANY) * 2
-    assert more + len(world.beliefs) == len(MANY)
+    assert more + len(world.accepted_results) == len(MANY)
     assert all(60 <= told[key] - offset(key, 60.0) < 60 + PAUSE[1] + 1 for key in MANY)
     assert world.missed_slots == 0
 
@@ -394,8 +394,8 @@ def test_whatever_fails_no_slot_is_missed_or_moved_and_the_cost_is_bounded(
     assert world.missed_slots == 0
     assert len(world.lags) == 20 * rounds
     assert max(world.lags) < PATIENCE
-    assert len(world.doubts) <= AT_LEAST * (1 + rounds)
-    assert sum(map(len, world.starts.values())) <= len(world.lags) + len(world.doubts)
+    assert len(world.unconfirmed_results) <= AT_LEAST * (1 + rounds)
+    assert sum(map(len, world.starts.values())) <= len(world.lags) + len(world.unconfirmed_results)
     assert all(result.attempts <= pace.attempts for result in world.results)
 
 
@@ -443,7 +443,7 @@ def test_an_attempt_during_which_the_exporter_stood_still_is_made_again_whatever
         simulate(lambda: live_through(world, Pace(60.0, 64, attempts), {key: True}, begin + second))  # noqa: B023
         assert [result.attempts for result in world.results if result.recovered_from] == [2]
         assert all(result.up for result in world.results)
-        assert [failed.started for failed in world.doubts] == [begin]
+        assert [failed.started for failed in world.unconfirmed_results] == [begin]
 
 
 def test_a_target_that_is_down_is_told_as_down_also_where_the_exporter_is_late_all_the_time() -> None:

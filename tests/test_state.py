@@ -89,24 +89,24 @@ def test_the_latest_result_is_the_last_that_came(reasons: list[Reason | None]) -
 
 def test_a_failed_attempt_is_shown_beside_the_last_probe_until_the_next() -> None:
     store, failed = ResultStore(Plan((CHECK,))), result(Reason.CONNECT_REFUSED, 10.0)
-    store.doubt(failed)
+    store.mark_unconfirmed(failed)
     assert not store.snapshot().latest
     store.record(result(None, 0.0))
-    store.doubt(failed)
-    doubted = store.snapshot()
+    store.mark_unconfirmed(failed)
+    unconfirmed = store.snapshot()
     store.record(result(None, 12.0).after(failed))
     recovered = store.snapshot()
     store.record(result(None, 60.0))
-    assert doubted.latest[KEY].result.up
-    assert doubted.features == recovered.features
-    shown = [snapshot.latest[KEY].unconfirmed for snapshot in (doubted, recovered, store.snapshot())]
+    assert unconfirmed.latest[KEY].result.up
+    assert unconfirmed.features == recovered.features
+    shown = [snapshot.latest[KEY].unconfirmed for snapshot in (unconfirmed, recovered, store.snapshot())]
     assert shown == [failed.failure, failed.failure, None]
 
 
 def test_a_confirmed_failure_is_no_longer_unconfirmed() -> None:
     store, failed = ResultStore(Plan((CHECK,))), result(Reason.CONNECT_REFUSED, 10.0)
     store.record(result(None, 0.0))
-    store.doubt(failed)
+    store.mark_unconfirmed(failed)
     store.record(result(Reason.CONNECT_TIMEOUT, 12.0).after(failed))
     latest = store.snapshot().latest[KEY]
     assert latest.unconfirmed is None

@@ -79,7 +79,7 @@ class ResultStore:
             self._version += 1
         return recorded
 
-    def doubt(self, failed: Result) -> None:
+    def mark_unconfirmed(self, failed: Result) -> None:
         """Show a failed attempt beside the last probe until the next one has finished; nothing before the first."""
         if latest := self._latest.get(failed.key):
             self._latest[failed.key] = replace(latest, unconfirmed=failed.failure)

@@ -176,7 +176,7 @@ class Exporter:
 
     def unconfirmed(self, result: Result) -> None:
         """Show a failed attempt as what it is."""
-        self.store.doubt(result)
+        self.store.mark_unconfirmed(result)
 
     def accepted(self, result: Result) -> None:
         """Count a first failure that counts without a second one."""
