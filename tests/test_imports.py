@@ -23,7 +23,7 @@ from exporter.config.prefixes import read_prefixes
 from exporter.model.vocabulary import Endpoint, ExtraPorts, Group, Site, Status, WhyUnprobed
 from exporter.plan.requirements import requirements
 from exporter.plan.selection import SelectionError
-from exporter.published import Choice, Endpoints, Format, Option, Origin, Ranges, Unusable, compared, take, written
+from exporter.published import Choice, Endpoints, Format, Option, Origin, Ranges, Unusable, compared, extract, written
 from exporter.published import writing as writing_module
 from tests.tools.fuzz import mutated
 
@@ -46,9 +46,9 @@ def sample(name: str) -> bytes:
 
 
 def endpoints_of(data: bytes, choice: Choice = Choice()) -> dict[str, dict[str, Endpoint]]:  # noqa: B008 - frozen
-    taken = take(data, choice)
-    assert isinstance(taken, Endpoints)
-    return {group.feature: {line.pattern: line for line in group.endpoints} for group in taken.groups}
+    imported = extract(data, choice)
+    assert isinstance(imported, Endpoints)
+    return {group.feature: {line.pattern: line for line in group.endpoints} for group in imported.groups}
 
 
 def record(**other: Any) -> dict[str, Any]:
@@ -65,23 +65,23 @@ def records(*found: dict[str, Any]) -> bytes:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_sample_becomes_the_file_beside_it(name: str) -> None:
     _, becomes = SAMPLES[name]
-    assert written(take(sample(name), Choice()), ORIGIN, NAMES) == (DATA / becomes).read_text()
+    assert written(extract(sample(name), Choice()), ORIGIN, NAMES) == (DATA / becomes).read_text()
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_format_that_is_named_is_the_one_that_would_have_been_recognised(name: str) -> None:
     form, _ = SAMPLES[name]
-    assert take(sample(name), Choice(), form) == take(sample(name), Choice())
+    assert extract(sample(name), Choice(), form) == extract(sample(name), Choice())
     for other in {*Format} - {form, Format.AUTO}:
         with pytest.raises(Unusable):
-            take(sample(name), Choice(), other)
+            extract(sample(name), Choice(), other)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_byte_order_marks_windows_lines_and_blank_lines_make_no_difference(name: str) -> None:
     data = sample(name)
     awkward = b"\xef\xbb\xbf\r\n" + data.replace(b"\n", b"\r\n") + b"\r\n\r\n"
-    assert take(awkward, Choice()) == take(data, Choice())
+    assert extract(awkward, Choice()) == extract(data, Choice())
 
 
 @pytest.mark.parametrize(
@@ -89,15 +89,15 @@ def test_byte_order_marks_windows_lines_and_blank_lines_make_no_difference(name:
 )
 def test_what_is_written_is_a_group_file_of_the_same_groups(name: str) -> None:
     (source,) = [source for source, (_, becomes) in SAMPLES.items() if becomes == name][:1]
-    taken = take(sample(source), Choice())
-    assert isinstance(taken, Endpoints)
-    assert config.read_groups(DATA / name, SHIPPED) == taken.groups
+    imported = extract(sample(source), Choice())
+    assert isinstance(imported, Endpoints)
+    assert config.read_groups(DATA / name, SHIPPED) == imported.groups
 
 
 def test_the_ranges_that_are_written_can_be_read() -> None:
-    taken = take(sample("service-tags.json"), Choice())
-    assert isinstance(taken, Ranges)
-    assert read_prefixes(DATA / "service-tags.txt") == taken.prefixes
+    imported = extract(sample("service-tags.json"), Choice())
+    assert isinstance(imported, Ranges)
+    assert read_prefixes(DATA / "service-tags.txt") == imported.prefixes
 
 
 def test_imported_hosts_are_probed_and_what_cannot_be_is_listed_with_its_reason() -> None:
@@ -154,7 +154,7 @@ def test_what_is_optional_is_a_feature_of_its_own_and_spoils_no_readiness() -> N
 
 @given(st.permutations(json.loads(sample("microsoft-365.json"))))
 def test_the_order_of_records_changes_nothing(shuffled: list[Any]) -> None:
-    assert take(records(*shuffled), Choice()) == take(sample("microsoft-365.json"), Choice())
+    assert extract(records(*shuffled), Choice()) == extract(sample("microsoft-365.json"), Choice())
 
 
 def test_notes_of_strangers_are_one_line_without_what_nobody_sees() -> None:
@@ -180,9 +180,9 @@ def test_service_areas_and_records_can_be_chosen(choice: Choice, features: int, 
 
 def test_the_groups_say_for_whom_they_are_if_that_is_told() -> None:
     for name in ("microsoft-365.json", "azure-environments.csv"):
-        taken = take(sample(name), Choice(roles=("client",), clouds=("azure-public",)))
-        assert isinstance(taken, Endpoints)
-        assert {(group.roles, group.clouds) for group in taken.groups} == {(("client",), ("azure-public",))}
+        imported = extract(sample(name), Choice(roles=("client",), clouds=("azure-public",)))
+        assert isinstance(imported, Endpoints)
+        assert {(group.roles, group.clouds) for group in imported.groups} == {(("client",), ("azure-public",))}
 
 
 # ---------------------------------------------------------------- the site's own table, and addresses
@@ -210,9 +210,9 @@ def test_a_url_in_two_columns_is_one_endpoint_that_names_both() -> None:
 
 
 def test_service_tags_can_be_chosen() -> None:
-    taken = take(sample("service-tags.json"), Choice(ids=("AzureFrontDoor.MicrosoftSecurity",)))
-    assert isinstance(taken, Ranges)
-    assert list(map(str, taken.prefixes)) == ["13.69.64.0/18", "198.51.100.7/32", "2001:db8:7::/48"]
+    imported = extract(sample("service-tags.json"), Choice(ids=("AzureFrontDoor.MicrosoftSecurity",)))
+    assert isinstance(imported, Ranges)
+    assert list(map(str, imported.prefixes)) == ["13.69.64.0/18", "198.51.100.7/32", "2001:db8:7::/48"]
 
 
 # ---------------------------------------------------------------- what is refused
@@ -274,7 +274,7 @@ REFUSED: Final = {
 def test_what_is_no_list_is_refused_with_its_place_and_the_remedy(name: str) -> None:
     data, said = REFUSED[name]
     with pytest.raises(Unusable, match=re.escape(said)):
-        take(data, Choice())
+        extract(data, Choice())
 
 
 @pytest.mark.parametrize(
@@ -307,13 +307,13 @@ def test_what_is_no_list_is_refused_with_its_place_and_the_remedy(name: str) -> 
 )
 def test_a_hostile_record_is_refused_by_the_rules_of_a_group_file(other: dict[str, Any], said: str) -> None:
     with pytest.raises(Unusable, match=re.escape(said)) as refused:
-        take(records(record(**other)), Choice())
+        extract(records(record(**other)), Choice())
     assert "secret" not in str(refused.value)
 
 
 def test_a_record_that_is_no_mapping_is_refused() -> None:
     with pytest.raises(Unusable, match=re.escape("[1]: expected a mapping, found a list")):
-        take(b'[{"serviceArea": "A", "id": 1, "required": true}, []]', Choice())
+        extract(b'[{"serviceArea": "A", "id": 1, "required": true}, []]', Choice())
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_a_record_that_is_no_mapping_is_refused() -> None:
 )
 def test_a_choice_that_the_source_does_not_offer_is_refused(name: str, choice: Choice, said: str) -> None:
     with pytest.raises(Unusable, match=re.escape(said)):
-        take(sample(name), choice)
+        extract(sample(name), choice)
 
 
 @pytest.mark.parametrize("text", [["a" * 60], ["b.example/" + "c" * 1000]], ids=["before", "after"])
@@ -342,26 +342,26 @@ def test_more_than_a_group_file_may_hold_is_refused_before_it_is_written(
     text: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writing_module, "MAX_BYTES", 200)
-    taken = take(records(record(urls=text)), Choice())
+    imported = extract(records(record(urls=text)), Choice())
     with pytest.raises(Unusable, match="and a group file 200 at most; choose some, as by --id"):
-        written(taken, ORIGIN, NAMES)
+        written(imported, ORIGIN, NAMES)
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
-def test_any_bytes_are_taken_or_refused_in_words(data: bytes) -> None:
-    taken_or_refused(data)
+def test_any_bytes_are_imported_or_refused_in_words(data: bytes) -> None:
+    imported_or_refused(data)
 
 
-def test_any_change_of_a_list_is_taken_or_refused_in_words() -> None:
+def test_any_change_of_a_list_is_imported_or_refused_in_words() -> None:
     chance, seeds = random.Random(7), [sample(name) for name in SAMPLES]  # noqa: S311 - chance, no secret
-    taken = sum(taken_or_refused(mutated(chance, seeds)) for _ in range(1500))
-    assert 100 < taken < 1400
+    imported = sum(imported_or_refused(mutated(chance, seeds)) for _ in range(1500))
+    assert 100 < imported < 1400
 
 
-def taken_or_refused(data: bytes) -> bool:
-    """Whether a source is taken; and then the loader takes what is written, too."""
+def imported_or_refused(data: bytes) -> bool:
+    """Whether a source is imported; and then the loader takes what is written, too."""
     try:
-        written(take(data, Choice()), ORIGIN, NAMES)
+        written(extract(data, Choice()), ORIGIN, NAMES)
     except Unusable as unfit:
         return not all(unfit.reasons)
     return True
@@ -403,14 +403,14 @@ _records: Final = st.fixed_dictionaries(
 
 
 @given(st.lists(_records, min_size=1, max_size=6))
-def test_whatever_a_well_formed_list_says_is_loaded_as_it_was_taken(tmp_path_factory: Any, found: list[Any]) -> None:
+def test_whatever_a_well_formed_list_says_is_loaded_as_it_was_imported(tmp_path_factory: Any, found: list[Any]) -> None:
     if not any(one.get("urls") for one in found):
         found[0]["urls"] = ["a.example"]
-    taken = take(json.dumps(found).encode(), Choice(clouds=("azure-public",)))
+    imported = extract(json.dumps(found).encode(), Choice(clouds=("azure-public",)))
     path = tmp_path_factory.getbasetemp() / "drawn.yaml"
-    path.write_text(written(taken, ORIGIN, NAMES))
-    assert isinstance(taken, Endpoints)
-    assert config.read_groups(path, SHIPPED) == taken.groups
+    path.write_text(written(imported, ORIGIN, NAMES))
+    assert isinstance(imported, Endpoints)
+    assert config.read_groups(path, SHIPPED) == imported.groups
 
 
 # ---------------------------------------------------------------- the comparison
@@ -447,8 +447,8 @@ KNOWN: Final = (Group("shipped", endpoints=LINES),)
     ],
 )
 def test_an_opening_is_new_unless_one_that_is_known_contains_it(wanted: Endpoint, new: list[str]) -> None:
-    taken = Endpoints((Group("imported", endpoints=(wanted,)),), "imported", "")
-    assert list(compared(taken, KNOWN, (), ()).new) == new
+    imported = Endpoints((Group("imported", endpoints=(wanted,)),), "imported", "")
+    assert list(compared(imported, KNOWN, (), ()).new) == new
 
 
 def test_gone_is_what_an_earlier_import_of_the_format_has_and_the_source_has_not() -> None:
@@ -457,7 +457,7 @@ def test_gone_is_what_an_earlier_import_of_the_format_has_and_the_source_has_not
         Group("microsoft-365-sway", endpoints=(Endpoint("gone.example"),)),
         Group("portal", endpoints=(Endpoint("portal.example"),)),
     )
-    found = compared(take(records(record()), Choice()), KNOWN, earlier, ())
+    found = compared(extract(records(record()), Choice()), KNOWN, earlier, ())
     assert str(found) == (
         "gone     gone.example tcp 443 (microsoft-365-skype, microsoft-365-sway)\n"
         "covered  aka.ms tcp 443 (microsoft-365-skype)\n"
@@ -466,16 +466,16 @@ def test_gone_is_what_an_earlier_import_of_the_format_has_and_the_source_has_not
 
 
 def test_what_was_imported_is_covered_by_itself_and_nothing_is_gone() -> None:
-    taken = take(sample("microsoft-365.json"), Choice())
-    assert isinstance(taken, Endpoints)
-    found = compared(taken, (), taken.groups, ())
+    imported = extract(sample("microsoft-365.json"), Choice())
+    assert isinstance(imported, Endpoints)
+    found = compared(imported, (), imported.groups, ())
     assert (found.new, found.gone) == ((), ())
     assert len(found.covered) == 18
 
 
 def test_prefixes_are_compared_with_those_of_the_configuration() -> None:
-    before = take(b"Prefix,Type\n198.51.100.0/24,a\n203.0.113.0/24,a\n", Choice())
-    after = take(b"Prefix,Type\n198.51.100.0/25,a\n2001:db8::/32,a\n", Choice())
+    before = extract(b"Prefix,Type\n198.51.100.0/24,a\n203.0.113.0/24,a\n", Choice())
+    after = extract(b"Prefix,Type\n198.51.100.0/25,a\n2001:db8::/32,a\n", Choice())
     assert isinstance(before, Ranges)
     assert str(compared(after, (), (), before.prefixes)) == (
         "new      2001:db8::/32\ngone     198.51.100.0/24\ngone     203.0.113.0/24\n1 new, 2 gone, 1 covered"

@@ -90,8 +90,8 @@ def import_(
     )
     try:
         data = _read(source, settings, _proxy(proxy, settings), _seconds(timeout))
-        taken = imports.take(data, choice, form)
-        text = imports.written(taken, Origin(_where(source), datetime.now(UTC)), names)
+        imported = imports.extract(data, choice, form)
+        text = imports.written(imported, Origin(_where(source), datetime.now(UTC)), names)
     except Unusable as unfit:
         for line in unfit.reasons:
             typer.echo(f"{_where(source)}: {line}", err=True)
@@ -102,7 +102,7 @@ def import_(
     elif not diff:
         typer.echo(text, nl=False)
     if diff:
-        comparison = imports.compared(taken, known.groups, settings.groups, settings.address_ranges)
+        comparison = imports.compared(imported, known.groups, settings.groups, settings.address_ranges)
         typer.echo(str(comparison))
         if comparison.new:
             raise typer.Exit(NOT_READY)

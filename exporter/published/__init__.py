@@ -10,7 +10,7 @@ from exporter.published import environments, microsoft365, ranges
 from exporter.published.comparison import Comparison, compared
 from exporter.published.content import Content, Format, Unusable, content, recognised
 from exporter.published.fetch import from_file, from_web
-from exporter.published.taken import Choice, Endpoints, Option, Ranges, Taken
+from exporter.published.imported import Choice, Endpoints, Imported, Option, Ranges
 from exporter.published.writing import Origin, written
 
 __all__ = [
@@ -18,19 +18,19 @@ __all__ = [
     "Comparison",
     "Endpoints",
     "Format",
+    "Imported",
     "Option",
     "Origin",
     "Ranges",
-    "Taken",
     "Unusable",
     "compared",
+    "extract",
     "from_file",
     "from_web",
-    "take",
     "written",
 ]
 
-Reader: TypeAlias = Callable[[Content, Choice], Taken]
+Reader: TypeAlias = Callable[[Content, Choice], Imported]
 
 # Each format's reader, and the options that it heeds.
 READERS: Final[Mapping[Format, tuple[Reader, frozenset[Option]]]] = MappingProxyType(
@@ -43,8 +43,8 @@ READERS: Final[Mapping[Format, tuple[Reader, frozenset[Option]]]] = MappingProxy
 )
 
 
-def take(data: bytes, choice: Choice, form: Format = Format.AUTO) -> Taken:
-    """What a source holds. Total: raises Unusable for whatever cannot be taken."""
+def extract(data: bytes, choice: Choice, form: Format = Format.AUTO) -> Imported:
+    """What a source holds. Total: raises Unusable for whatever cannot be imported."""
     found = content(data)
     if form is Format.AUTO:
         form = recognised(found)

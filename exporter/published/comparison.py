@@ -1,4 +1,4 @@
-"""What an import would add to what is known already: (taken, groups, prefixes) -> Comparison."""
+"""What an import would add to what is known already: (imported, groups, prefixes) -> Comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import chain
 from exporter.model.addresses import AddressRanges
 from exporter.model.patterns import host_of, is_wildcard, matches_wildcard, span
 from exporter.model.vocabulary import Endpoint, Group, Prefix, Status
-from exporter.published.taken import Endpoints, Ranges, Taken
+from exporter.published.imported import Endpoints, Imported, Ranges
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,19 +35,21 @@ class Comparison:
     counted: int = 0
 
     def __str__(self) -> str:
-        told = (("new", self.new), ("gone", self.gone), ("covered", self.covered))
-        lines = [f"{state:8} {line}" for state, of_state in told for line in of_state]
+        by_state = (("new", self.new), ("gone", self.gone), ("covered", self.covered))
+        lines = [f"{state:8} {line}" for state, of_state in by_state for line in of_state]
         total = len(self.covered) + self.counted
         return "\n".join((*lines, f"{len(self.new)} new, {len(self.gone)} gone, {total} covered"))
 
 
-def compared(taken: Taken, catalogue: Iterable[Group], own: Iterable[Group], prefixes: Iterable[Prefix]) -> Comparison:
-    """What was taken, against the catalogue's groups, the site's own groups and its address ranges.
+def compared(
+    imported: Imported, catalogue: Iterable[Group], own: Iterable[Group], prefixes: Iterable[Prefix]
+) -> Comparison:
+    """What was imported, against the catalogue's groups, the site's own groups and its address ranges.
 
     An opening is covered if another contains it, for whichever role or cloud. Gone is what the site's own groups of the
     same features, or its ranges, hold and the source does not.
     """
-    match taken:
+    match imported:
         case Endpoints(groups, features):
             own = tuple(own)
             earlier = tuple(group for group in own if group.feature.startswith(features))

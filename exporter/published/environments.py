@@ -1,6 +1,6 @@
 """An export of the site database's table AzureEnvironments: content -> a group of the site's own.
 
-Its columns are not published. So whatever is a URL is taken, and the column that it stood in is told.
+Its columns are not published. So every URL is imported, and a note names its column.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from exporter.config.fields import expected, found
 from exporter.config.groups import checked_pattern
 from exporter.model.vocabulary import Endpoint, Group
 from exporter.published.content import Content, Json, Table, Unusable
-from exporter.published.taken import Choice, Endpoints, printable
+from exporter.published.imported import Choice, Endpoints, printable
 
 FEATURE: Final = "azure-environments"
 

@@ -13,7 +13,7 @@ from exporter.config.groups import checked_pattern
 from exporter.model.patterns import span
 from exporter.model.vocabulary import DEFAULT_PORTS, Endpoint, ExtraPorts, Group
 from exporter.published.content import Content, Json, Unusable, shaped
-from exporter.published.taken import Choice, Endpoints, Option, among, printable
+from exporter.published.imported import Choice, Endpoints, Option, among, printable
 
 FEATURES: Final = "microsoft-365-"  # what a feature begins with; the service area follows
 OPTIONAL: Final = "optional"  # what ends the feature of records that are not required, and their condition

@@ -12,7 +12,7 @@ from exporter.config.prefixes import prefix_of
 from exporter.model.addresses import collapsed
 from exporter.model.vocabulary import Prefix
 from exporter.published.content import PUBLIC_IP_COLUMNS, Content, Json, Table, Unusable, shaped
-from exporter.published.taken import Choice, Option, Ranges, among, printable
+from exporter.published.imported import Choice, Option, Ranges, among, printable
 
 _MOST_REASONS: Final = 20
 
@@ -59,11 +59,11 @@ def read_service_tags(content: Content, choice: Choice) -> Ranges:
     chosen = among({tag.name for tag in file.tags}, Option.ID, choice.ids)
     tags = [tag for tag in file.tags if not chosen or tag.name in chosen]
     places = {prefix: tag.name for tag in tags for prefix in tag.properties.prefixes}
-    told = f"cloud {printable(file.cloud)}, change number {file.change}, tags: {len(tags)}"
-    return _united(((f"the tag {found(tag)}", prefix) for prefix, tag in places.items()), told)
+    summary = f"cloud {printable(file.cloud)}, change number {file.change}, tags: {len(tags)}"
+    return _united(((f"the tag {found(tag)}", prefix) for prefix, tag in places.items()), summary)
 
 
-def _united(texts: Iterable[tuple[str, str]], told: str) -> Ranges:
+def _united(texts: Iterable[tuple[str, str]], summary: str) -> Ranges:
     """The prefixes that texts name, each with its place."""
     prefixes: list[Prefix] = []
     reasons: list[str] = []
@@ -76,4 +76,4 @@ def _united(texts: Iterable[tuple[str, str]], told: str) -> Ranges:
                 break
     if reasons or not prefixes:
         raise Unusable(*reasons or ["it lists no prefix; download it anew"])
-    return Ranges(collapsed(prefixes), told)
+    return Ranges(collapsed(prefixes), summary)

@@ -1,4 +1,4 @@
-"""Write what was taken: groups as a group file, ranges as a list of prefixes."""
+"""Write what was imported: groups as a group file, ranges as a list of prefixes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from exporter.config.documents import MAX_BYTES, Document, DocumentError, raise_
 from exporter.config.groups import Names, add_contradictions, read_groups
 from exporter.model.vocabulary import Endpoint, Group
 from exporter.published.content import Unusable
-from exporter.published.taken import Endpoints, Ranges, Taken, printable
+from exporter.published.imported import Endpoints, Imported, Ranges, printable
 from exporter.text.printable import encodable
 
 
@@ -25,27 +25,27 @@ class Origin:
     when: datetime  # UTC
 
 
-def written(taken: Taken, origin: Origin, names: Names) -> str:
+def written(imported: Imported, origin: Origin, names: Names) -> str:
     """The text of a file. Raises Unusable where the exporter itself would not take it."""
-    match taken:
-        case Endpoints(groups, _, told):
+    match imported:
+        case Endpoints(groups, _, summary):
             endpoints = [endpoint for group in groups for endpoint in group.endpoints]
             _check_size(sum(map(_least, endpoints)))  # writing it takes a while
-            heading = _heading(origin, f"{told}, endpoints: {len(endpoints)}, features: {len(groups)}")
+            heading = _heading(origin, f"{summary}, endpoints: {len(endpoints)}, features: {len(groups)}")
             text = f"{heading}\n{_group_file(groups)}"
             _check_size(len(text))
             _check(text, names)
             return text
-        case Ranges(prefixes, told):
-            heading = _heading(origin, f"{told}, prefixes after joining what adjoins: {len(prefixes)}")
+        case Ranges(prefixes, summary):
+            heading = _heading(origin, f"{summary}, prefixes after joining what adjoins: {len(prefixes)}")
             return "\n".join((heading, *map(str, prefixes), ""))
 
 
-def _heading(origin: Origin, told: str) -> str:
+def _heading(origin: Origin, summary: str) -> str:
     where = encodable(printable(origin.where))
     lines = (
         f"Read from {where}",
-        f"on {origin.when:%Y-%m-%d at %H:%M} UTC; {told}",
+        f"on {origin.when:%Y-%m-%d at %H:%M} UTC; {summary}",
         "Written by `configmgr-endpoint-exporter catalogue import`, which overwrites what is changed here.",
     )
     return "".join(f"# {line}\n" for line in lines)
@@ -115,10 +115,10 @@ def _group(group: Group) -> dict[str, Any]:
 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
-    told = "://" in endpoint.pattern or endpoint.schemes == Endpoint(endpoint.pattern).schemes
+    schemes_implied = "://" in endpoint.pattern or endpoint.schemes == Endpoint(endpoint.pattern).schemes
     return _given(
         pattern=endpoint.pattern,
-        schemes=None if told else _Flow(endpoint.schemes),
+        schemes=None if schemes_implied else _Flow(endpoint.schemes),
         ports=_Flow(endpoint.ports),
         condition=endpoint.condition,
         extra_ports=[

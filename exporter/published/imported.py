@@ -1,4 +1,4 @@
-"""What is chosen of a source, and what is taken from it: groups of endpoints, or ranges of addresses."""
+"""What is chosen of a source, and what is imported from it: groups of endpoints, or ranges of addresses."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Groups, what all features of their format begin with, and of what they were made, in words."""
+    """Groups, the prefix of all feature names of their format, and a summary for the heading of the file."""
 
     groups: tuple[Group, ...]
     features: str
-    told: str
+    summary: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """Prefixes, none of which overlaps another, and of what they were made, in words."""
+    """Prefixes, none of which overlaps another, and a summary for the heading of the file."""
 
     prefixes: tuple[Prefix, ...]
-    told: str
+    summary: str
 
 
-Taken: TypeAlias = Endpoints | Ranges
+Imported: TypeAlias = Endpoints | Ranges
 
 
 def among(known: Collection[str], option: Option, words: tuple[str, ...]) -> frozenset[str]:
