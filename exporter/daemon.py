@@ -28,7 +28,7 @@ from exporter.system.loop import run_on_loop
 from exporter.system.systemd import Notifier
 from exporter.system.threads import begin
 from exporter.web.routes import create_app
-from exporter.web.server import Front, WebServer
+from exporter.web.server import ServerConfig, WebServer
 
 log = structlog.get_logger("exporter")
 T = TypeVar("T")
@@ -95,10 +95,10 @@ def interruptibly(function: Callable[[], T]) -> T:
     return outcome.result()
 
 
-def run(source: Source, deployment: Deployment, front: Front, host: Host) -> None:
+def run(source: Source, deployment: Deployment, web: ServerConfig, host: Host) -> None:
     """Serve until the host, or else SIGTERM or SIGINT, ends it."""
     network = interruptibly(lambda: network_of(deployment))
-    if run_on_loop(_serve, source, deployment, network, front, host):
+    if run_on_loop(_serve, source, deployment, network, web, host):
         logging.shutdown()
         host.leave(0)  # the interpreter would wait for what a thread holds that hangs in a file, and then abort
 
@@ -114,11 +114,11 @@ def share_one_heap() -> None:
             ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
-async def _serve(source: Source, deployment: Deployment, network: Network, front: Front, host: Host) -> bool:
+async def _serve(source: Source, deployment: Deployment, network: Network, web: ServerConfig, host: Host) -> bool:
     """Until it is asked to end; whether a thread hangs in a file then."""
     notifier = Notifier(os.environ)
     exporter = Exporter(source, deployment, network, notifier.reloading)
-    server = WebServer(create_app(exporter), front)
+    server = WebServer(create_app(exporter), web)
     # What lives as long as the process is not looked through again: a full collection held up all for 60 ms, now for 3.
     gc.collect()
     gc.freeze()
@@ -127,21 +127,21 @@ async def _serve(source: Source, deployment: Deployment, network: Network, front
         exporter.start(group)
         await group.start(_receive_signals, host.control)
         group.start_soon(_obey, host.control, exporter, ending, notifier)
-        group.start_soon(front.credentials.watch)
+        group.start_soon(web.credentials.watch)
         group.start_soon(server.serve)
         log.info(
             "listening",
-            addresses=front.addresses,
+            addresses=web.addresses,
             checks=len(deployment.plan.checks),
-            **front.credentials.config.demands,
+            **web.credentials.config.demands,
         )
         notifier.tell("READY=1")
-        host.listening(front.addresses)
+        host.listening(web.addresses)
         group.start_soon(notifier.keep_telling, exporter.store.status)
         await ending.wait()
         await server.stop()
         group.cancel_scope.cancel()
-    return exporter.hangs or front.credentials.hang
+    return exporter.hangs or web.credentials.hang
 
 
 async def _obey(control: Control, exporter: Exporter, ending: anyio.Event, notifier: Notifier) -> None:

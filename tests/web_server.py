@@ -13,7 +13,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from starlette.types import ASGIApp
 
 from exporter.web.access import Credentials
-from exporter.web.server import Front, WebServer, listen
+from exporter.web.server import ServerConfig, WebServer, listen
 from tests.servers import HOST
 
 
@@ -72,7 +72,7 @@ def serving(
     """Serves until the block ends and what was asked is answered."""
     listener = listen(f"{HOST}:0")
     address = listener.getsockname()
-    server = WebServer(app, Front([listener], Credentials(web_config), frozenset(switched_off)))
+    server = WebServer(app, ServerConfig([listener], Credentials(web_config), frozenset(switched_off)))
     with start_blocking_portal(backend_options={"use_uvloop": uvloop}) as portal:
         portal.start_task_soon(server.serve)
         yield Serving(address, server, portal)

@@ -55,5 +55,5 @@ def serve(
     credentials = daemon.interruptibly(lambda: Credentials(web_config_file))
     switched_off = {"/-/reload": disable_reload, "/probe": disable_probe}
     sockets = [server.listen(address) for address in listen or [DEFAULT_ADDRESS]]
-    front = server.Front(sockets, credentials, frozenset(path for path, off in switched_off.items() if off))
-    daemon.run(source, deployment, front, host)
+    web = server.ServerConfig(sockets, credentials, frozenset(path for path, off in switched_off.items() if off))
+    daemon.run(source, deployment, web, host)

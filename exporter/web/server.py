@@ -27,8 +27,8 @@ class ListenError(Exception):
 
 
 @dataclass(frozen=True)
-class Front:
-    """Where the exporter is asked, and by whom."""
+class ServerConfig:
+    """What the web server listens on, who may ask, and which paths are switched off."""
 
     sockets: Sequence[socket.socket]
     credentials: Credentials
@@ -84,17 +84,17 @@ def _shown(bound: socket.socket) -> str:
 
 
 class WebServer:
-    """Serves an application on the sockets of a front, from `serve` to `stop`; it takes no signals.
+    """Serves an application on its sockets, from `serve` to `stop`; it takes no signals.
 
     uvicorn would accept by itself, but then nothing counts who is in a handshake, or ends one that is too slow.
     """
 
-    def __init__(self, app: ASGIApp, front: Front) -> None:
+    def __init__(self, app: ASGIApp, config: ServerConfig) -> None:
         self.connections = ConnectionLimiter()
-        self._front = front
+        self._served = config
         self._accepting: anyio.CancelScope | None = None
         self._config = uvicorn.Config(
-            TimedAnswers(Access(app, front.credentials, front.switched_off)),
+            TimedAnswers(Access(app, config.credentials, config.switched_off)),
             http="h11",
             ws="none",
             h11_max_incomplete_event_size=LONGEST_HEAD,
@@ -118,8 +118,8 @@ class WebServer:
         await self._server.startup(sockets=[])
         with anyio.CancelScope() as self._accepting, ExitStack() as listening:
             async with anyio.create_task_group() as group:
-                for listener in map(listening.enter_context, self._front.sockets):
-                    group.start_soon(accept, listener, self.connections, self._front.credentials, self._handler)
+                for listener in map(listening.enter_context, self._served.sockets):
+                    group.start_soon(accept, listener, self.connections, self._served.credentials, self._handler)
 
     async def stop(self) -> None:
         """Accept no more, wait for GRACE seconds until what was asked is answered, and hang up."""
