@@ -139,7 +139,7 @@ def test_what_a_new_file_names_is_watched_also_while_it_is_not_there(tmp_path: P
 PAGE: Final = (ROOT / "docs/tls-and-authentication.md").read_text(encoding="utf-8")
 
 
-def test_the_file_that_is_shown_locks_the_door(tmp_path: Path) -> None:
+def test_the_documented_web_config_file_demands_tls_a_certificate_and_a_password(tmp_path: Path) -> None:
     root = authority("Root")
     (tmp_path / "web.yaml").write_text(PAGE.split("```yaml\n")[1].split("```")[0])
     (tmp_path / "clients.pem").write_bytes(root.pem)

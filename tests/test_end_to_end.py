@@ -183,7 +183,7 @@ def test_a_fault_is_named(lab: Lab, fault: Callable[[Lab], AbstractContextManage
     assert reasons == {reason: 1}
 
 
-def test_a_drop_is_a_time_out_of_the_phase_it_hits(lab: Lab, configured: Callable[[str], Path]) -> None:
+def test_a_drop_is_a_timeout_of_the_phase_it_hits(lab: Lab, configured: Callable[[str], Path]) -> None:
     config = configured("probe: {timeout: 1s, attempts: 1}\n")
     with lab.drop(HOST):
         report = checked(lab, "--config.file", config, "--feature", FEATURE)
@@ -194,7 +194,7 @@ def test_a_drop_is_a_time_out_of_the_phase_it_hits(lab: Lab, configured: Callabl
     assert sum(phases.values()) > 0.5  # up to the time-out, less what a busy machine took before
 
 
-def test_a_silent_resolver_is_a_time_out_of_names(lab: Lab, configured: Callable[[str], Path]) -> None:
+def test_a_silent_resolver_is_a_timeout_of_names(lab: Lab, configured: Callable[[str], Path]) -> None:
     config = configured("probe: {timeout: 1s, attempts: 1}\n")
     with lab.dns_silent():
         report = checked(lab, "--config.file", config, "--feature", FEATURE)
@@ -279,7 +279,7 @@ def test_one_target_of_the_plan_is_probed_on_demand(lab: Lab, open_exporter: Exp
     assert 'reason="connect_refused"' in down.body
 
 
-def test_the_scraper_s_time_out_bounds_a_probe_on_demand(lab: Lab, open_exporter: Exporter) -> None:
+def test_the_scraper_s_timeout_bounds_a_probe_on_demand(lab: Lab, open_exporter: Exporter) -> None:
     eventually("first results", open_exporter.ready)
     with lab.drop(HOST):
         answer = open_exporter.get(

@@ -141,11 +141,13 @@ def test_what_is_broken_is_seen_first(browser: Browser, addresses: dict[str, str
 
 
 @pytest.mark.parametrize(
-    ("board", "verdict"), [("healthy", "✓ Ready"), ("empty", "… No verdict"), ("pending", "… No verdict")]
+    ("kind", "verdict"), [("healthy", "✓ Ready"), ("empty", "… No verdict"), ("pending", "… No verdict")]
 )
-def test_a_board_without_faults_says_so(browser: Browser, addresses: dict[str, str], board: str, verdict: str) -> None:
+def test_a_status_page_without_faults_says_so(
+    browser: Browser, addresses: dict[str, str], kind: str, verdict: str
+) -> None:
     with opened(browser) as page:
-        page.goto(addresses[board])
+        page.goto(addresses[kind])
         assert page.get_by_role("heading", level=1).inner_text() == verdict
         assert "What is down" not in page.locator("h2").all_inner_texts()
 

@@ -473,7 +473,7 @@ def open_files() -> int:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("by_proxy", [False, True], ids=["direct", "proxy"])
-async def test_no_probe_outlives_its_time_out(context: ssl.SSLContext, scheme: str, by_proxy: bool) -> None:
+async def test_no_probe_outlives_its_timeout(context: ssl.SSLContext, scheme: str, by_proxy: bool) -> None:
     with serving(silent) as server:
         proxy = Proxy("p", server.url()) if by_proxy else None
         url = server.url(scheme, host="localhost")

@@ -363,7 +363,7 @@ async def test_targets_that_hang_call_no_other_down(scheme: Auth, auth: Auth, ha
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("auth", [Auth.BASIC, Auth.AUTO])
-async def test_the_wait_for_another_is_in_no_phase_and_in_no_time_out(
+async def test_the_wait_for_another_is_in_no_phase_and_in_no_timeout(
     auth: Auth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signin, "QUIET", math.inf)

@@ -205,7 +205,7 @@ def test_a_snapshot_does_not_change_afterwards(drawn: Drawn, following: Plan, da
     assert (snapshot.plan, dict(snapshot.latest), snapshot.features, dict(snapshot.paths)) == before
 
 
-def test_a_board_without_a_plan_has_nothing_to_wait_for() -> None:
+def test_a_store_without_a_plan_has_nothing_to_wait_for() -> None:
     store = ResultStore()
     assert store.complete
     assert store.plan == store.snapshot().plan == Plan()
