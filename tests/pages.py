@@ -1,4 +1,4 @@
-"""Boards to look at, and the exporter's pages served from them: healthy, broken, empty, and of any size."""
+"""Sites to look at, and the exporter's pages served from them: healthy, broken, empty, and of any size."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def large(checks: int = 2000) -> ResultStore:
     return store
 
 
-BOARDS: Final = MappingProxyType(
+SITES: Final = MappingProxyType(
     {"healthy": healthy, "broken": broken, "empty": empty, "pending": pending, "large": large}
 )
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, Response, Route
 
 from exporter.web.pages import REFRESH
 from tests.browser import chromium
-from tests.pages import BOARDS, TARGET, serving
+from tests.pages import SITES, TARGET, serving
 from tests.tools.screenshots import SCHEMES
 
 pytestmark = pytest.mark.lab
@@ -38,9 +38,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def addresses() -> Iterator[dict[str, str]]:
-    """Where each board is served."""
+    """Where each site is served."""
     with ExitStack() as stack:
-        yield {name: stack.enter_context(serving(made())) for name, made in BOARDS.items()}
+        yield {name: stack.enter_context(serving(made())) for name, made in SITES.items()}
 
 
 @contextmanager
@@ -60,13 +60,11 @@ def opened(browser: Browser, size: tuple[int, int] = WIDE, *, scripts: bool = Tr
 # ---------------------------------------------------------------- for everybody
 
 
-@pytest.mark.parametrize(
-    ("size", "boards"), [(WIDE, tuple(BOARDS)), (PHONE, ("broken", "empty"))], ids=["wide", "phone"]
-)
+@pytest.mark.parametrize(("size", "sites"), [(WIDE, tuple(SITES)), (PHONE, ("broken", "empty"))], ids=["wide", "phone"])
 def test_no_page_keeps_anybody_out_nor_is_wider_than_the_screen(
-    browser: Browser, addresses: dict[str, str], size: tuple[int, int], boards: tuple[str, ...]
+    browser: Browser, addresses: dict[str, str], size: tuple[int, int], sites: tuple[str, ...]
 ) -> None:
-    looks = [addresses[board] for board in boards] + [f"{addresses['broken']}{path}" for path in OTHERS.values()]
+    looks = [addresses[site] for site in sites] + [f"{addresses['broken']}{path}" for path in OTHERS.values()]
     with opened(browser, size) as page:
         for look in looks:
             page.goto(look)

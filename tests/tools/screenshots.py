@@ -17,7 +17,7 @@ from typing import Final, Literal
 from playwright.sync_api import Browser
 
 from tests.browser import chromium
-from tests.pages import BOARDS, TARGET, serving
+from tests.pages import SITES, TARGET, serving
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 SHOWN: Final = {"broken": DOCS / "status-page.png", "healthy": DOCS / "status-page-healthy.png"}
@@ -108,12 +108,12 @@ def unfiltered(data: bytes, width: int, height: int) -> list[bytearray]:
 
 
 def every(directory: Path) -> Iterator[tuple[str, str, Path, int, Scheme]]:
-    """Board, path, file, width and scheme of each picture."""
-    looks = [(board, board, "/") for board in BOARDS] + [(name, "broken", path) for name, path in PATHS.items()]
-    for name, board, path in looks:
+    """Site, path, file, width and scheme of each picture."""
+    looks = [(site, site, "/") for site in SITES] + [(name, "broken", path) for name, path in PATHS.items()]
+    for name, site, path in looks:
         for width in (WIDE, PHONE):
             for scheme in SCHEMES:
-                yield board, path, directory / f"{name}-{width}-{scheme}.png", width, scheme
+                yield site, path, directory / f"{name}-{width}-{scheme}.png", width, scheme
 
 
 def main() -> None:
@@ -124,13 +124,13 @@ def main() -> None:
     (directory or DOCS).mkdir(parents=True, exist_ok=True)
     with chromium() as browser:
         if directory is None:
-            for (board, file), scheme in zip(SHOWN.items(), SCHEMES, strict=True):
-                with serving(BOARDS[board]()) as address:
+            for (site, file), scheme in zip(SHOWN.items(), SCHEMES, strict=True):
+                with serving(SITES[site]()) as address:
                     photograph(browser, address, file, WIDE, scheme, HEIGHT)
                 shrink(file)
         else:
-            for board, path, file, width, scheme in every(directory):
-                with serving(BOARDS[board]()) as address:
+            for site, path, file, width, scheme in every(directory):
+                with serving(SITES[site]()) as address:
                     photograph(browser, f"{address}{path}", file, width, scheme, None)
 
 
