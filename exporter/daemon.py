@@ -24,6 +24,7 @@ from exporter.service.exporter import Exporter
 from exporter.service.load import Deployment, Source, network_of
 from exporter.system.control import Control, Request
 from exporter.system.descriptors import claim
+from exporter.system.log_queue import flush
 from exporter.system.loop import run_on_loop
 from exporter.system.systemd import Notifier
 from exporter.system.threads import begin
@@ -67,7 +68,7 @@ def _end_with_a_thread(host: Host, ended: threading.ExceptHookArgs) -> None:
     error = ended.exc_value
     log.critical("a thread has ended, and so does the exporter", error=f"{ended.exc_type.__name__}: {error}")
     log.debug("internal error", exc_info=error)
-    logging.shutdown()
+    flush()
     host.leave(INTERNAL_ERROR)
 
 
@@ -98,8 +99,8 @@ def interruptibly(function: Callable[[], T]) -> T:
 def run(source: Source, deployment: Deployment, web: ServerConfig, host: Host) -> None:
     """Serve until the host, or else SIGTERM or SIGINT, ends it."""
     network = interruptibly(lambda: network_of(deployment))
-    if run_on_loop(_serve, source, deployment, network, web, host):
-        logging.shutdown()
+    hangs = run_on_loop(_serve, source, deployment, network, web, host)
+    if not flush() or hangs:
         host.leave(0)  # the interpreter would wait for what a thread holds that hangs in a file, and then abort
 
 

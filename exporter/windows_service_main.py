@@ -86,12 +86,13 @@ class Service:
         from exporter.daemon import Host  # noqa: PLC0415
         from exporter.system.control import Control  # noqa: PLC0415
         from exporter.system.log import LogFormat, LogLevel, configure, rotating  # noqa: PLC0415
+        from exporter.system.log_queue import queue_for  # noqa: PLC0415
 
         option, log_file, *options = sys.argv[1:]
         if option != LOG_OPTION:
             raise ValueError(f"{option} in place of {LOG_OPTION}: this is started by `service start`")
         try:
-            log = rotating(Path(log_file), LOG_SIZE, LOG_FILES)
+            log = queue_for(rotating(Path(log_file), LOG_SIZE, LOG_FILES))
         except OSError as error:
             return BAD_INPUT, f"{log_file} cannot be written: {error.strerror}"
         configure(LogLevel.INFO, LogFormat.LOGFMT, log)
@@ -163,6 +164,8 @@ class Service:
             else:
                 logging.getLogger("exporter").info("ended")
                 servicemanager.LogInfoMsg(f"{DISPLAY_NAME} ended in order.")
+        for handler in logging.getLogger().handlers:
+            handler.flush()  # a queue, which does not wait for ever
         if self._told_to_end:  # however badly: with a status, the manager would start it again
             self._report(win32service.SERVICE_STOPPED)
         else:

@@ -99,6 +99,7 @@ configmgr_endpoint_path_info                                     gauge      feat
 configmgr_endpoint_unconfirmed_failure                           gauge      feature role cloud pattern target reason
 configmgr_failure_reason_info                                    gauge      reason summary who
 configmgr_exporter_first_failures_total                          counter    verdict
+configmgr_exporter_log_lines_dropped_total                       counter
 configmgr_exporter_missed_slots_total                            counter
 configmgr_exporter_probe_interval_seconds                        gauge
 """

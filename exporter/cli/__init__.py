@@ -22,6 +22,8 @@ from exporter.cli.serve import serve
 from exporter.cli.service import service
 from exporter.daemon import INTERNAL_ERROR, Host
 from exporter.plan.selection import UNUSABLE
+from exporter.system.log import described
+from exporter.system.log_queue import flush
 from exporter.web.server import ListenError
 
 app = typer.Typer(
@@ -47,11 +49,11 @@ def main(host: Host | None = None) -> None:
     try:
         app(obj=host)
     except (*UNUSABLE, ListenError) as error:
-        typer.echo(str(error), err=True)
+        _say(str(error))
         sys.exit(BAD_INPUT)
     except Exception as error:  # noqa: BLE001 - the last line of defence
         structlog.get_logger("exporter").debug("internal error", exc_info=True)
-        typer.echo(f"internal error: {_told(error)} (the log at level debug tells where)", err=True)
+        _say(f"internal error: {described(error)} (the log at level debug shows the whole way there)")
         sys.exit(INTERNAL_ERROR)
 
 
@@ -73,11 +75,10 @@ def encoding_of(page: int) -> str | None:
         return None
 
 
-def _told(error: Exception) -> str:
-    """What went wrong; of a group, which only says that something did, each of its parts."""
-    if isinstance(error, ExceptionGroup):
-        return ", ".join(map(_told, error.exceptions))
-    return f"{type(error).__name__}: {error}"
+def _say(text: str) -> None:
+    """The last words, below those of the log; not to somebody who has stopped reading."""
+    if flush():
+        typer.echo(text, err=True)
 
 
 @app.callback(invoke_without_command=True)

@@ -11,6 +11,7 @@ from exporter import daemon
 from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
 from exporter.service.load import deploy
 from exporter.system.log import LogFormat, LogLevel, configure
+from exporter.system.log_queue import queue_for_stderr
 from exporter.web import server
 from exporter.web.access import Credentials
 
@@ -48,7 +49,7 @@ def serve(
 ) -> None:
     """Run the exporter until SIGTERM or SIGINT."""
     host = context.find_object(daemon.Host) or daemon.Host()
-    configure(log_level, log_format, host.log)
+    configure(log_level, log_format, host.log or queue_for_stderr())
     source = source_of(config_file, feature, role, cloud)
     daemon.prepare(host)
     deployment = daemon.interruptibly(lambda: deploy(source))

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -35,6 +35,7 @@ from exporter.model.vocabulary import (
 )
 from exporter.report.reasons import all_words
 from exporter.results.store import ResultStore
+from exporter.system.log_queue import dropped
 
 CONSUMER: Final = ("feature", "role", "cloud")
 USE: Final = (*CONSUMER, "pattern")
@@ -527,10 +528,23 @@ class Conditions:
             self._anchors.labels(name).set(present)
 
 
+class LogLines(Collector):
+    """What became of the log's lines; counted by its thread."""
+
+    def collect(self) -> Iterable[Metric]:
+        """How many are missing in it."""
+        yield CounterMetricFamily(
+            "configmgr_exporter_log_lines_dropped",
+            "Lines of the log that were dropped, since nobody read it in time or it could not be written.",
+            value=dropped(),
+        )
+
+
 def registry_for(state: Collector) -> Exposition:
     """A registry with state, process and Python metrics; events are added by who makes them."""
     registry = Exposition()
     _tell_state(registry, state)
+    registry.register(LogLines())
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     return registry

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from enum import StrEnum
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from types import TracebackType
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -36,6 +39,35 @@ def _printable(_: object, __: str, event: EventDict) -> EventDict:
     return {key: escaped(value, keep="\n") if isinstance(value, str) else value for key, value in event.items()}
 
 
+def _without_traceback(_: object, __: str, event: EventDict) -> EventDict:
+    """An error in one line, with the place it comes from: by a traceback of some KB anybody could fill the log."""
+    given = event.pop("exc_info", None)
+    error = given[1] if isinstance(given, tuple) else given if isinstance(given, BaseException) else sys.exc_info()[1]
+    if given and error:
+        event["error"] = described(error)
+    return event
+
+
+def described(error: BaseException) -> str:
+    """An error in words, and where it comes from; of a group, which only says that there are some, each of them."""
+    return ", ".join(f"{type(each).__name__}: {each}{_place(each.__traceback__)}" for each in _parts(error))
+
+
+def _parts(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _parts(each)
+    else:
+        yield error
+
+
+def _place(raised: TracebackType | None) -> str:
+    if raised is None:
+        return ""
+    last = traceback.extract_tb(raised, limit=-1)[0]
+    return f" ({'/'.join(Path(last.filename).parts[-2:])}:{last.lineno})"
+
+
 class _RotatingFile(RotatingFileHandler):
     """A file that grows on as long as somebody holds it open: Windows renames no such file."""
 
@@ -59,6 +91,10 @@ class _RotatingFile(RotatingFileHandler):
             except OSError:  # somebody holds an earlier file
                 full.replace(file)
         self.stream = self._open()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - the library's names
+        """Let who writes know that a line is lost."""
+        raise  # noqa: PLE0704 - called while the error is handled
 
 
 def rotating(file: Path, size: int, files: int) -> logging.Handler:
@@ -88,7 +124,7 @@ def configure(level: LogLevel, form: LogFormat, handler: logging.Handler | None 
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                structlog.processors.format_exc_info if level is LogLevel.DEBUG else _without_traceback,
                 *last,
             ],
         )
