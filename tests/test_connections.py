@@ -126,6 +126,7 @@ PACKETS: Final = (
     HIDDEN[9:],
     request("Content-Length: 9"),
     request("Transfer-Encoding: chunked"),
+    request("Transfer-Encoding: chunked", method="HEAD"),
     request("Expect: 100-continue", "Content-Length: 9"),
     request("Connection: close"),
     b"0\r\n\r\n",
@@ -144,6 +145,20 @@ def test_no_packets_make_a_traceback_or_more_than_one_refusal(
     assert not complaints
     assert codes.count(400) <= 1
     assert not any(earlier >= 400 for earlier, _ in pairwise(codes))
+
+
+@pytest.mark.parametrize("uvloop", [False, UVLOOP])
+@pytest.mark.parametrize("method", ["HEAD", "CONNECT", "OPTIONS"])
+def test_broken_chunks_behind_a_method_that_has_no_body_make_no_traceback(
+    method: str, uvloop: bool, app: Recorder, complaints: list[logging.LogRecord]
+) -> None:
+    asked = request("Transfer-Encoding: chunked", method=method)
+    with serving(app, uvloop=uvloop) as found:
+        for broken in (b"zz\r\n\r\n", b"-1\r\n", b"\0\r\n\r\n"):
+            found.said(asked + broken)
+            found.said(asked, broken)
+        eventually("nobody is there", lambda: found.open() == 0)
+    assert not complaints
 
 
 # ---------------------------------------------------------------- too long, too odd
