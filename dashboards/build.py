@@ -3,8 +3,8 @@
     python dashboards/build.py
     python dashboards/build.py --rules-to DIRECTORY [--runbook-url URL] [--exporter-url URL] [--grafana-url URL]
 
-The first writes dashboards and runbooks beside this file. The second writes the rules into another directory, with
-links to your runbooks, your exporters and your Grafana instead of those of the compose stack. The address of the
+The first writes dashboards, rules and runbooks beside this file. The second writes the rules into another directory,
+with links to your runbooks, your exporters and your Grafana instead of those of the compose stack. The address of the
 exporters is a template of Prometheus, so that it can name the one that it concerns: `http://{{ $labels.instance }}`.
 """
 
@@ -19,6 +19,7 @@ from typing import Final
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
+from dashboards.alert_words import rules
 from dashboards.grafana import DASHBOARDS
 from dashboards.runbooks import pages
 
@@ -31,6 +32,7 @@ GRAFANA: Final = "http://localhost:3000"
 def built() -> Iterator[tuple[Path, str]]:
     """Every file that is built, and its text."""
     yield from ((HERE / "runbooks" / name, text) for name, text in pages().items())
+    yield from ((HERE / "rules" / name, text) for name, text in rules().items())
     for name, dashboard in DASHBOARDS.items():
         text = json.dumps(dashboard().build(), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
         yield HERE / f"{name}.json", f"{text}\n"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from dashboards.alert_words import ALERTS, EVERY_ROLE, SERVICE_CONNECTION_POINT, TEAMS, Alert, Query, link
+from dashboards.alert_words import ALERTS, EVERY_ROLE, SERVICE_CONNECTION_POINT, TEAM_OF, TEAMS, Alert, Query, link
 from exporter.config import catalogue
 from exporter.model.vocabulary import Catalogue, Group, Phase, Reason, Requirement, Site, Status, Support, WhyUnprobed
 from exporter.plan.requirements import everything, requirements
@@ -199,7 +199,7 @@ def _index() -> str:
 
 
 def _alerts_of(team: str) -> str:
-    lines = (f"- {link(name)}: {alert.means}" for name, alert in ALERTS.items() if alert.team == team)
+    lines = (f"- {link(name)}: {alert.means}" for name, alert in ALERTS.items() if TEAM_OF[name] == team)
     return _joined(f"### For the team `{team}`", "\n".join(lines))
 
 
@@ -215,7 +215,7 @@ def _of_alert(name: str, alert: Alert, known: Catalogue) -> _Page:
         effect=alert.effect,
         confirm=_joined(_ask(alert.queries, alert.calls), look),
         change=_joined(alert.change, *([_uninspectable(known)] if alert.inspection else ())),
-        who=TEAMS[alert.team],
+        who=TEAMS[TEAM_OF[name]],
         shown=_joined(*_shown_with(alert, known)),
         documents=tuple(_documents_for(alert)),
     )

@@ -17,11 +17,12 @@ import typer
 import yaml
 from markdown_it import MarkdownIt
 
-from dashboards.alert_words import ALERTS, TEAMS
+from dashboards.alert_words import ALERTS, TEAMS, rules
 from dashboards.runbooks import DOCUMENTS, EXPORTER, INDEX, SHOWN, pages
 from exporter.cli import app
 from exporter.config import catalogue
 from exporter.model.vocabulary import Reason, WhyUnprobed
+from exporter.probe.net.required_roots import ANCHORS
 from exporter.report.commands import all_commands, filled
 from exporter.report.reasons import Words, all_words
 from exporter.web.routes import Service, create_app
@@ -75,6 +76,22 @@ def test_there_is_a_page_for_each_alert_and_reason_and_no_other() -> None:
 def test_the_files_are_what_is_built() -> None:
     files = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "dashboards/runbooks").iterdir()}
     assert files == PAGES
+    made = rules()
+    assert made == {name: (ROOT / "dashboards/rules" / name).read_text(encoding="utf-8") for name in made}
+
+
+def test_rules_are_what_their_files_say_without_the_runbooks() -> None:
+    said = {name: yaml.safe_load((ROOT / "dashboards/alerts" / name).read_text(encoding="utf-8")) for name in rules()}
+    with_runbook = [rule for file in said.values() for group in file["groups"] for rule in group["rules"]]
+    assert [rule.pop("runbook")["means"] for rule in with_runbook if "runbook" in rule] == [
+        alert.means for alert in ALERTS.values()
+    ]
+    assert {name: yaml.safe_load(text) for name, text in rules().items()} == said
+
+
+def test_the_root_whose_lack_is_alerted_is_sought_by_its_thumbprint() -> None:
+    look = ALERTS["ConfigMgrTrustAnchorMissing"].look.powershell[0]
+    assert ANCHORS["DigiCert Global Root G2"].upper() in look.line
 
 
 def test_an_alert_leads_to_its_page() -> None:
@@ -123,10 +140,11 @@ def test_the_page_of_a_reason_shows_every_command_that_confirms_it(reason: Reaso
 
 
 def test_who_is_told_is_whom_the_page_names() -> None:
-    assert {name: alert.team for name, alert in ALERTS.items()} == {
-        name: rule["labels"]["team"] for name, rule in RAISED.items()
+    team_of = {name: rule["labels"]["team"] for name, rule in RAISED.items()}
+    assert set(team_of.values()) == set(TEAMS)
+    assert {name: sections(name)["Who can change it"] for name in ALERTS} == {
+        name: TEAMS[team_of[name]] for name in RAISED
     }
-    assert {alert.team for alert in ALERTS.values()} == set(TEAMS)
 
 
 def test_what_the_service_connection_point_reports_itself_is_what_its_alert_asks_for() -> None:
