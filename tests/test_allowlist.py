@@ -31,6 +31,7 @@ from exporter.model.patterns import span
 from exporter.model.vocabulary import Catalogue, Endpoint, ExtraPorts, Group, Proxy, Role, Settings, Site, Support
 from exporter.plan.checks import plan
 from exporter.plan.requirements import requirements
+from tests.junit_schema import violations
 from tests.strategies import catalogues, proxy_maps, sites, vias
 
 ROLES: Final = {slug: Role(slug, slug.title()) for slug in ("client", "site-server")}
@@ -505,7 +506,9 @@ def test_no_text_steers_a_terminal(rules: list[Rule]) -> None:
 @given(hostile_rules)
 def test_json_and_junit_hold_any_text(rules: list[Rule]) -> None:
     compared = lists.Comparison((), tuple(rules), tuple((rule, "why") for rule in rules))
-    suite = ET.fromstring(lists.comparison_junit(compared))  # noqa: S314 - it is our own
+    report = lists.comparison_junit(compared)
+    suite = ET.fromstring(report)  # noqa: S314 - it is our own
+    assert violations(report) == []
     unjudged = json.loads(lists.comparison_json(compared))["unjudged"]
     assert [(one["rule"]["host"], one["reason"]) for one in unjudged] == [(rule.host, "why") for rule in rules]
     assert [one["host"] for one in json.loads(lists.rules_json(rules))] == [rule.host for rule in rules]

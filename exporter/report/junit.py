@@ -29,7 +29,7 @@ def check_junit(snapshot: Snapshot) -> str:
     why = {requirement.use: requirement for requirement in snapshot.plan.unprobed}
     suites = [_suite(feature, snapshot.latest, why) for feature in snapshot.features]
     root = ET.Element("testsuites", name="configmgr-endpoint-exporter")
-    for name in ("tests", "failures", "errors", "skipped"):
+    for name in ("tests", "failures", "errors"):  # what Jenkins' schema knows here; `skipped` only a suite has
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in suites)))
     root.set("time", _seconds(sum(float(suite.get("time", "0")) for suite in suites)))
     root.extend(suites)
