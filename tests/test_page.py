@@ -121,7 +121,7 @@ def test_every_target_of_the_plan_is_told_with_what_came_of_it(drawn: Drawn) -> 
         assert target["reason"] == (result.failure.reason if result.failure else None)
         assert target["last_success"] == (result.finished if result.up else None)
         assert (target["last_probe"], target["phases"]) == (result.finished, result.phases)
-        assert (target["address"], target["status"]) == (result.evidence.address, result.evidence.status)
+        assert (target["address"], target["http_status"]) == (result.evidence.address, result.evidence.status)
         assert (target["tls"] is None) == (result.evidence.tls is None)
 
 

@@ -40,7 +40,7 @@ def outcome(latest: Latest | None) -> dict[str, Any]:
         "reason": failure.reason if failure else None,
         "cause": failure.cause if failure else None,
         "message": failure.message if failure else None,
-        "status": evidence.status if evidence else None,
+        "http_status": evidence.status if evidence else None,
         "way": asdict(evidence.way) if evidence and evidence.way else None,
         "phases": dict(result.phases) if result else {},
     }
