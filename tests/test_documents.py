@@ -57,12 +57,12 @@ def mistakes_in(text: str) -> list[str]:
 
 
 def test_a_mistake_reads_file_line_place_message() -> None:
-    assert str(Mistake("a.yaml", 12, "via.x", "unknown role")) == "a.yaml:12: via.x: unknown role"
-    assert str(Mistake("a.yaml", 1, "", "cannot be read")) == "a.yaml:1: cannot be read"
+    assert str(Mistake("a.yaml", 12, ("via", "x"), "unknown role")) == "a.yaml:12: via.x: unknown role"
+    assert str(Mistake("a.yaml", 1, (), "cannot be read")) == "a.yaml:1: cannot be read"
 
 
 def test_an_error_reads_as_all_its_mistakes() -> None:
-    error = DocumentError([Mistake("a", 1, "x", "one"), Mistake("b", 2, "y", "two")])
+    error = DocumentError([Mistake("a", 1, ("x",), "one"), Mistake("b", 2, ("y",), "two")])
 
     assert str(error) == "a:1: x: one\nb:2: y: two"
 

@@ -27,7 +27,7 @@ def test_a_key_that_nobody_reads_is_a_mistake_in_the_words() -> None:
         "reasons: {dns_error: {summary: S., remedy: R., who: DNS, remedies: none}}\ncauses: {}\nunprobed: {}", "w.yaml"
     )
     assert document.validate(AllWords) is None
-    assert [mistake.place for mistake in document.mistakes] == ["reasons.dns_error.remedies"]
+    assert [mistake.place for mistake in document.mistakes] == [("reasons", "dns_error", "remedies")]
 
 
 def test_a_known_cause_says_more_than_the_reason() -> None:

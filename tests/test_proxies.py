@@ -532,7 +532,9 @@ def test_a_pac_file_that_is_not_here_is_lacking_on_this_machine_only(
         with pytest.raises(DocumentError) as raised:
             deploy(source)
         assert list(examine(source)[1]) == list(raised.value.mistakes)
-        assert [(mistake.line, mistake.place) for mistake in raised.value.mistakes] == [(5, "proxies.corporate.pac")]
+        assert [(mistake.line, mistake.place) for mistake in raised.value.mistakes] == [
+            (5, ("proxies", "corporate", "pac"))
+        ]
 
 
 def test_a_mistake_in_a_pac_file_names_its_line(configuration: Callable[[str], Source]) -> None:

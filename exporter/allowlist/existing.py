@@ -20,7 +20,7 @@ from exporter.allowlist.comparison import Entry
 from exporter.allowlist.data import HEADER
 from exporter.allowlist.hosts import can_be_written, plain
 from exporter.allowlist.rules import Rule
-from exporter.config.documents import DocumentError, Mistake, read_text, spelled
+from exporter.config.documents import DocumentError, Mistake, read_text
 from exporter.config.fields import found
 from exporter.model.patterns import span
 from exporter.model.vocabulary import DEFAULT_PORTS
@@ -70,12 +70,12 @@ def _rules(text: str, file: str, remedy: str) -> tuple[Rule, ...]:
         for rule in rules:
             span(rule.ports)
     except json.JSONDecodeError as error:
-        raise DocumentError([Mistake(file, error.lineno, "", f"not JSON: {error.msg}; {remedy}")]) from None
+        raise DocumentError([Mistake(file, error.lineno, (), f"not JSON: {error.msg}; {remedy}")]) from None
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
-        raise DocumentError([Mistake(file, 1, spelled(detail["loc"]), f"no rule of an allow list; {remedy}")]) from None
+        raise DocumentError([Mistake(file, 1, detail["loc"], f"no rule of an allow list; {remedy}")]) from None
     except (ValueError, RecursionError):
-        raise DocumentError([Mistake(file, 1, "", f"no JSON of an allow list; {remedy}")]) from None
+        raise DocumentError([Mistake(file, 1, (), f"no JSON of an allow list; {remedy}")]) from None
     return rules
 
 
@@ -98,7 +98,7 @@ def _records(text: str, file: str, delimiter: str) -> Iterator[Entry]:
             yield Entry(plain(record["host"]), record["protocol"], span(record["ports"]))
         except (TypeError, ValueError, AttributeError):
             message = "no record of an allow list; write the file anew by `allowlist --format csv`"
-            raise DocumentError([Mistake(file, table.line_num, "", message)]) from None
+            raise DocumentError([Mistake(file, table.line_num, (), message)]) from None
 
 
 def _listed(text: str, file: str) -> Iterable[Entry]:
@@ -110,12 +110,12 @@ def _listed(text: str, file: str) -> Iterable[Entry]:
         match = _LISTED.fullmatch(first)
         if match is None or not all(map(_COMMENT_BEHIND.fullmatch, rest)):
             message = f"expected a host, a wildcard or a URL alone on its line, found {found(line.strip())}"
-            mistakes.append(Mistake(file, number, "", message))
+            mistakes.append(Mistake(file, number, (), message))
         elif match["path"] in {None, "/", "/*"}:
             entries.append(_entry(match))
     if entries and not mistakes:
         return entries
-    why = mistakes or [Mistake(file, 1, "", "lists nothing")]
+    why = mistakes or [Mistake(file, 1, (), "lists nothing")]
     is_list = len(mistakes) < len(entries)
     raise DocumentError([replace(why[0], message=f"{why[0].message}; {_ASK}"), *(why[1:] if is_list else ())])
 

@@ -28,12 +28,12 @@ class Mistake:
 
     file: str
     line: int
-    place: str  # groups[0].endpoints[2].pattern; empty: the file as a whole
+    place: Place  # the keys that lead to it; none: the file as a whole
     message: str
     local: bool = False  # whether it is one on this machine only, which lacks what another may have
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (f"{self.file}:{self.line}", self.place, self.message)))
+        return ": ".join(filter(None, (f"{self.file}:{self.line}", spelled(self.place), self.message)))
 
 
 class DocumentError(Exception):
@@ -98,7 +98,7 @@ class Document:
         self._add(spot.line, spot.place, message, local=local)
 
     def _add(self, line: int, place: Place, message: str, *, local: bool = False) -> None:
-        self.mistakes.append(Mistake(self.file, min(max(line, 1), self._lines), spelled(place), message, local))
+        self.mistakes.append(Mistake(self.file, min(max(line, 1), self._lines), place, message, local))
 
     def _explain(self, kind: object, place: Place, detail: ErrorDetails) -> None:
         """Say in our words what pydantic found."""
@@ -140,7 +140,7 @@ def read_text(path: Path, limit: int) -> str:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         message = f"the byte 0x{error.object[error.start]:02x} is not UTF-8; save the file in UTF-8"
-        raise DocumentError([Mistake(file, line, "", message)]) from None
+        raise DocumentError([Mistake(file, line, (), message)]) from None
     except (OSError, ValueError, TooLarge) as error:
         raise unreadable(file, error) from None
 
@@ -182,7 +182,7 @@ def unreadable(file: str, error: Exception) -> Unreadable:
     """What to raise for a file that this error keeps from being read."""
     denied_as_by_windows = isinstance(error, PermissionError) and Path(file).is_dir()
     why = "it is a folder; name a file in it" if denied_as_by_windows else reason(error)
-    return Unreadable([Mistake(file, 1, "", f"cannot be read: {why}")])
+    return Unreadable([Mistake(file, 1, (), f"cannot be read: {why}")])
 
 
 def reason(error: Exception) -> str:

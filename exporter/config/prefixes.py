@@ -22,7 +22,7 @@ def read_prefixes(path: Path) -> tuple[Prefix, ...]:
     found: list[Prefix] = []
     mistakes = list(islice(_read(lines, str(path), found), _MOST_MISTAKES))
     if not (found or mistakes):
-        mistakes = [Mistake(str(path), 1, "", "the file lists no prefix; write one a line, such as 198.51.100.0/24")]
+        mistakes = [Mistake(str(path), 1, (), "the file lists no prefix; write one a line, such as 198.51.100.0/24")]
     if mistakes:
         raise DocumentError(mistakes)
     return tuple(found)
@@ -43,4 +43,4 @@ def _read(lines: list[str], file: str, found: list[Prefix]) -> Iterator[Mistake]
             try:
                 found.append(prefix_of(text))
             except ValueError as error:
-                yield Mistake(file, number, "", str(error))
+                yield Mistake(file, number, (), str(error))

@@ -10,6 +10,7 @@ from typing import Final
 
 from exporter.config import settings as config
 from exporter.config.documents import DocumentError
+from exporter.config.fields import Place
 from exporter.model.vocabulary import Catalogue
 
 PROXY: Final = "corporate"
@@ -34,7 +35,7 @@ class Question:
     """One thing to be told: where it goes in Answers, where its mistakes are found, and which option tells it."""
 
     field: str
-    place: str
+    place: Place
     option: str
     text: str
     many: bool = False
@@ -42,37 +43,37 @@ class Question:
 
 
 QUESTIONS: Final = (
-    Question("clouds", "site.clouds", "--cloud", "Clouds of the site", many=True),
-    Question("roles", "site.roles", "--role", "Roles that the site has (nothing: all)", many=True),
+    Question("clouds", ("site", "clouds"), "--cloud", "Clouds of the site", many=True),
+    Question("roles", ("site", "roles"), "--role", "Roles that the site has (nothing: all)", many=True),
     Question(
         "gateway",
-        "site.parameters.cloud_service_name",
+        ("site", "parameters", "cloud_service_name"),
         "--gateway",
         "Service name of the cloud management gateway (nothing: none)",
     ),
     Question(
         "region",
-        "site.parameters.azure_region",
+        ("site", "parameters", "azure_region"),
         "--gateway-region",
         "Its Azure region, such as westus (nothing: unknown)",
         after="gateway",
     ),
-    Question("proxy", f"proxies.{PROXY}.url", "--proxy", "Web proxy, as http://host:port (nothing: none)"),
+    Question("proxy", ("proxies", PROXY, "url"), "--proxy", "Web proxy, as http://host:port (nothing: none)"),
     Question(
         "username",
-        f"proxies.{PROXY}.username",
+        ("proxies", PROXY, "username"),
         "--proxy-user",
         "Who signs in to it (nothing: nobody)",
         after="proxy",
     ),
     Question(
         "password_file",
-        f"proxies.{PROXY}",  # where it is missed, too
+        ("proxies", PROXY),  # where it is missed, too
         "--proxy-password-file",
         "File that holds the password",
         after="username",
     ),
-    Question("via", "via", "--proxy-role", "Roles that go through it (nothing: all)", many=True, after="proxy"),
+    Question("via", ("via",), "--proxy-role", "Roles that go through it (nothing: all)", many=True, after="proxy"),
 )
 
 
@@ -81,7 +82,7 @@ def fault(answers: Answers, question: Question, path: Path, catalogue: Catalogue
     try:
         config.parse(written(answers, catalogue), path, catalogue)
     except DocumentError as error:
-        told = [m.message for m in error.mistakes if not m.place or m.place.startswith(question.place)]
+        told = [m.message for m in error.mistakes if not m.place or m.place[: len(question.place)] == question.place]
         return told[0] if told else None
     return None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from exporter.config.documents import DocumentError, Mistake, reason
+from exporter.config.documents import DocumentError, Mistake, reason, spelled
 from exporter.config.fields import url_fault
 from exporter.model.vocabulary import CheckKey, Plan, Proxy, SystemProxy, Target, Ways
 from exporter.probe.net import Route
@@ -189,7 +189,7 @@ def find(plan: Plan, proxies: Iterable[Proxy], file: str, trust: Trust, *, elsew
     for proxy in proxies:
         if proxy.url:
             continue
-        place = f"proxies.{proxy.name}.{'pac' if proxy.system is None else 'system'}"
+        place = ("proxies", proxy.name, "pac" if proxy.system is None else "system")
         keys = [check.key for check in plan.checks if check.key.proxy == proxy.name]
         try:
             read = finder(proxy, trust)
@@ -203,8 +203,8 @@ def find(plan: Plan, proxies: Iterable[Proxy], file: str, trust: Trust, *, elsew
             mistakes.append(Mistake(file, proxy.line, place, str(error)))
         else:
             ways |= found
-            told += (f"{place}: {line}" for line in (*read.told, *_counted(found)))
-            warnings += (f"{place}: {line}" for line in (*read.warnings, *_without_a_way(found)))
+            told += (f"{spelled(place)}: {line}" for line in (*read.told, *_counted(found)))
+            warnings += (f"{spelled(place)}: {line}" for line in (*read.warnings, *_without_a_way(found)))
     if not all(elsewhere and mistake.local for mistake in mistakes):
         raise DocumentError(mistakes)
     return Found(ways, told, warnings, mistakes)
