@@ -15,7 +15,9 @@ import bcrypt
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from starlette.responses import PlainTextResponse
+from typer.testing import CliRunner
 
+from exporter.cli import app
 from exporter.config import web as web_config
 from exporter.config.documents import DocumentError
 from exporter.config.web import WebConfig
@@ -84,6 +86,32 @@ def test_certificate_and_key_must_belong_together(tmp_path: Path) -> None:
     (tmp_path / "b.pem").write_bytes(leaf("b.example", root))
     (told,) = mistakes(tmp_path, "tls_server_config: {cert_file: a.pem, key_file: b.pem}\n")
     assert told == "web.yaml:1: tls_server_config.cert_file: certificate and key do not belong together"
+
+
+def test_a_file_that_only_this_machine_lacks_is_no_mistake_of_the_web_configuration(tmp_path: Path) -> None:
+    (tmp_path / "a.pem").write_bytes(leaf("a.example", authority("Root")))
+    (tmp_path / "empty.pem").touch()
+    file = tmp_path / "web.yaml"
+    tls = "tls_server_config: {{cert_file: a.pem, key_file: {}, client_auth_type: {}, client_ca_file: {}}}\n"
+    wanted = "RequireAndVerifyClientCert"
+    file.write_text(tls.format("none.key", wanted, "none.pem"))
+    lacking = web_config.examine(file)
+    file.write_text(tls.format("none.key", wanted, "empty.pem"))
+    with pytest.raises(DocumentError) as raised:
+        web_config.examine(file)
+    asked = ["validate", "--web.config.file", str(file)]
+    refused = CliRunner().invoke(app, asked)
+    file.write_text(tls.format("none.key", wanted, "none.pem"))
+    told = CliRunner().invoke(app, asked)
+    assert [mistake.place[-1] for mistake in lacking] == ["key_file", "client_ca_file"]
+    assert all("put the file there" in mistake.message for mistake in lacking)
+    assert [mistake.local for mistake in raised.value.mistakes] == [True, False]
+    assert str(refused.exception) == str(raised.value)
+    assert (told.exit_code, told.stdout.splitlines()[-1]) == (0, f"{file}: ok")
+    assert told.stderr.splitlines() == [
+        "Right as it is written, but `serve` refuses it on this machine:",
+        *map(str, lacking),
+    ]
 
 
 @pytest.mark.parametrize(

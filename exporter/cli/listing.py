@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,7 +10,9 @@ import typer
 from rich.console import Console
 
 from exporter import report
-from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
+from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, WebConfigFile, source_of
+from exporter.config import web
+from exporter.config.documents import Mistake
 from exporter.service.load import documented, examine
 from exporter.system.log import LogFormat, LogLevel, configure
 
@@ -23,20 +26,31 @@ class EndpointsFormat(StrEnum):
 
 
 def validate(
-    config_file: ConfigFile = None, log_level: Level = LogLevel.WARNING, log_format: Form = LogFormat.LOGFMT
+    config_file: ConfigFile = None,
+    web_config_file: WebConfigFile = None,
+    log_level: Level = LogLevel.WARNING,
+    log_format: Form = LogFormat.LOGFMT,
 ) -> None:
     """Read the configuration and name every mistake, and apart from them what only this machine lacks for it."""
     configure(log_level, log_format)
     deployment, lacking = examine(source_of(config_file, None, None, None))
+    lacking_for_web = web.examine(web_config_file) if web_config_file else ()
     plan = deployment.plan
     for line in deployment.found.told:
         typer.echo(line)
     name = config_file or "embedded default"
     typer.echo(f"{name}: ok, {len(plan.checks)} targets to probe, {len(plan.unprobed)} endpoints without a target")
-    if lacking:
-        typer.echo("Right as it is written, but `serve` and `check` refuse it on this machine:", err=True)
-        for mistake in lacking:
-            typer.echo(str(mistake), err=True)
+    if web_config_file:
+        typer.echo(f"{web_config_file}: ok")
+    _refused_here("`serve` and `check` refuse", lacking)
+    _refused_here("`serve` refuses", lacking_for_web)
+
+
+def _refused_here(who: str, lacking: Iterable[Mistake]) -> None:
+    for number, mistake in enumerate(lacking):
+        if number == 0:
+            typer.echo(f"Right as it is written, but {who} it on this machine:", err=True)
+        typer.echo(str(mistake), err=True)
 
 
 def endpoints(

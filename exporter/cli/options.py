@@ -26,6 +26,14 @@ ConfigFile = Annotated[
         "--config.file", metavar="FILE", help="Configuration; without it, every active group is probed, direct."
     ),
 ]
+WebConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--web.config.file",
+        metavar="FILE",
+        help="TLS and basic authentication, in Prometheus' web configuration format.",
+    ),
+]
 Level = Annotated[LogLevel, typer.Option("--log.level", help="Lines of this level and above are written, to stderr.")]
 Form = Annotated[LogFormat, typer.Option("--log.format", help="How a log line is written.")]
 Features = Annotated[

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from exporter import daemon
-from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, source_of
+from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, WebConfigFile, source_of
 from exporter.service.load import deploy
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.system.log_queue import queue_for_stderr
@@ -29,14 +28,7 @@ def serve(
             help=f"Also [IPV6]:PORT, or :PORT for all addresses; repeatable; default {DEFAULT_ADDRESS}.",
         ),
     ] = None,
-    web_config_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--web.config.file",
-            metavar="FILE",
-            help="TLS and basic authentication, in Prometheus' web configuration format.",
-        ),
-    ] = None,
+    web_config_file: WebConfigFile = None,
     disable_reload: Annotated[
         bool, typer.Option("--web.disable-reload", help="Answer 404 to /-/reload; a signal still reloads.")
     ] = False,

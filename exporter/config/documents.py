@@ -200,6 +200,17 @@ def raise_errors(documents: Iterable[Document], mistakes: Iterable[Mistake] = ()
         raise DocumentError(m for of_file in files.values() for m in sorted(of_file, key=lambda m: m.line))
 
 
+def lacking_here(documents: Iterable[Document], mistakes: Iterable[Mistake] = ()) -> tuple[Mistake, ...]:
+    """What only this machine lacks. Raises DocumentError with all mistakes if there is any other."""
+    try:
+        raise_errors(documents, mistakes)
+    except DocumentError as error:
+        if not all(mistake.local for mistake in error.mistakes):
+            raise
+        return error.mistakes
+    return ()
+
+
 def peek(value: object, *steps: str | int | EllipsisType) -> Iterator[object]:
     """What lies at a place of plain values, `...` standing for every item; nothing where the shape is another."""
     if not steps:

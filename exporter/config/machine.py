@@ -15,7 +15,7 @@ from exporter.system.extras import missing_extra
 from exporter.system.waiting import BY_SELECT, PROBES, SOCKETS
 
 _LONGEST_SECRET: Final = 1 << 12  # bytes
-_REMEDY: Final = "put the file there, where the exporter may read it, or correct the path"
+GIVE_FILE: Final = "put the file there, where the exporter may read it, or correct the path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def _trusted(main: Document, directory: Path) -> Path | None:
     except ssl.SSLError:
         main.add_error(place, f"{found(file)} holds no certificate in PEM; convert it to PEM")
     except OSError as error:
-        main.add_error(place, f"{found(file)} cannot be read: {reason(error)}; {_REMEDY}", local=True)
+        main.add_error(place, f"{found(file)} cannot be read: {reason(error)}; {GIVE_FILE}", local=True)
     except ValueError as error:
         main.add_error(place, f"{found(file)} cannot be read: {error}")
     else:
@@ -89,7 +89,7 @@ def _passwords(main: Document, directory: Path) -> Iterator[tuple[str, str]]:
         try:
             yield name, _password(directory / file)
         except OSError as error:
-            main.add_error(place, f"the file cannot be read: {reason(error)}; {_REMEDY}", local=True)
+            main.add_error(place, f"the file cannot be read: {reason(error)}; {GIVE_FILE}", local=True)
         except ValueError as error:
             main.add_error(place, str(error))
 

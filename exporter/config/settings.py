@@ -18,6 +18,7 @@ from exporter.config.documents import (
     DocumentError,
     Mistake,
     Unreadable,
+    lacking_here,
     peek,
     raise_errors,
     read,
@@ -110,23 +111,12 @@ def _settings(main: Document, directory: Path, catalogue: Catalogue) -> tuple[Se
     groups = tuple(replace(here.group, own=True) for here in located)
     _add_bad_fillings(main, known, (*groups, *catalogue.groups))
     held = look_up(main, directory)
-    lacking = _settled((main, *files), (*mistakes, *amiss))
+    lacking = lacking_here((main, *files), (*mistakes, *amiss))
     if section is None:
         raise AssertionError("what is not valid is blamed")
     settings = section.settings(groups, collapsed(chain.from_iterable(ranges)), held)
     proxies = {name: replace(proxy, line=_line(main, proxy)) for name, proxy in settings.proxies.items()}
     return replace(settings, proxies=proxies), lacking
-
-
-def _settled(documents: Iterable[Document], mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
-    """What only this machine lacks. Raises DocumentError with all mistakes if there is any other."""
-    try:
-        raise_errors(documents, mistakes)
-    except DocumentError as error:
-        if not all(mistake.local for mistake in error.mistakes):
-            raise
-        return error.mistakes
-    return ()
 
 
 def _line(main: Document, proxy: Proxy) -> int:

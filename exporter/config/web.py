@@ -13,8 +13,20 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
-from exporter.config.documents import Document, DocumentError, TooLarge, peek, raise_errors, read, read_bytes, reason
+from exporter.config.documents import (
+    Document,
+    DocumentError,
+    Mistake,
+    TooLarge,
+    lacking_here,
+    peek,
+    raise_errors,
+    read,
+    read_bytes,
+    reason,
+)
 from exporter.config.fields import Faults, Place, Section, Text, one_of
+from exporter.config.machine import GIVE_FILE
 
 
 @dataclass(frozen=True)
@@ -40,21 +52,32 @@ def load(path: Path | None) -> WebConfig:
     """
     if path is None:
         return WebConfig()
-    document = read(path)
-    section = document.validate(MainSection)
-    if section and not (section.tls_server_config or section.basic_auth_users or section.http_server_config.headers):
-        document.add_error((), _NO_LOCK)
-    tls = section.tls_server_config if section else None
-    context = _context(tls, document, path.parent) if tls else None
+    document, section, context = _checked(path)
     raise_errors([document])
     if section is None:
         raise AssertionError("what is not valid is blamed")
+    tls = section.tls_server_config
     return WebConfig(
         tls=context,
         allowed_sans=frozenset(tls.client_allowed_sans) if tls else frozenset(),
         users={name: text.encode() for name, text in section.basic_auth_users.items()},
         headers=section.http_server_config.headers,
     )
+
+
+def examine(path: Path) -> tuple[Mistake, ...]:
+    """What only this machine lacks for a web-config file. Raises DocumentError with all mistakes if any is another."""
+    document, _, _ = _checked(path)
+    return lacking_here([document])
+
+
+def _checked(path: Path) -> tuple[Document, MainSection | None, ssl.SSLContext | None]:
+    document = read(path)
+    section = document.validate(MainSection)
+    if section and not (section.tls_server_config or section.basic_auth_users or section.http_server_config.headers):
+        document.add_error((), _NO_LOCK)
+    tls = section.tls_server_config if section else None
+    return document, section, _context(tls, document, path.parent) if tls else None
 
 
 def files_of(path: Path) -> Iterator[Path]:
@@ -134,8 +157,7 @@ def _context(section: TlsSection, document: Document, directory: Path) -> ssl.SS
     if section.min_version > section.max_version:
         document.add_error((*place, "max_version"), f"lower than min_version {section.min_version}; exchange them")
     for key, file in (("cert_file", section.cert_file), ("key_file", section.key_file)):
-        if fault := _unreadable(directory / file):
-            document.add_error((*place, key), f"the file cannot be read: {fault}")  # some give the key for its path
+        _look_at(directory / file, (*place, key), document)
     if not document.mistakes:
         try:
             context.load_cert_chain(directory / section.cert_file, directory / section.key_file, _no_passphrase)
@@ -168,24 +190,28 @@ def _ask_for_certificates(context: ssl.SSLContext, section: TlsSection, document
         )
         return
     file = directory / section.client_ca_file
-    if fault := _unreadable(file):
-        document.add_error((*place, "client_ca_file"), f"the file cannot be read: {fault}")
+    if not _look_at(file, (*place, "client_ca_file"), document):
         return
     try:
         context.load_verify_locations(file)
     except ssl.SSLError:
         document.add_error((*place, "client_ca_file"), "the file holds no certificate in PEM")
     except OSError as error:  # gone meanwhile
-        document.add_error((*place, "client_ca_file"), f"the file cannot be read: {reason(error)}")
+        document.add_error((*place, "client_ca_file"), f"the file cannot be read: {reason(error)}", local=True)
     context.verify_mode = wanted
 
 
-def _unreadable(path: Path) -> str | None:
+def _look_at(path: Path, place: Place, document: Document) -> bool:
+    """Whether a file can be read. Its path is not shown: some give the key in its place."""
     try:
         read_bytes(path, _LONGEST_PEM)
-    except (OSError, ValueError, TooLarge) as error:
-        return reason(error)
-    return None
+    except OSError as error:
+        document.add_error(place, f"the file cannot be read: {reason(error)}; {GIVE_FILE}", local=True)
+    except (ValueError, TooLarge) as error:
+        document.add_error(place, f"the file cannot be read: {reason(error)}")
+    else:
+        return True
+    return False
 
 
 def _no_passphrase() -> str:
