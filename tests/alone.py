@@ -37,6 +37,16 @@ class Alone:
         """Its answer, whatever it is."""
         return httpx.request(method, f"{self.base}{path}", timeout=60, trust_env=False)
 
+    def says(self, words: str) -> str:
+        """The next line of the log with these words."""
+        assert self.process.stderr
+        said = b""
+        for line in self.process.stderr:
+            said += line
+            if words.encode() in line:
+                return line.decode()
+        raise AssertionError(said.decode())
+
     def value(self, name: str) -> float:
         """The value of a series without labels."""
         found = re.search(rf"^{name} (\S+)$", self.get("/metrics"), re.MULTILINE)
@@ -55,16 +65,8 @@ def alone(
     argv += ["--config.file", str(folder / "exporter.yaml"), *arguments]
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         try:
-            yield Alone(process, f"http://{_listening(process)}")
+            found = Alone(process, "")
+            found.base = "http://" + found.says("msg=listening").split("addresses=")[1].split()[0]
+            yield found
         finally:
             process.kill()
-
-
-def _listening(process: subprocess.Popen[bytes]) -> str:
-    assert process.stderr
-    said = b""
-    for line in process.stderr:
-        said += line
-        if found := re.search(rb"msg=listening .*addresses=(\S+)", line):
-            return found[1].decode()
-    raise AssertionError(said.decode())

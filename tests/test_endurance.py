@@ -28,6 +28,7 @@ import pytest
 import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.alone import CONFIG, alone
 from tests.issuing import issue, presenting
 from tests.running import COMMAND, ROOT, eventually
 from tests.servers import HOST, head, serving, silent, status
@@ -36,6 +37,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals that Wi
 
 PATIENCE: Final = 120.0  # seconds that a busy machine may take for what takes a moment
 LONG: Final = "10m"  # what nobody waits for here
+THREADS_AT_REST: Final = 2  # the loop's and the log's
 UP: Final = "configmgr_endpoint_up"
 
 
@@ -286,13 +288,81 @@ def test_a_file_that_comes_back_is_read_by_the_reload_that_waited_for_it(tmp_pat
     assert reloads <= 2
 
 
+HASTY: Final = "import exporter.system.reader as reader; reader.READ_WITHIN = 0.2"  # seconds, in place of a minute
+USERS: Final = "basic_auth_users: {a: $2b$04$kXMlFMnKSpvqjy8NMIDIwOkk7zWnZ3NDvjnxQsL9j6iPq1ZUi9GBS}\n"
+
+
+def test_reloads_go_on_once_a_file_no_longer_hangs_however_many_hung_before(tmp_path: Path) -> None:
+    write(tmp_path, WITH_PASSWORD)
+    (tmp_path / "pw").write_text("secret123")
+    with alone(tmp_path, config=(tmp_path / "e.yaml").read_text(), before=HASTY) as service:
+        (tmp_path / "pw").unlink()
+        os.mkfifo(tmp_path / "pw")
+        hung = [service.ask("POST", "/-/reload").text for _ in range(5)]
+        (tmp_path / "pw").unlink()
+        (tmp_path / "pw").write_text("secret124")
+        eventually("it is reloaded", lambda: service.ask("POST", "/-/reload").is_success, within=PATIENCE)
+        service.process.send_signal(signal.SIGTERM)
+        ended = service.process.wait(PATIENCE)
+    assert "could not be read within" in hung[0]
+    assert ended == 0
+
+
+def test_a_web_configuration_that_hangs_holds_up_nothing_and_is_read_once_it_does_not(tmp_path: Path) -> None:
+    web = tmp_path / "web.yaml"
+    web.write_text(USERS)
+    with alone(tmp_path, "--web.config.file", str(web), before=HASTY) as service:
+        web.unlink()
+        os.mkfifo(web)
+        service.says("one of them hangs")
+        still_locked = service.ask("GET", "/metrics").status_code
+        healthy = service.ask("GET", "/-/healthy").status_code
+        web.unlink()
+        web.write_text(USERS.replace("a:", "b:"))
+        service.says("web configuration reloaded")
+        service.process.send_signal(signal.SIGTERM)
+        ended = service.process.wait(PATIENCE)
+    assert (still_locked, healthy, ended) == (401, 200, 0)
+
+
+# Where a limit or the memory allows no more threads, Python says so in these words; which limit does, is the system's.
+THREADLESS: Final = """
+import signal, threading
+
+def refused(*_, **__):
+    raise RuntimeError("can't start new thread")
+
+start = threading._start_new_thread
+signal.signal(signal.SIGUSR1, lambda *_: setattr(threading, "_start_new_thread", refused))
+signal.signal(signal.SIGUSR2, lambda *_: setattr(threading, "_start_new_thread", start))
+"""
+
+
+def test_where_no_thread_can_be_started_the_old_plan_runs_on_and_metrics_are_served(tmp_path: Path) -> None:
+    with alone(tmp_path, config=CONFIG.replace("1s", LONG), before=THREADLESS) as service:
+        pid = service.process.pid
+        eventually("first results", lambda: service.ask("GET", "/-/ready").is_success)
+        service.process.send_signal(signal.SIGUSR1)
+        eventually("no thread is idle", lambda: threads_of(pid) <= THREADS_AT_REST, within=PATIENCE)
+        service.process.send_signal(signal.SIGHUP)
+        served = [service.ask("GET", path).status_code for path in ("/metrics", "/", "/api/v1/status", "/-/healthy")]
+        reloaded = service.ask("POST", "/-/reload")
+        loaded = service.value("configmgr_exporter_config_last_reload_successful")
+        service.process.send_signal(signal.SIGUSR2)
+        again = service.ask("POST", "/-/reload").status_code
+        service.process.send_signal(signal.SIGTERM)
+        ended = service.process.wait(PATIENCE)
+    assert served == [200] * 4
+    assert reloaded.status_code == 500
+    assert reloaded.text == "not reloaded:\nnothing can be read now: can't start new thread\n"
+    assert (loaded, again, ended) == (0.0, 200, 0)
+
+
 @pytest.mark.parametrize("hanging", ["e.yaml", "pw", "ca.pem", "web.yaml"])
 def test_a_file_that_hangs_at_the_start_does_not_hold_up_the_end(tmp_path: Path, hanging: str) -> None:
     (tmp_path / "pw").write_text("secret123")
     (tmp_path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
-    (tmp_path / "web.yaml").write_text(
-        "basic_auth_users: {a: $2b$04$kXMlFMnKSpvqjy8NMIDIwOkk7zWnZ3NDvjnxQsL9j6iPq1ZUi9GBS}"
-    )
+    (tmp_path / "web.yaml").write_text(USERS)
     settings = {**WITH_PASSWORD, "tls": {"ca_file": "ca.pem"}}
     options = ("--web.config.file", str(tmp_path / "web.yaml"))
     write(tmp_path, settings)

@@ -25,9 +25,10 @@ from exporter.probe.runner import PATIENCE, Network, run_check
 from exporter.results.store import Recorded, ResultStore
 from exporter.service.change_log import ChangeLog
 from exporter.service.load import Deployment, Source, deploy, network_of, required_roots_of
-from exporter.service.reloading import NotReloaded, Reader, Reloads
+from exporter.service.reloading import NotReloaded, Reloads
 from exporter.service.schedule import Pace, Schedule
 from exporter.system.lag import Pulse, watch
+from exporter.system.reader import Reader, Unread
 
 log = structlog.get_logger("exporter")
 _LEVEL: Final = logging.getLogger("exporter")  # to ask it first: to be turned down by `log` is 2 % of a probe
@@ -131,12 +132,18 @@ class Exporter:
     async def _reload(self) -> None:
         with self._reloading():
             try:
-                self.adopt(*await self._reader.read(self._read))
+                self.adopt(*await self._read_within())
             except Exception as error:
                 self._reload_status.tell(successful=False)
                 for mistake in _mistakes(error):
                     log.error("configuration not reloaded", mistake=str(mistake))  # noqa: TRY400 - a person's mistake
                 raise
+
+    async def _read_within(self) -> tuple[Deployment, Network, Mapping[str, bool]]:
+        try:
+            return await self._reader.read(self._read)
+        except Unread as error:
+            raise NotReloaded(str(error)) from None
 
     def _read(self) -> tuple[Deployment, Network, Mapping[str, bool]]:
         deployment = deploy(self._source)

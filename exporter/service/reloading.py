@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
 
 import anyio
 import structlog
@@ -11,13 +10,8 @@ from anyio.abc import TaskGroup
 
 from exporter.plan.selection import UNUSABLE
 from exporter.probe.classify import defect
-from exporter.system.threads import Job, in_daemon_thread
 
 log = structlog.get_logger("exporter")
-T = TypeVar("T")
-
-READ_WITHIN: Final = 60.0  # seconds for all files of a reload; more take those only that hang
-HANGING: Final = 2  # reloads that may hang in a file: each has a thread
 
 
 class NotReloaded(Exception):
@@ -84,29 +78,3 @@ class Reloads:
             else:
                 reload.end(None)
             self._under_way = None
-
-
-class Reader:
-    """Reads files that may hang, as those of a network do whose server has gone."""
-
-    def __init__(self) -> None:
-        self._hanging: list[Job[Any]] = []
-
-    @property
-    def hangs(self) -> bool:
-        """Whether something that nobody waits for any more is still read."""
-        return bool(self._still_hanging())
-
-    def _still_hanging(self) -> list[Job[Any]]:
-        self._hanging[:] = [job for job in self._hanging if not job.ended]
-        return self._hanging
-
-    async def read(self, function: Callable[[], T]) -> T:
-        """What it gives. Raises NotReloaded where it hangs: a thread stays behind then, and HANGING at most."""
-        if len(self._still_hanging()) >= HANGING:
-            raise NotReloaded(f"{HANGING} reloads before this one still hang in a file")
-        try:
-            with anyio.fail_after(READ_WITHIN):
-                return await in_daemon_thread(function, self._hanging)
-        except TimeoutError:
-            raise NotReloaded(f"the files could not be read within {READ_WITHIN:.0f} s: one of them hangs") from None

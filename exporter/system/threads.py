@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 
 T = TypeVar("T")
 _Task: TypeAlias = Callable[[], None]
@@ -19,8 +20,12 @@ _LINGERING: Final = 10.0  # seconds that a thread waits for the next function
 _idle: Final[list[SimpleQueue[_Task]]] = []  # what waiting threads wait for
 
 
+class NoThread(RuntimeError):
+    """The system gives no thread any more: too many, or too little memory."""
+
+
 def begin(function: Callable[[], T]) -> Future[T]:
-    """Start a blocking function in a daemon thread; what will come of it.
+    """Start a blocking function in a daemon thread; what will come of it. Raises NoThread.
 
     A thread that is done waits for more, since to start one costs more than what most of them do.
     """
@@ -73,8 +78,28 @@ class Job(Generic[T]):
         return self._outcome.result()
 
 
+async def in_thread(function: Callable[[], T]) -> T:
+    """Run a function in a thread, so that nothing waits for it; at once, where the system gives no thread any more."""
+    begun = False
+
+    def work() -> T:
+        nonlocal begun
+        begun = True
+        return function()
+
+    try:
+        return await anyio.to_thread.run_sync(work)
+    except RuntimeError:
+        if begun:
+            raise
+    return function()
+
+
 async def in_daemon_thread(function: Callable[[], T], given_up: list[Job[T]] | None = None) -> T:
-    """Run a blocking function and stop waiting for it when cancelled; it is then added to `given_up`."""
+    """Run a blocking function and stop waiting for it when cancelled; it is then added to `given_up`.
+
+    Raises NoThread.
+    """
     job = Job(function)
     try:
         await job.wait()
@@ -89,7 +114,10 @@ def _waiting_thread() -> SimpleQueue[_Task]:
     with suppress(IndexError):
         return _idle.pop()
     tasks = SimpleQueue[_Task]()
-    threading.Thread(target=_work, args=(tasks,), name="resolver", daemon=True).start()
+    try:
+        threading.Thread(target=_work, args=(tasks,), name="resolver", daemon=True).start()
+    except RuntimeError as error:
+        raise NoThread(str(error)) from None
     return tasks
 
 

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from exporter.config.documents import DocumentError
 from exporter.config.web import WebConfig, files_of, load
-from exporter.system.threads import in_daemon_thread
+from exporter.system.reader import Reader, Unread
 
 log = structlog.get_logger("exporter")
 
@@ -44,14 +44,15 @@ class Credentials:
     def __init__(self, path: Path | None) -> None:
         """Raises DocumentError."""
         self._path = path
+        self._reader = Reader()
         self._seen = self._look()
+        self._unread = False
         self.config = load(path)
-        self._looking = False
 
     @property
     def hang(self) -> bool:
-        """Whether one of the files is being read."""
-        return self._looking
+        """Whether one of the files is still read, though nobody waits for it."""
+        return self._reader.hangs
 
     async def watch(self) -> None:
         """Look at the files every LOOK_EVERY seconds, for ever."""
@@ -60,31 +61,39 @@ class Credentials:
             await self.look()
 
     async def look(self) -> None:
-        """Read the configuration again if one of its files has changed."""
-        self._looking = True
-        await in_daemon_thread(self._look_again)
-
-    def _look_again(self) -> None:
+        """Read the configuration again if one of its files has changed. Whatever is wrong with them is logged."""
         try:
-            seen = self._look()
-            if seen != self._seen:
-                self._seen = seen
-                self._read_again()
-        finally:
-            self._looking = False
+            changed = await self._reader.read(self._read_if_changed)
+        except Unread as error:
+            if not self._unread:  # it is tried again, and comes to the same again
+                log.error("web configuration not reloaded", mistake=str(error))  # noqa: TRY400 - says everything
+            self._unread = True
+            return
+        self._unread = False
+        if changed is not None:
+            self._seen, found = changed
+            self._adopt(found)
+
+    def _read_if_changed(self) -> tuple[list[object], WebConfig | DocumentError] | None:
+        seen = self._look()
+        if seen == self._seen:
+            return None
+        try:
+            return seen, load(self._path)
+        except DocumentError as error:
+            return seen, error
 
     def _look(self) -> list[object]:
         """How the file and those that it names look now; also where a mistake in them keeps the old ones in force."""
         return [(file, _signature(file)) for file in files_of(self._path)] if self._path else []
 
-    def _read_again(self) -> None:
-        try:
-            self.config = load(self._path)
-        except DocumentError as error:
-            for mistake in error.mistakes:
-                log.error("web configuration not reloaded", mistake=str(mistake))  # noqa: TRY400 - a person's mistake
+    def _adopt(self, found: WebConfig | DocumentError) -> None:
+        if isinstance(found, DocumentError):
+            for mistake in found.mistakes:
+                log.error("web configuration not reloaded", mistake=str(mistake))
         else:
-            log.info("web configuration reloaded", file=str(self._path), **self.config.demands)
+            self.config = found
+            log.info("web configuration reloaded", file=str(self._path), **found.demands)
 
 
 def _signature(path: Path) -> object:

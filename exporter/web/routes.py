@@ -8,7 +8,6 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, Protocol, cast
 
-import anyio.to_thread
 from anyio.lowlevel import checkpoint
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -23,6 +22,7 @@ from exporter.plan.selection import UNUSABLE
 from exporter.report import probes_text
 from exporter.results.store import ResultStore
 from exporter.service.reloading import Ending, NotReloaded
+from exporter.system.threads import in_thread
 from exporter.web.pages import ASSETS, REFRESH, Page, runbook_page, status, status_page, target_page
 from exporter.web.runbooks import INDEX
 
@@ -91,7 +91,7 @@ async def _target(request: Request) -> Response:
 async def _of_this_moment(request: Request, made: Callable[[Snapshot, Mapping[str, str], float], Page]) -> Response:
     """A page of what is known now, made in a thread so that a look does not lengthen anybody's probe."""
     store, query = _service(request).store, request.query_params
-    return _answer(await anyio.to_thread.run_sync(lambda: made(store.snapshot(), query, time.time())))
+    return _answer(await in_thread(lambda: made(store.snapshot(), query, time.time())))
 
 
 def _answer(page: Page) -> Response:
@@ -112,7 +112,7 @@ async def _metrics(request: Request) -> Response:
     """Metrics, as text or OpenMetrics as the scraper asks; gzip."""
     service = _service(request)
     # Rolls up, and keeps, what may have changed: with 4,000 targets that takes 10 ms, for which no probe shall wait.
-    await anyio.to_thread.run_sync(service.store.snapshot)
+    await in_thread(service.store.snapshot)
     return await _rendered(request, service.registry)
 
 
@@ -142,7 +142,7 @@ async def _reload(request: Request) -> Response:
 async def _status(request: Request) -> Response:
     """JSON: features, targets with their last evidence and their history, what is not probed."""
     store = _service(request).store
-    return await anyio.to_thread.run_sync(lambda: JSONResponse(status(store.snapshot())))
+    return await in_thread(lambda: JSONResponse(status(store.snapshot())))
 
 
 async def _runbooks(_: Request) -> Response:
@@ -157,7 +157,7 @@ async def _runbook(request: Request) -> Response:
 
 async def _shown(name: str) -> Response:
     """A runbook, rendered in a thread."""
-    page = await anyio.to_thread.run_sync(runbook_page, name)
+    page = await in_thread(lambda: runbook_page(name))
     if page is None:
         return PlainTextResponse("no runbook of this name; /runbooks/ lists them all\n", HTTPStatus.NOT_FOUND)
     return _answer(page)
@@ -185,7 +185,7 @@ async def _probe(request: Request) -> Response:
         return await _rendered(request, registry)
     latest = {check.key: seen for check, seen in results.items()}
     seen = Snapshot(replace(plan, checks=checks), latest, (), {})
-    return PlainTextResponse(await anyio.to_thread.run_sync(_explained, seen, registry))
+    return PlainTextResponse(await in_thread(lambda: _explained(seen, registry)))
 
 
 def _explained(seen: Snapshot, registry: Exposition) -> str:
@@ -203,7 +203,7 @@ async def _rendered(request: Request, registry: Exposition) -> Response:
         slices.append(piece)
         await checkpoint()
     if "Content-Encoding" in headers:
-        return Response(await anyio.to_thread.run_sync(compressed, slices), headers=headers)
+        return Response(await in_thread(lambda: compressed(slices)), headers=headers)
     return Response(b"".join(slices), headers=headers)
 
 
