@@ -36,7 +36,11 @@ def test_every_part_of_the_vocabulary_arrives() -> None:
         "service-connection-point", "Service connection point", Support.SUPPORTED, "One proxy for each server"
     )
     assert catalogue.parameters["sup_http_port"] == Parameter(
-        "sup_http_port", "HTTP port of the software update point", "^[0-9]{1,5}$", "8530"
+        "sup_http_port",
+        "HTTP port of the software update point",
+        "^[0-9]{1,5}$",
+        "8530",
+        form="the number of a port, in quotes",
     )
     assert catalogue.parameters["intune_region"].values == ("europe", "north-america")
     assert catalogue.wildcards == {

@@ -132,6 +132,12 @@ def _regex(expression: str) -> str:
     return expression
 
 
+def _form(form: str | None, info: ValidationInfo) -> str | None:
+    if info.data.get("regex") and form is None:
+        raise ValueError("`regex` without `form`; say there in words what it demands, for the messages")
+    return form
+
+
 def _default(default: str, info: ValidationInfo) -> str:
     """A value that the parameter may have, or a template of other parameters."""
     known = cast("Names", info.context).parameters or ()
@@ -140,9 +146,9 @@ def _default(default: str, info: ValidationInfo) -> str:
     for name in parameters_of(default):
         if name not in known:
             raise ValueError(f"{{{name}}}: {unknown('parameter', known, name)}")
-    regex, values = info.data.get("regex"), info.data.get("values")
-    if not parameters_of(default) and regex and not re.fullmatch(regex, default):
-        raise ValueError(expected(f"a text that matches {regex}", default))
+    regex, form, values = (info.data.get(key) for key in ("regex", "form", "values"))
+    if not parameters_of(default) and regex and form and not re.fullmatch(regex, default):
+        raise ValueError(expected(form, default))
     if values and default not in values:
         raise ValueError(f"{found(default)}: {unknown('value', values, default)}")
     return default
@@ -196,6 +202,10 @@ class ParameterSection(Section):
     meaning: Text = Field(description="What it stands for, for the reader.")
     regex: Annotated[Text, AfterValidator(_regex)] | None = Field(
         default=None, description="What its value must match as a whole."
+    )
+    # Checked against the field above it.
+    form: Annotated[Text | None, AfterValidator(_form)] = Field(
+        default=None, validate_default=True, description="What the regular expression demands, in words, for messages."
     )
     values: Annotated[list[Text], distinct()] = Field(default=[], description="The closed set of its values, if any.")
     # Checked against the fields above it.
@@ -264,7 +274,9 @@ def _parameters(document: Document, names: Names) -> dict[str, Parameter]:
     for name in sections:
         if name in _needed(name, sections):
             document.add_error((name, "default"), "the default leads back to itself; end the circle")
-    return {name: Parameter(name, s.meaning, s.regex, s.default, tuple(s.values)) for name, s in sections.items()}
+    return {
+        name: Parameter(name, s.meaning, s.regex, s.default, tuple(s.values), s.form) for name, s in sections.items()
+    }
 
 
 def _needed(name: str, sections: Mapping[str, ParameterSection]) -> set[str]:

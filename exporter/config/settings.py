@@ -251,8 +251,8 @@ def _parameter_fault(name: str, value: object, known: Known) -> str | None:
     parameter = known.parameters[name]
     if parameter and parameter.values and value not in parameter.values:
         return f"{found(value)}: {unknown('value', parameter.values, value)}"
-    if parameter and parameter.regex and not re.fullmatch(parameter.regex, value):
-        return f"{expected(f'a text that matches {parameter.regex}', value)} ({parameter.meaning})"
+    if parameter and parameter.regex and parameter.form and not re.fullmatch(parameter.regex, value):
+        return f"{expected(parameter.form, value)} ({parameter.meaning})"
     if not re.fullmatch(r"[!-~]+", value):
         return expected("text without blanks, in ASCII", value)
     return None

@@ -176,6 +176,7 @@ class Parameter:
     regex: str | None = None  # what its value must match as a whole
     default: str | None = None  # may itself be a template
     values: tuple[str, ...] = ()  # closed set of values; empty: any
+    form: str | None = None  # what `regex` demands, in words
 
 
 @dataclass(frozen=True, slots=True)
