@@ -105,9 +105,9 @@ EXPOSED: Final = 1.5  # of 10; what systemd-analyze calls OK ends at 2
 def understood(name: str, arguments: list[str]) -> dict[str, Any]:
     """What a command of ours understands by the arguments; nothing is run."""
     assert arguments[0] == name
-    group = typer.main.get_command(app)
-    assert isinstance(group, typer.core.TyperGroup)
-    return group.commands[name].make_context(name, arguments[1:]).params
+    group: Any = typer.main.get_command(app)
+    params: dict[str, Any] = group.get_command(None, name).make_context(name, arguments[1:]).params
+    return params
 
 
 def analyzed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -1,84 +1,85 @@
-"""The command line: a function for each command, and what becomes of an error."""
+"""The command line: how it is called, and what becomes of an error."""
 
 from __future__ import annotations
 
-import codecs
-import ctypes
-import io
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Final
 
-import structlog
 import typer
 
 from exporter import __version__
-from exporter.cli.allowlist import allowlist
-from exporter.cli.catalogue import catalogue
-from exporter.cli.check import check, explain
-from exporter.cli.config import config
-from exporter.cli.listing import endpoints, validate
-from exporter.cli.options import BAD_INPUT
-from exporter.cli.serve import serve
-from exporter.cli.service import service
-from exporter.daemon import INTERNAL_ERROR, Host
-from exporter.plan.selection import UNUSABLE
-from exporter.system.log import described
-from exporter.system.log_queue import flush
-from exporter.web.server import ListenError
+from exporter.cli import output
+from exporter.cli.commands import Commands
+
+if TYPE_CHECKING:
+    from exporter.daemon import Host
+
+_TO_INSTALL: Final = "--install-completion"
 
 app = typer.Typer(
     name="configmgr-endpoint-exporter",
+    cls=Commands,
     help="Can this Configuration Manager site reach what it needs on the internet?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-for command in (serve, check, validate, endpoints, allowlist, explain):
-    app.command()(command)
-app.add_typer(catalogue, name="catalogue")
-app.add_typer(config, name="config")
-app.add_typer(service, name="service")
 
 
 def main(host: Host | None = None) -> None:
     """Run the command line, for `serve` by a host; a person sees words, never a traceback."""
-    for stream in (sys.stdout, sys.stderr):  # a narrow code page, as on Windows, shall not stop a report
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding=None if stream.isatty() else _console_encoding(), errors="backslashreplace")
+    output.prepare()
     try:
-        app(obj=host)
-    except (*UNUSABLE, ListenError) as error:
-        _say(str(error))
-        sys.exit(BAD_INPUT)
+        try:
+            app(obj=host)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except output.Unwritable as error:
+        _say(str(error) if error.status != output.CLOSED else "")
+        output.abandon()
+        sys.exit(error.status)
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        structlog.get_logger("exporter").debug("internal error", exc_info=True)
-        _say(f"internal error: {described(error)} (the log at level debug shows the whole way there)")
-        sys.exit(INTERNAL_ERROR)
+        status, words = _ended_by(error)
+        _say(words)
+        sys.exit(status)
 
 
-def _console_encoding() -> str | None:
-    """How PowerShell reads what a command writes into a pipe or a file: by the code page of its console.
-
-    Python writes by that of the system. None: as Python does, where there is no console or no such difference.
-    """
-    if sys.platform == "win32":
-        return encoding_of(ctypes.windll.kernel32.GetConsoleOutputCP())
-    return None
-
-
-def encoding_of(page: int) -> str | None:
-    """What Python calls a code page. None: it does not know it, or there is no console."""
-    try:
-        return codecs.lookup(f"cp{page}").name
-    except LookupError:
-        return None
-
-
-def _say(text: str) -> None:
+def _say(words: str) -> None:
     """The last words, below those of the log; not to somebody who has stopped reading."""
-    if flush():
-        typer.echo(text, err=True)
+    from exporter.system.log_queue import flush  # noqa: PLC0415 - `--version` needs no log
+
+    if flush() and words:
+        with suppress(output.Unwritable):
+            typer.echo(words, err=True)
+
+
+def _ended_by(error: Exception) -> tuple[int, str]:
+    """The exit status that an error means, and its words."""
+    from exporter.cli.options import BAD_INPUT  # noqa: PLC0415 - `--version` needs none of this
+    from exporter.daemon import INTERNAL_ERROR  # noqa: PLC0415
+    from exporter.plan.selection import UNUSABLE  # noqa: PLC0415
+    from exporter.web.server import ListenError  # noqa: PLC0415
+
+    if isinstance(error, (*UNUSABLE, ListenError)):
+        return BAD_INPUT, str(error)
+    if isinstance(error, OSError | RuntimeError) and _TO_INSTALL in sys.argv:  # no home, or one that is read-only
+        where = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        return BAD_INPUT, f"{_TO_INSTALL}: {where}; --show-completion prints what to put into a file of the shell"
+    return INTERNAL_ERROR, f"internal error: {_logged(error)} (the log at level debug shows the whole way there)"
+
+
+def _logged(error: Exception) -> str:
+    """The words for a defect, of which the log has the traceback."""
+    import structlog  # noqa: PLC0415
+
+    from exporter.system.log import described  # noqa: PLC0415
+
+    if structlog.is_configured():  # else it would print the traceback
+        structlog.get_logger("exporter").debug("internal error", exc_info=error)
+    return described(error)
 
 
 @app.callback(invoke_without_command=True)
@@ -88,3 +89,6 @@ def _options(
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    from exporter.system.log import LogFormat, LogLevel, configure  # noqa: PLC0415 - `--version` needs no log
+
+    configure(LogLevel.WARNING, LogFormat.LOGFMT)

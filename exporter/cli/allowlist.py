@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
 from exporter import allowlist as lists
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, source_of
+from exporter.cli.output import console
 from exporter.config.fields import unknown
 from exporter.model.vocabulary import Role
 from exporter.plan.selection import SelectionError
@@ -61,6 +61,7 @@ def allowlist(
         Path | None,
         typer.Option(
             "--diff",
+            readable=False,
             metavar="FILE",
             help="Only what changed since this output of --format json, as table, json or markdown; "
             "exits with 1 if anything did.",
@@ -118,7 +119,7 @@ def _write(
 ) -> None:
     match form:
         case AllowlistFormat.TABLE:
-            lists.print_rules(rules, Console())
+            lists.print_rules(rules, console())
         case AllowlistFormat.CSV:
             typer.echo(lists.rules_csv(rules).encode(), nl=False)  # bytes: RFC 4180 has its own line ends
         case AllowlistFormat.MARKDOWN:
@@ -144,4 +145,4 @@ def _write_changes(found: lists.Difference, form: AllowlistFormat) -> None:
         case AllowlistFormat.MARKDOWN:
             typer.echo(lists.difference_markdown(found))
         case _:
-            lists.print_difference(found, Console())
+            lists.print_difference(found, console())

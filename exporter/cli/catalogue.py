@@ -33,7 +33,9 @@ from exporter.text.secrets import address
 
 TIMEOUT: Final = "60s"
 
-catalogue = typer.Typer(help="Import endpoint lists that Microsoft publishes.", no_args_is_help=True)
+catalogue = typer.Typer(
+    help="Import endpoint lists that Microsoft publishes.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @catalogue.command("import")
@@ -41,7 +43,8 @@ def import_(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A file, or an http:// or https:// URL.")],
     form: Annotated[Format, typer.Option("--format", help="What SOURCE is.")] = Format.AUTO,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Where the result is written; else to stdout.")
+        Path | None,
+        typer.Option("--output", readable=False, metavar="FILE", help="Where the result is written; else to stdout."),
     ] = None,
     diff: Annotated[
         bool,
@@ -49,7 +52,12 @@ def import_(
     ] = False,
     config_file: Annotated[
         Path | None,
-        typer.Option("--config.file", metavar="FILE", help="Whose proxies and trust are used, and what is covered."),
+        typer.Option(
+            "--config.file",
+            readable=False,
+            metavar="FILE",
+            help="Whose proxies and trust are used, and what is covered.",
+        ),
     ] = None,
     service_areas: Annotated[
         list[str] | None,

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
 from exporter import allowlist as lists
 from exporter import report
@@ -30,6 +29,7 @@ from exporter.cli.options import (
     source_of,
     writing,
 )
+from exporter.cli.output import console
 from exporter.metrics import families as metrics
 from exporter.model.vocabulary import Snapshot
 from exporter.plan.selection import SelectionError
@@ -64,6 +64,7 @@ def check(
         Path | None,
         typer.Option(
             "--against",
+            readable=False,
             metavar="FILE",
             help="Probe nothing, but say what this list lacks: hosts, wildcards and URLs one a line, "
             "or the json, csv or edl of `allowlist`.",
@@ -74,6 +75,7 @@ def check(
         Path | None,
         typer.Option(
             "--textfile",
+            readable=False,
             metavar="FILE.prom",
             callback=_collected,
             help="Write the metrics, too, for the textfile collector of node_exporter or windows_exporter.",
@@ -113,7 +115,7 @@ def check(
 def _tell(snapshot: Snapshot, form: CheckFormat) -> None:
     match form:
         case CheckFormat.TABLE:
-            report.print_check(snapshot, Console())
+            report.print_check(snapshot, console())
         case CheckFormat.JSON:
             typer.echo(report.check_json(snapshot))
         case CheckFormat.JUNIT:
@@ -148,7 +150,7 @@ def _take_its_place(unfinished: Path, file: Path) -> None:
 def _compare(compared: lists.Comparison, form: CheckFormat) -> None:
     match form:
         case CheckFormat.TABLE:
-            lists.print_comparison(compared, Console())
+            lists.print_comparison(compared, console())
         case CheckFormat.JSON:
             typer.echo(lists.comparison_json(compared))
         case CheckFormat.JUNIT:
@@ -184,6 +186,6 @@ def explain(
         raise SelectionError(report.why_none(word, deployment.plan, *documented_anywhere(source)))
     with progress(len(asked.plan.checks)) as advance:
         snapshot = run_on_loop(check_once, replace(deployment, plan=asked.plan), advance)
-    report.print_asked(asked, snapshot, Console())
+    report.print_asked(asked, snapshot, console())
     if not asked.usable(snapshot):
         raise typer.Exit(NOT_READY)

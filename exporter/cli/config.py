@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
 import typer
-from rich.console import Console
 
 from exporter.cli.completion import known_clouds, known_roles
 from exporter.cli.options import writing
@@ -21,13 +21,15 @@ from exporter.model.vocabulary import Catalogue
 DEFAULT_FILE: Final = Path("exporter.yaml")
 Said = str | tuple[str, ...]
 
-config = typer.Typer(help="Create a configuration, or print its JSON Schema.", no_args_is_help=True)
+config = typer.Typer(
+    help="Create a configuration, or print its JSON Schema.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @config.command()
 def init(
     output: Annotated[
-        Path, typer.Option("--output", metavar="FILE", help="The configuration to write.")
+        Path, typer.Option("--output", readable=False, metavar="FILE", help="The configuration to write.")
     ] = DEFAULT_FILE,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if there is one.")] = False,
     no_input: Annotated[
@@ -70,7 +72,7 @@ def init(
     ] = None,
 ) -> None:
     """Ask a few questions about the site and write a commented configuration. Options answer in advance."""
-    if output.exists() and not force:
+    if os.path.lexists(output) and not force:
         raise typer.BadParameter(f"{output} exists; give --force to overwrite it.", param_hint="--output")
     interview = _Interview(output, shipped.load(), asking=sys.stdin.isatty() and not no_input)
     given: dict[str, Said | None] = {
@@ -111,7 +113,7 @@ class _Interview:
             return self._fitting(told, question, given or default)
         known = {"clouds": self.catalogue.clouds, "roles": self.catalogue.roles}.get(question.field)
         if known:
-            Console(highlight=False).print(f"Known {question.field}: {', '.join(known)}")
+            typer.echo(f"Known {question.field}: {', '.join(known)}")
 
         def read(line: str) -> Answers:
             words = tuple(line.replace(",", " ").split())

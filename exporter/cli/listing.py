@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from exporter import report
 from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, WebConfigFile, source_of
+from exporter.cli.output import console
 from exporter.config import web
 from exporter.config.documents import Mistake
 from exporter.service.load import documented, examine
@@ -31,7 +31,10 @@ def validate(
     log_level: Level = LogLevel.WARNING,
     log_format: Form = LogFormat.LOGFMT,
 ) -> None:
-    """Read the configuration and name every mistake, and apart from them what only this machine lacks for it."""
+    """Read the configuration and name every mistake. What only this machine lacks for it is named apart.
+
+    With --web.config.file, the same of that file.
+    """
     configure(log_level, log_format)
     deployment, lacking = examine(source_of(config_file, None, None, None))
     lacking_for_web = web.examine(web_config_file) if web_config_file else ()
@@ -72,7 +75,7 @@ def endpoints(
     requirements = documented(source_of(config_file, feature, role, cloud), whole=whole)
     match form:
         case EndpointsFormat.TABLE:
-            report.print_endpoints(requirements, Console())
+            report.print_endpoints(requirements, console())
         case EndpointsFormat.JSON:
             typer.echo(report.endpoints_json(requirements))
         case EndpointsFormat.CSV:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from exporter.cli.completion import clouds, features, roles
+from exporter.cli.output import console
 from exporter.config.documents import reason
+from exporter.config.fields import found, unknown
 from exporter.plan.selection import Selection
 from exporter.service.load import Source
 from exporter.system.log import LogFormat, LogLevel
@@ -20,10 +21,14 @@ from exporter.system.log import LogFormat, LogLevel
 NOT_READY: Final = 1  # exit status: the answer is no
 BAD_INPUT: Final = 2  # exit status: what a person wrote cannot be used
 
+# `readable=False` leaves it to whoever reads a file to say why it cannot be read.
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config.file", metavar="FILE", help="Configuration; without it, every active group is probed, direct."
+        "--config.file",
+        metavar="FILE",
+        readable=False,
+        help="Configuration; without it, every active group is probed, direct.",
     ),
 ]
 WebConfigFile = Annotated[
@@ -31,10 +36,30 @@ WebConfigFile = Annotated[
     typer.Option(
         "--web.config.file",
         metavar="FILE",
+        readable=False,
         help="TLS and basic authentication, in Prometheus' web configuration format.",
     ),
 ]
-Level = Annotated[LogLevel, typer.Option("--log.level", help="Lines of this level and above are written, to stderr.")]
+
+
+def _level(word: str) -> LogLevel:
+    """The level of a word, in Prometheus' spelling, too. Raises BadParameter."""
+    meant = _OTHER_SPELLINGS.get(word.lower(), word.lower())
+    if meant not in set(LogLevel):
+        raise typer.BadParameter(f"{found(word)}: {unknown('level', {*LogLevel, *_OTHER_SPELLINGS}, word)}")
+    return LogLevel(meant)
+
+
+_OTHER_SPELLINGS: Final = {"warn": LogLevel.WARNING}
+Level = Annotated[
+    LogLevel,
+    typer.Option(
+        "--log.level",
+        metavar="|".join(LogLevel),
+        parser=_level,
+        help="Lines of this level and above are written, to stderr.",
+    ),
+]
 Form = Annotated[LogFormat, typer.Option("--log.format", help="How a log line is written.")]
 Features = Annotated[
     list[str] | None,
@@ -60,9 +85,9 @@ def source_of(
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[], None]]:
     """A bar on stderr while a terminal looks on."""
-    console = Console(stderr=True)
+    shown_on = console(stderr=True)
     columns = (TextColumn("probing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=shown_on, transient=True, disable=not shown_on.is_terminal) as bar:
         task = bar.add_task("probing", total=total)
         yield lambda: bar.advance(task)
 

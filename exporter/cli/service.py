@@ -47,8 +47,8 @@ STDIN: Final = "-"
 LAST_LINES: Final = 20  # of the log, where a start fails
 _PLAIN: Final = re.compile(r"[\w:\\.-]+")  # a path that PowerShell takes for one word, and for a command
 
-service = typer.Typer(help="The exporter as a service of Windows.", no_args_is_help=True)
-_serve: Final = typer.Typer(add_completion=False)
+service = typer.Typer(help="The exporter as a service of Windows.", no_args_is_help=True, rich_markup_mode=None)
+_serve: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _serve.command()(serve)
 SERVE: Final[Any] = typer.main.get_command(_serve)
 
@@ -70,14 +70,17 @@ def install(
     ] = None,
     password_file: Annotated[
         Path | None,
-        typer.Option("--password-file", metavar="FILE", help="Holds the account's password; - is standard input."),
+        typer.Option(
+            "--password-file", readable=False, metavar="FILE", help="Holds the account's password; - is standard input."
+        ),
     ] = None,
     log_file: Annotated[
         Path | None,
         typer.Option(
             "--log.file",
+            readable=False,
             metavar="FILE",
-            help=f"Where it logs, in files of 10 MB; default %ProgramData%\\{NAME}\\log\\exporter.log.",
+            help=f"Where it logs, in files of 10 MB; default log\\exporter.log in %ProgramData%\\{NAME}.",
         ),
     ] = None,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator
@@ -180,7 +181,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 def unreadable(file: str, error: Exception) -> Unreadable:
     """What to raise for a file that this error keeps from being read."""
-    denied_as_by_windows = isinstance(error, PermissionError) and Path(file).is_dir()
+    denied_as_by_windows = isinstance(error, PermissionError) and os.path.isdir(file)  # noqa: PTH112 - Path's raises
     why = "it is a folder; name a file in it" if denied_as_by_windows else reason(error)
     return Unreadable([Mistake(file, 1, (), f"cannot be read: {why}")])
 

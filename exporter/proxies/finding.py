@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
 from collections import Counter
@@ -141,7 +142,7 @@ def _by_pac(place: str, trust: Trust, prefix: str = "", warnings: Sequence[str] 
         data = _fetched(place, trust()) if by_web else from_file(Path(place), LARGEST)
     except Unusable as unfit:
         remedy = "give an address that answers, or a copy as a file" if by_web else "give the path of a PAC file"
-        missing = not by_web and not Path(place).exists()
+        missing = not by_web and not os.path.exists(place)  # noqa: PTH110 - Path's raises
         raise (NotHere if missing else NotFound)(f"{prefix}the PAC file {shown} {unfit}; {remedy}") from None
     script = _text(data)
     if script.lstrip().startswith("<"):

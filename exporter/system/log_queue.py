@@ -109,7 +109,7 @@ class _Unbuffered:
                 if took is None:  # somebody who shares the stream has it not wait
                     time.sleep(_AGAIN)
                 sent += took or 0
-        except OSError:
+        except Exception:  # OSError, or by what other name the command line calls it
             if sent <= before:
                 self._rest = self._rest[sent:]
                 raise

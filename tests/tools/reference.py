@@ -19,7 +19,9 @@ import yaml
 from prometheus_client.metrics_core import Metric
 
 from exporter.cli import app
+from exporter.cli.examples import EXAMPLES
 from exporter.cli.options import BAD_INPUT, NOT_READY
+from exporter.cli.output import CLOSED, UNWRITABLE
 from exporter.cli.service import NOT_RUNNING
 from exporter.config import catalogue
 from exporter.config import web as web_config
@@ -56,7 +58,7 @@ REMEDY: Final = "`.venv/bin/python -m tests.tools.reference` writes it anew"
 GROUP: Final[Any] = typer.main.get_command(app)
 COMMANDS: Final[dict[str, Any]] = {
     " ".join(way): command
-    for name, found in GROUP.commands.items()
+    for name, found in ((name, GROUP.get_command(None, name)) for name in GROUP.list_commands(None))
     for way, command in (
         [((name, inner), below) for inner, below in found.commands.items()]
         if hasattr(found, "commands")
@@ -74,10 +76,12 @@ def _command(name: str, command: Any) -> Iterator[str]:
     options = [found for found in command.params if found.param_type_name == "option"]
     if options:
         yield _table(("Option", "Value", "Default", "Meaning"), map(_option, options))
+    yield "\n".join(("```sh", *EXAMPLES[name], "```"))
 
 
 def _option(option: Any) -> tuple[str, ...]:
-    value = "" if option.is_flag else _code(option.metavar or "") or _kind(option.type_descriptor.annotation)
+    words = [] if option.metavar is None else option.metavar.split("|")
+    value = "" if option.is_flag else ", ".join(map(_code, words)) or _kind(option.type_descriptor.annotation)
     default = _code(option.default) if option.default else ""
     return ", ".join(map(_code, option.opts)), value, default, option.help or ""
 
@@ -272,6 +276,8 @@ _STATUSES: Final = {
     BAD_INPUT: "What was written cannot be used: a command line, a file, an address",
     NOT_RUNNING: "`service status`: the service does not run",
     INTERNAL_ERROR: "A defect of the exporter; the log at level `debug` tells where",
+    UNWRITABLE: "What the command says cannot be written, as on a full disk",
+    CLOSED: "Nobody reads on what the command says, as behind `| head`",
 }
 
 
