@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 from operator import attrgetter
+from typing import Final
 
 from exporter.model.vocabulary import (
     Cause,
@@ -16,12 +17,14 @@ from exporter.model.vocabulary import (
     EndpointState,
     Failure,
     FeatureReadiness,
+    Phase,
     Reason,
     Requirement,
     Snapshot,
     Use,
     WhyUnprobed,
 )
+from exporter.report.reasons import words_of
 from exporter.text.printable import one_line
 
 
@@ -118,7 +121,8 @@ def headline(snapshot: Snapshot) -> str:
 def summary(snapshot: Snapshot) -> str:
     """How many features, targets and endpoints are in which state."""
     verdicts = Counter(feature.ready for feature in snapshot.features)
-    parts = [f"{verdicts[True]} of {len(snapshot.features)} ready (features by role and cloud)"]
+    found, state = (verdicts[False], "not ready") if verdicts[False] else (verdicts[True], "ready")
+    parts = [f"{found} of {plural(len(snapshot.features), 'feature')} (by role and cloud) {state}"]
     parts += [f"{verdicts[None]} without a verdict"] if verdicts[None] else []
     parts += [f"{len(down(snapshot))} of {plural(len(snapshot.plan.checks), 'target')} down"]
     missing = sum(len(patterns) for patterns in unprobed(snapshot).values())
@@ -150,12 +154,20 @@ def occurring(snapshot: Snapshot) -> tuple[EndpointState, ...]:
 
 
 def blamed(snapshot: Snapshot) -> tuple[str, ...]:
-    """A sentence for each path that is down as a whole."""
-    return tuple(
-        f"The path {one_line(path)} is down as a whole: look there first, not at its endpoints."
-        for path, up in snapshot.paths.items()
-        if not up
-    )
+    """For each path that is down: by which reason, how many targets fail by it, and who can change it."""
+    return tuple(_blamed(path, down(snapshot)) for path, up in snapshot.paths.items() if not up)
+
+
+def _blamed(path: str, faults: Iterable[Down]) -> str:
+    failing = [fault for fault in faults if path in {fault.key.path, _PATH_OF.get(fault.failure.phase)}]
+    if not failing:
+        return f"The path {one_line(path)} is down. Fix it first."
+    failure, _ = max(alike(failing), key=lambda kind: len(kind[1]))
+    hit = f"{plural(len(failing), 'target')} {'fails' if len(failing) == 1 else 'fail'} because of it"
+    return f"The path {one_line(path)} is down ({failure.reason}): {hit}. Fix it first ({words_of(failure).who})."
+
+
+_PATH_OF: Final = {Phase.RESOLVE: "dns"}  # whatever fails in that phase fails by it, wherever it goes
 
 
 def needed_by(uses: Iterable[Use]) -> tuple[str, ...]:
