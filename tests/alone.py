@@ -60,7 +60,7 @@ def alone(
 ) -> Iterator[Alone]:
     """Serve until the block ends; returns when it listens. `before`: Python that runs first."""
     (folder / "exporter.yaml").write_text(config)
-    script = f"{before}\nfrom exporter.cli import main\nmain()"
+    script = f"{before}\nfrom exporter.__main__ import main\nmain()"
     argv = [sys.executable, "-c", script, command, "--web.listen-address", "127.0.0.1:0"]
     argv += ["--config.file", str(folder / "exporter.yaml"), *arguments]
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:

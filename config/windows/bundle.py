@@ -94,7 +94,7 @@ COMMAND: Final = """\
 import re
 import sys
 
-from exporter.cli import main
+from exporter.__main__ import main
 
 sys.argv[0] = re.sub(r"(?i)\\.exe$", "", sys.argv[0])
 sys.exit(main())

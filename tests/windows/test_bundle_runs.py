@@ -158,8 +158,8 @@ def test_what_pip_installs_is_what_the_bundle_runs(unpacked: Path) -> None:
     packages = [*PathDistribution.discover(path=[str(unpacked / "python" / "Lib" / "site-packages")])]
     (own,) = (found for found in packages if found.name == NAME)
     (entry,) = own.entry_points.select(group="console_scripts")
-    assert (entry.name, entry.value) == (NAME, "exporter.cli:main")
-    assert "from exporter.cli import main\n" in COMMAND
+    assert (entry.name, entry.value) == (NAME, "exporter.__main__:main")
+    assert "from exporter.__main__ import main\n" in COMMAND
 
 
 @pytest.mark.parametrize("by", ["Expand-Archive", "py"])
