@@ -12,7 +12,7 @@ import re
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from functools import cache
@@ -39,6 +39,7 @@ from exporter.report import check_json, check_junit, check_markdown, endpoints_c
 from exporter.service.exporter import Exporter
 from exporter.service.load import Source, deploy, network_of
 from exporter.system.log import LogFormat, LogLevel, configure
+from exporter.text.secrets import HIDDEN, hiding
 from exporter.web.access import Access, Credentials
 from exporter.web.routes import create_app
 from tests.running import COMMAND, ROOT
@@ -187,6 +188,87 @@ def written(template: str, secret: str) -> Iterator[str]:
     yield template.replace("%", secret)
 
 
+# ---------------------------------------------------------------- disguises
+
+
+def coded(form: str, encoding: str = "utf-8") -> Callable[[str], str]:
+    return lambda secret: "".join(form.format(byte) for byte in secret.encode(encoding))
+
+
+def lettered(form: str, between: str = "") -> Callable[[str], str]:
+    return lambda secret: between.join(form.format(ord(letter), letter) for letter in secret)
+
+
+def in_base64(secret: str) -> str:
+    return base64.b64encode(secret.encode()).decode()
+
+
+DISGUISES: Final[Mapping[str, Callable[[str], str]]] = {
+    "entities": lettered("&#{};"),
+    "entities in hexadecimal": lettered("&#x{:x};"),
+    "percent": coded("%{:02x}"),
+    "percent of percent": coded("%25{:02X}"),
+    "percent of latin-1": coded("%{:02x}", "cp1252"),
+    "percent of JavaScript": lettered("%u{:04x}"),
+    "percent of a part": lambda secret: f"{secret[:4]}%{ord(secret[4]):02x}{secret[5:]}",
+    "backslashes": coded("\\x{:02x}"),
+    "backslashes in octal": coded("\\{:03o}"),
+    "escapes of JSON": lettered("\\u{:04x}"),
+    "quoted-printable": coded("={:02X}"),
+    "base64": lambda secret: in_base64(f"x:{secret}"),
+    "base64 in lines": lambda secret: "\r\n ".join(re.findall(".{1,4}", in_base64(secret))),
+    "base64 of URLs": lambda secret: base64.urlsafe_b64encode(secret.encode()).decode().rstrip("="),
+    "base64 of base64": lambda secret: in_base64(in_base64(secret)),
+    "base64 of UTF-16": lambda secret: base64.b64encode(secret.encode("utf-16-le")).decode(),
+    "UTF-7": lambda secret: f"+{base64.b64encode(secret.encode('utf-16-be')).decode().rstrip('=')}-",
+    "UTF-16": lambda secret: secret.encode("utf-16-le").decode("latin-1"),
+    "read as Latin-1": lambda secret: secret.encode().decode("latin-1"),
+    "hexadecimal": coded("{:02x}"),
+    "hexadecimal of a dump": coded("{:02X} "),
+    "hexadecimal of a program": coded("0x{:02x}, "),
+    "hexadecimal in base64": lambda secret: in_base64(secret.encode().hex()),
+    "numbers": lettered("{}", ","),
+    "tags": lettered("<b class=x>{1}</b>"),
+    "comments": lettered("{1}<!-- x -->"),
+    "tags in entities": lambda secret: html.escape(lettered("<i>{1}</i>")(secret)),
+    "another case": str.swapcase,
+    "full width": lambda secret: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in secret),
+    "soft hyphens": lettered("{1}", "\xad"),
+    "nothing that is seen": lettered("{1}", "\u200b"),
+    "blanks": lettered("{1}", " "),
+    "lines": lettered("{1}", "\n"),
+    "dots": lettered("{1}", "."),
+    "backwards": lambda secret: secret[::-1],
+    "a domain": lambda secret: secret.encode("idna").decode(),
+}
+# A password that every disguise can be put on: letters and digits, and one of them not of ASCII.
+PLAIN: Final = st.from_regex(r"zQ9[a-z0-9]{3,12}[a-z0-9é][a-z0-9]{2}", fullmatch=True)
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+@given(secret=PLAIN, before=st.text(st.characters(codec="ascii"), max_size=20))
+@settings(max_examples=8)
+def test_a_password_is_known_in_every_disguise(disguise: str, secret: str, before: str) -> None:
+    disguised = DISGUISES[disguise](secret)
+    shown = hiding("svc", secret)(f"{before} {disguised} after")
+    assert disguised not in shown
+    assert HIDDEN in shown
+
+
+@given(secret=PLAIN, page=st.text(max_size=200))
+def test_what_holds_no_password_is_shown_as_it_is(secret: str, page: str) -> None:
+    honest = f"<html><title>Access denied</title>{html.escape(page)} YWNjZXNzIGRlbmllZA== 41 63 63 65 73 73"
+    assert hiding("svc", secret)(honest) == honest
+
+
+@given(secret=PLAIN)
+def test_a_password_that_is_cut_off_at_the_end_is_not_begun(secret: str) -> None:
+    hide = hiding("svc", secret)
+    assert [hide(f"You said {secret[:length]}") for length in range(4, len(secret))] == [
+        f"You said {HIDDEN}" for _ in range(4, len(secret))
+    ]
+
+
 # ---------------------------------------------------------------- while it runs
 
 # What a proxy says to who signs in; it was told {token}, has {head} before it, and knows the password.
@@ -199,6 +281,10 @@ PAGES: Final = (
     "302 Found\nLocation: http://svc:{quoted}@else.example/?{quoted}\n\n",
     "502 Bad Gateway\nSet-Cookie: session={secret}\nX-Squid-Error: {secret}\n\n",
     "403 Forbidden\n{secret}\n\n",
+    "403 Forbidden\nContent-Type: text/html\n\n<p>{entities}<p>{hexadecimal}",
+    "302 Found\nLocation: http://{percent}.example/\n\n",
+    "302 Found\nLocation: http://{secret}/\n\n",
+    "200 OK\nContent-Type: text/html\n\n<meta http-equiv=refresh content='0;url=http://{entities}.example/'>",
     "200 OK\nProxy-Authorization {token}\n\n",
     "{secret}\n\n",
 )
@@ -235,7 +321,10 @@ class Evil:
     def _echo(self, asked: str, token: str) -> str:
         secret, number = self.secret, re.findall(r"e([0-9]+)\.example", asked)[0]
         escaped, quoted = html.escape(secret), quote(secret, safe="")
-        return self.echoes[int(number)].format(head=asked, token=token, secret=secret, escaped=escaped, quoted=quoted)
+        disguised = {name: DISGUISES[name](secret) for name in ("entities", "percent", "hexadecimal")}
+        return self.echoes[int(number)].format(
+            head=asked, token=token, secret=secret, escaped=escaped, quoted=quoted, **disguised
+        )
 
     @staticmethod
     def _say(connection: socket.socket, text: str) -> None:

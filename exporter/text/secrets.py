@@ -9,13 +9,19 @@ import base64
 import html
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, quote_plus
 
 from exporter.text.printable import one_line
+from exporter.text.readings import bare, readings, squeezed
 
 HIDDEN: Final = "(not shown)"
 _SHORTEST: Final = 4  # characters of a password: the gaps that a shorter one leaves in a text would tell it
+_LOOKED_AT: Final = 8192  # characters, which takes some milliseconds
+_SHORT: Final = 256  # characters
+_REMEMBERED: Final = 1024  # such texts
+_TELLING: Final = 6  # letters and digits that no other text has by chance
 
 _COOKIES: Final = frozenset({"set-cookie", "set-cookie2"})
 _CHALLENGES: Final = frozenset({"proxy-authenticate", "www-authenticate"})
@@ -79,7 +85,8 @@ def _without_token(challenge: re.Match[str]) -> str:
 def hiding(username: str, password: str) -> Callable[[str], str]:
     """What takes a password out of a text, in each form in which a page or a header may give it back.
 
-    Text from outside may have been read as Latin-1.
+    A text in which it is disguised, so that a person has to decode it or put it together, is not shown at all; nor is
+    what follows the first 8 KiB of one. Text from outside may have been read as Latin-1.
     """
     if len(password) < _SHORTEST:
         return lambda text: text
@@ -88,4 +95,31 @@ def hiding(username: str, password: str) -> Callable[[str], str]:
     read = [form.encode().decode("latin-1") for form in forms]
     quoted = [ascii(form)[1:-1] for form in (*forms, *read)]
     every = re.compile("|".join(map(re.escape, dict.fromkeys((*forms, *read, *quoted)))), re.IGNORECASE)
-    return lambda text: every.sub(HIDDEN, text)
+    disguised = _finding(password)
+
+    def hide(text: str) -> str:
+        hidden = _without_cut(every.sub(HIDDEN, text[:_LOOKED_AT]), password)
+        return HIDDEN if disguised(hidden) else hidden
+
+    return hide
+
+
+def _finding(password: str) -> Callable[[str], bool]:
+    """Whether a password can be read in a text, forwards or backwards, whatever stands between its letters."""
+    reduced = bare if len(bare(password)) >= _TELLING else squeezed
+    wanted = reduced(password)
+    ways = {wanted, wanted[::-1]} if len(wanted) >= _TELLING else {wanted}
+
+    def found(text: str) -> bool:
+        return any(way in reading for reading in map(reduced, readings(text, len(password.encode()))) for way in ways)
+
+    remembered = lru_cache(_REMEMBERED)(found)  # names and headers are the same from probe to probe
+    return lambda text: (remembered if len(text) <= _SHORT else found)(text)
+
+
+def _without_cut(text: str, password: str) -> str:
+    """A text that may have been cut off within a password, without what is left of that."""
+    for length in range(len(password) - 1, _SHORTEST - 1, -1):
+        if text.endswith(password[:length]):
+            return f"{text[:-length]}{HIDDEN}"
+    return text
