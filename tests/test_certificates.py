@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import itertools
+import re
 import ssl
 import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from unittest.mock import Mock
 
 import certifi
 import pytest
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from exporter.model.vocabulary import Root, TlsFacts, TlsSettings, Trust
-from exporter.probe.net import trusted_roots, verifying
-from exporter.probe.net.certificates import ends_in, facts
+from exporter.probe.net import certificates, trusted_roots, verifying
+from exporter.probe.net.certificates import Shown, ends_in
 from exporter.probe.net.required_roots import required_roots_present
+from tests.issuing import field, issue, parts, rsa_key, tlv
 
+ROOTS = Path(__file__).parents[1] / "config" / "windows" / "code-signing-roots.pem"
+TRUE = b"\x01\x01\xff"
 ENDS = datetime(2040, 1, 1, tzinfo=UTC)
 PRIME256V1, PRIME192V2 = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030102")
 
@@ -39,6 +47,7 @@ class Authority:
 
     title: str
     key: ec.EllipticCurvePrivateKey
+    issues: bool = True  # by its certificates
 
     def signs(self, other: Authority, ends: datetime = ENDS) -> x509.Certificate:
         """A certificate for another one, or for itself."""
@@ -50,6 +59,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
             .not_valid_after(ends)
+            .add_extension(x509.BasicConstraints(ca=other.issues, path_length=None), critical=True)
             .sign(self.key, hashes.SHA256())
         )
 
@@ -69,6 +79,17 @@ CHAIN = (LEAF, MIDDLE.signs(ISSUING), ROOT.signs(MIDDLE))
 
 def der(*chain: x509.Certificate) -> tuple[bytes, ...]:
     return tuple(certificate.public_bytes(Encoding.DER) for certificate in chain)
+
+
+def facts(
+    presented: tuple[bytes, ...],
+    protocol: str | None,
+    path: tuple[bytes, ...] = (),
+    *,
+    verified: bool = False,
+    known: tuple[bytes, ...] = (),
+) -> TlsFacts:
+    return certificates.facts(Shown(presented, protocol, path, verified, known))
 
 
 # ---------------------------------------------------------------- where the path leads
@@ -328,14 +349,171 @@ def test_an_issuer_that_a_server_forgot_to_send_is_known_by_its_name(issuer: str
 
 
 @pytest.mark.parametrize(
-    ("name", "root"),
+    "title",
     [
-        ("Microsoft Root Certificate Authority 2011", Root.MICROSOFT_PRODUCT),
-        ("DigiCert Inspection CA", Root.PRIVATE),
+        "DigiCert Inspection CA",
+        "Microsoft Root Certificate Authority 2011",
+        "Microsoft ECC Product Root Certificate Authority 2018",
     ],
 )
-def test_a_root_that_is_at_hand_is_public_by_its_key_and_not_by_its_name(name: str, root: Root) -> None:
-    above = authority(name)
+def test_a_root_that_is_at_hand_is_known_by_its_key_and_not_by_its_name(title: str) -> None:
+    above = authority(title)
     chain = der(above.signs(SERVER), above.signs(above))
-    assert facts(chain, None).leads_to is root
-    assert facts(chain[:1], None, chain, verified=True).leads_to is root
+    assert facts(chain, None).leads_to is Root.PRIVATE
+    assert facts(chain[:1], None, chain, verified=True).leads_to is Root.PRIVATE
+    assert facts(chain[:1], None, verified=True, known=chain[1:]).leads_to is Root.PRIVATE
+
+
+def test_microsofts_own_product_root_is_known_by_its_key() -> None:
+    (pem,) = re.findall("Authority 2011, SHA-256.+?\n(-----BEGIN.+?END CERTIFICATE-----)", ROOTS.read_text(), re.DOTALL)
+    root = ssl.PEM_cert_to_DER_cert(pem)
+    assert facts((root,), None).leads_to is Root.MICROSOFT_PRODUCT
+    assert facts(der(LEAF), None, (*der(LEAF), root), verified=True).leads_to is Root.MICROSOFT_PRODUCT
+
+
+# ---------------------------------------------------------------- who does not want to be seen
+
+
+@pytest.fixture
+def public(monkeypatch: pytest.MonkeyPatch) -> Iterator[x509.Certificate]:
+    """One of the roots here, as the only public one."""
+    monkeypatch.setattr(certifi, "contents", lambda: PUBLIC.public_bytes(Encoding.PEM).decode())
+    certificates.forget()
+    yield PUBLIC
+    certificates.forget()
+
+
+INSPECTOR = authority("Inspection CA")
+
+
+def test_a_path_that_verified_is_judged_by_nothing_beside_it(public: x509.Certificate) -> None:
+    own = (INSPECTOR.signs(SERVER), INSPECTOR.signs(INSPECTOR))
+    for beside in ((public,), (ROOT.signs(MIDDLE), public), (ROOT.signs(INSPECTOR), public)):
+        found = facts(der(*own, *beside), None, der(*own), verified=True)
+        assert (found.leads_to, found.intercepted(Trust.PUBLIC)) == (Root.PRIVATE, True)
+    for ours in ((*CHAIN, public), (*CHAIN, OTHER.signs(ROOT), PRIVATE)):  # a root that another has signed too
+        assert facts(der(*CHAIN), None, der(*ours), verified=True).leads_to is Root.PUBLIC
+
+
+def test_a_certificate_that_may_issue_none_makes_no_chain_public_by_its_name_and_key(public: x509.Certificate) -> None:
+    """Anybody has one of a public authority for a host of his own."""
+    shop = replace(INSPECTOR, issues=False)
+    ordinary = (ROOT.signs(MIDDLE), MIDDLE.signs(shop), public)
+    for own in ((), (INSPECTOR.signs(INSPECTOR),)):
+        leaf = INSPECTOR.signs(SERVER)
+        assert facts(der(leaf, *own, *ordinary), None).leads_to is Root.PRIVATE
+        assert facts(der(leaf, *ordinary), None, verified=True, known=der(*own)).leads_to is (
+            Root.PRIVATE if own else None
+        )
+    assert facts(der(MIDDLE.signs(SERVER), ordinary[0]), None).leads_to is Root.PUBLIC
+
+
+def test_what_cannot_be_read_on_a_path_that_verified_is_private() -> None:
+    """Also where an issuer that can be read bears a public name."""
+    odd = INSPECTOR.signs(INSPECTOR).public_bytes(Encoding.DER).replace(TRUE, b"\x01\x01\x01")
+    digicert = authority("DigiCert Inspection CA")
+    for leaf in (INSPECTOR.signs(SERVER), digicert.signs(SERVER)):
+        found = facts(der(leaf), None, (*der(leaf), odd), verified=True)
+        assert (found.leads_to, found.unread) == (Root.PRIVATE, 1)
+    assert facts((b"no certificate",), None, (b"no certificate", b"nor this"), verified=True).leads_to is Root.PRIVATE
+
+
+def test_where_the_system_tells_no_path_a_name_makes_none_public_that_it_verified() -> None:
+    leaf = authority("DigiCert Inspection CA").signs(SERVER)
+    found = facts(der(leaf), None, verified=True, known=der(PRIVATE))
+    assert (found.leads_to, found.missing) == (None, "CN=DigiCert Inspection CA")
+
+
+def test_whatever_a_library_raises_is_contained(monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        """What a part of it that is written in Rust gives up with."""
+
+    for error in (x509.InvalidVersion("9", 9), TypeError("x"), RecursionError(), PanicException("x")):
+        for broken in ("_read", "_above", "_is_below"):
+            certificates.forget()
+            with monkeypatch.context() as patch:
+                patch.setattr(certificates, broken, Mock(side_effect=error))
+                found = facts(der(*CHAIN), "TLSv1.3")
+                sure = facts(der(*CHAIN), "TLSv1.3", der(*CHAIN), verified=True)
+            assert (found.leads_to, found.unread) == (None, 3)
+            assert sure.leads_to in ({Root.PRIVATE} if broken != "_above" else {Root.PRIVATE, Root.PUBLIC})
+    certificates.forget()
+
+
+# ---------------------------------------------------------------- what it costs
+
+
+def checked(shown: Shown) -> int:
+    """How many signatures are checked to read what is shown."""
+    calls = 0
+
+    def count(_frame: object, event: str, function: object) -> None:
+        nonlocal calls
+        calls += event == "c_call" and getattr(function, "__name__", "") == "verify_directly_issued_by"
+
+    certificates.forget()
+    certificates.public_by_name()
+    sys.setprofile(count)
+    try:
+        certificates.facts(shown)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_however_many_certificates_bear_one_name_few_signatures_are_checked() -> None:
+    keys = [SERVER, *(Authority("one", ec.generate_private_key(ec.SECP256R1())) for _ in range(77))]
+    chain = der(*(above.signs(below) for below, above in itertools.pairwise(keys)))
+    for shown in (Shown(chain), Shown(chain, None, chain), Shown(chain, None, (), True, chain)):
+        assert 0 < checked(shown) <= certificates.MOST_CHECKS
+    found = facts(chain, None)
+    assert (len(found.chain), found.unread) == (certificates.MOST, len(chain) - certificates.MOST)
+
+
+def test_a_key_that_makes_a_check_long_is_not_used() -> None:
+    usual = issue("CA", key=rsa_key(2048), ca=True)
+    numbers = rsa_key(2048).private_numbers()
+    d = 65537  # and so the public exponent is as long as the key
+    e = pow(d, -1, (numbers.p - 1) * (numbers.q - 1))
+    p, q, n = numbers.p, numbers.q, numbers.p * numbers.q
+    public = rsa.RSAPublicNumbers(e, n)
+    long = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), numbers.iqmp, public).private_key()
+    hostile = issue("CA", key=long, ca=True)
+    assert checked(Shown((issue("a.example", usual).der, usual.der))) == 1
+    assert checked(Shown((issue("a.example", hostile).der, hostile.der))) == 0
+
+
+def test_a_certificate_that_is_very_large_is_not_read() -> None:
+    large = issue("a.example", names=[f"host-{i}.a.example" for i in range(3000)])
+    found = facts((large.der, *der(*CHAIN)), None)
+    assert len(large.der) > certificates.LARGEST
+    assert (found.chain[0].subject, found.chain[0].size, found.unread) == (None, len(large.der), 1)
+    assert found.chain[1].subject == "CN=server.example"
+
+
+def test_what_is_remembered_of_chains_is_little_however_large_they_are() -> None:
+    text = "\U0001f600" * 64
+    body = x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, text) for _ in range(20)])
+    leaf = issue("a.example").certificate
+    template = issue("a.example", edit=field(5, lambda tag, _: tlv(tag, parts(body.public_bytes())[0][1])))
+    assert leaf.serial_number
+    facts((template.der,), None)
+    tracemalloc.start()
+    for number in range(2 * certificates.KEPT):
+        facts((template.der + bytes(8), *(template.der[:-8] + number.to_bytes(8) for _ in range(9))), None)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < certificates.KEPT * 40_000  # of some 100 KiB each
+
+
+STEERING = "\x1b[2J\x07\u202egro\u200b\x9b31m\u2066"
+
+
+def test_names_print_wherever_they_are_shown() -> None:
+    evil = authority(STEERING)
+    found = facts(der(evil.signs(evil)), None)
+    (one,) = found.chain
+    assert one.subject
+    assert one.subject.isprintable()
+    assert "\\x1b[2J" in one.subject
+    assert facts(der(evil.signs(SERVER)), None).missing == one.subject

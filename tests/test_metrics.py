@@ -98,6 +98,7 @@ configmgr_path_family_up                                         gauge      path
 configmgr_endpoint_path_info                                     gauge      feature role cloud pattern target path
 configmgr_endpoint_unconfirmed_failure                           gauge      feature role cloud pattern target reason
 configmgr_failure_reason_info                                    gauge      reason summary who
+configmgr_endpoint_tls_unreadable_certificates                   gauge      feature role cloud pattern target
 configmgr_exporter_first_failures_total                          counter    verdict
 configmgr_exporter_log_lines_dropped_total                       counter
 configmgr_exporter_missed_slots_total                            counter
@@ -174,7 +175,7 @@ CLIENT, CONSOLE = (Consumer("updates", role, "azure-public") for role in ("clien
 KEY = CheckKey(Target("https://host.example/"), "corporate")
 CHECK = Check(KEY, (Use(CLIENT, "*.example"), Use(CLIENT, "host.example"), Use(CONSOLE, "host.example")))
 LAPS = dict.fromkeys(Phase, 0.25)
-FACTS = TlsFacts("TLSv1.3", (Certificate("CN=host", "CN=issuer", 1e9, 2e9, "ab"),), Root.PUBLIC)
+FACTS = TlsFacts("TLSv1.3", (Certificate("CN=host", "CN=issuer", 1e9, 2e9, "ab"),), Root.PUBLIC, unread=1)
 TRIED = (Tried("192.0.2.1", Contact.OPENED, 0.25),)
 SEEN = Evidence(("192.0.2.1",), "192.0.2.1", (), FACTS, Answer(404), in_range=True, tried=TRIED)
 UP = Result(KEY, 1.7e9, LAPS, SEEN)

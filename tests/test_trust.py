@@ -52,9 +52,7 @@ def public(root: Issued, monkeypatch: pytest.MonkeyPatch) -> Iterator[Issued]:
 
 
 def forget() -> None:
-    certificates.public_roots.cache_clear()
-    certificates.public_by_name.cache_clear()
-    certificates.facts.cache_clear()
+    certificates.forget()
 
 
 # ---------------------------------------------------------------- no stricter than the network
@@ -567,7 +565,7 @@ def test_an_odd_certificate_hides_no_other(what: str, root: Issued, issuing: Iss
     for place in range(3):
         sent = [issuing.der, root.der]
         sent.insert(place, odd.der)
-        tls = certificates.facts(tuple(sent), "TLSv1.3")
+        tls = certificates.facts(certificates.Shown(tuple(sent), "TLSv1.3"))
         assert [one.subject for i, one in enumerate(tls.chain) if i != place] == ["CN=Corp Issuing CA", "CN=Corp Root"]
         assert tls.chain[place].size == len(odd.der)
         assert tls.chain[place].sha256 == hashlib.sha256(odd.der).hexdigest()

@@ -322,6 +322,12 @@ _OF_TARGET: Final = (
         "that cannot be told: the certificate is the customer's own, or the chain stops at an unknown issuer.",
         lambda latest, requirement: _one(_intercepted(latest, requirement)),
     ),
+    _Gauge(
+        "configmgr_endpoint_tls_unreadable_certificates",
+        "Certificates of the handshake that cannot be read, or are too large or too many to be read, so that they say "
+        "nothing of whose root it is. Absent while there are none.",
+        lambda latest, _: _one((tls.unread or None) if (tls := latest.result.evidence.tls) else None),
+    ),
 )
 
 

@@ -532,6 +532,7 @@ class TlsFacts:
     path: tuple[Certificate, ...] = ()  # from the server's own towards a root, as the verification took it
     verified: bool = False  # whether that path verified
     missing: str | None = None  # the issuer at which the path stops: neither sent, nor known here
+    unread: int = 0  # certificates that were sent, or are of the path, and cannot be read, or are too many to be read
 
     @property
     def not_after(self) -> float | None:

@@ -58,6 +58,15 @@ def is_tls_record(said: bytes) -> bool:
     return said[:1] in _TLS_RECORDS and said[1:2] in {b"", b"\x03"}
 
 
+class TlsEndless(ssl.SSLError):
+    """A handshake that does not come to an end."""
+
+    reason = "ENDLESS"
+
+    def __init__(self) -> None:
+        super().__init__(ssl.SSL_ERROR_SSL, "there is no end of the handshake")
+
+
 class Unverifiable(Exception):
     """The system, which verifies certificates here, was not able to."""
 

@@ -60,5 +60,6 @@ async def _with_page(answer: Answer, response: httpx.Response) -> Answer:
 
 
 def _inspected(trace: Trace) -> bool:
+    """Whether somebody on the way may have spoken, by TLS: also where nobody can say whose root it is."""
     tls = trace.seen.tls
-    return tls is not None and tls.leads_to is Root.PRIVATE
+    return tls is not None and tls.leads_to in {Root.PRIVATE, None}

@@ -165,6 +165,8 @@ def _chain(tls: TlsFacts, now: float) -> Iterator[Fact]:
     """Each certificate that was presented or used, the server's own first."""
     if tls.missing is not None:
         yield "stops at", f"{tls.missing or 'an issuer without a name'}, which was not sent and is not known here"
+    if tls.unread:
+        yield "not read", f"{plural(tls.unread, 'certificate')}: broken, too large, or one of very many"
     on_the_path = {certificate.sha256 for certificate in tls.path}
     way = "on the path that verified" if tls.verified else "on the path that was tried"
     for number, certificate in enumerate(tls.chain, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -54,15 +55,8 @@ class Job(Generic[T]):
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._done = anyio.Event()
-        token = anyio.lowlevel.current_token()
-
-        def notify(_: Future[T]) -> None:
-            with suppress(anyio.RunFinishedError):  # meanwhile: nobody waits any more
-                # Not by `anyio.from_thread`, which waits until that is done.
-                token.backend_class.run_sync_soon(self._done.set, (), token.native_token)
-
         self._outcome = begin(function)
-        self._outcome.add_done_callback(notify)
+        self._outcome.add_done_callback(_setting(self._done))
 
     @property
     def ended(self) -> bool:
@@ -93,6 +87,75 @@ async def in_thread(function: Callable[[], T]) -> T:
         if begun:
             raise
     return function()
+
+
+class Few:
+    """So many daemon threads at most, for what others may make heavy: the event loop and the rest of the work go on.
+
+    What is cancelled before its turn is not begun; what is cancelled later keeps its thread until it has ended.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._waiting: deque[_Task] = deque()
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """What a function gives, in its turn; raises what it raises."""
+        outcome, done = Future[T](), anyio.Event()
+        outcome.add_done_callback(_setting(done))
+
+        def work() -> None:
+            if outcome.set_running_or_notify_cancel():
+                try:
+                    value = function()
+                except BaseException as error:  # noqa: BLE001 - as above
+                    outcome.set_exception(error)
+                else:
+                    outcome.set_result(value)
+
+        self._add(work)
+        try:
+            await done.wait()
+        finally:
+            outcome.cancel()
+        return outcome.result()
+
+    def _add(self, task: _Task) -> None:
+        with self._lock:
+            self._waiting.append(task)
+            if self._under_way == self._most:
+                return
+            self._under_way += 1
+        try:
+            begin(self._work)
+        except RuntimeError:  # the system gives no thread
+            with self._lock:
+                self._under_way -= 1
+                self._waiting.remove(task)
+            raise
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._under_way -= 1
+                    return
+                task = self._waiting.popleft()
+            task()
+
+
+def _setting(done: anyio.Event) -> Callable[[Future[T]], None]:
+    """What sets an event of this loop from another thread."""
+    token = anyio.lowlevel.current_token()
+
+    def notify(_: Future[T]) -> None:
+        with suppress(anyio.RunFinishedError):  # meanwhile: nobody waits any more
+            # Not by `anyio.from_thread`, which waits until that is done.
+            token.backend_class.run_sync_soon(done.set, (), token.native_token)
+
+    return notify
 
 
 async def in_daemon_thread(function: Callable[[], T], given_up: list[Job[T]] | None = None) -> T:

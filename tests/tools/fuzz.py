@@ -29,7 +29,7 @@ from exporter.model.vocabulary import Answer, Auth, Phase, Proxy, Reason, Target
 from exporter.probe.classify import Signs, Way, classify, judge
 from exporter.probe.errors import PeerClosed
 from exporter.probe.net import Route, Trace, Transport
-from exporter.probe.net.certificates import facts
+from exporter.probe.net.certificates import Shown, facts
 from exporter.probe.net.streams import Stream
 from exporter.probe.net.transport import Origin
 from exporter.probe.unverified import failure_of
@@ -161,7 +161,7 @@ async def a_chain(chance: random.Random) -> None:
     presented = (*odd, *sound) if chance.random() < 0.5 else (*sound, *odd)
     path = tuple(chance.sample(presented, chance.randint(0, len(presented))))
     verified = chance.choice([False, True])
-    seen = facts(presented, chance.choice([None, "TLSv1.3"]), path, verified=verified, known=(_ROOT.der,))
+    seen = facts(Shown(presented, chance.choice([None, "TLSv1.3"]), path, verified, (_ROOT.der,)))
     if [one.size for one in seen.chain] != list(map(len, presented)) and (presented or path):
         raise AssertionError("a certificate hides another")
     failure = failure_of(chance.choice(VERIFY_CODES), "words", None if verified else seen)

@@ -175,7 +175,7 @@ def exemplary() -> Exporter:
         ("192.0.2.1",),
         "192.0.2.1",
         (),
-        TlsFacts("TLSv1.3", chain, Root.PUBLIC),
+        TlsFacts("TLSv1.3", chain, Root.PUBLIC, unread=1),
         Answer(200),
         in_range=True,
         tried=(Tried("192.0.2.1", Contact.OPENED, 0.1),),

@@ -1,6 +1,7 @@
 """Read the chain that a server sent and the path that its verification took: DER certificates -> facts. Pure.
 
-Its library takes 9 MB and 50 ms, so this is imported when the first chain is to be read.
+A stranger made both, so their number, their size and the signatures that are checked are limited, and whatever the
+library raises is contained. It takes 9 MB and 50 ms, so this is imported when the first chain is to be read.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,21 +21,30 @@ from typing import Final, TypeVar
 import certifi
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from exporter.model.vocabulary import Certificate, Root, TlsFacts
+from exporter.text.printable import escaped
 
 T = TypeVar("T")
 Chain = Sequence[x509.Certificate]
 Roots = Mapping[x509.Name, Sequence[x509.Certificate]]  # by subject
 
+MOST: Final = 10  # certificates that are read of a chain, and of a path; four or five are usual
+LARGEST: Final = 32 * 1024  # bytes of one; that of a host with hundreds of names has eight
+MOST_CHECKS: Final = 48  # signatures that are checked for one chain: more than ten certificates of one name ask for
+KEPT: Final = 256  # chains whose facts are remembered, of up to about 30 KB each
+
 _PEM: Final = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _NOT_ISSUED: Final = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm)  # another name, key or signature
-_TEXT: Final = 1000  # characters of a name that are kept; a certificate may hold 100 KiB of it
+_TEXT: Final = 300  # characters of a name that are kept; a certificate may hold 100 KiB of it
+_URL: Final = 300  # the same of a URL, which is of no use when it is cut
 _RSA_BITS: Final = 2048  # the least that OpenSSL's security level 2 takes; of SHA-1 and MD5 it takes nothing
-_SENT: Final = 32  # certificates of a chain that are looked at, its own first; a path has four or five
+_RSA_BITS_AT_MOST: Final = 8192
+_EXPONENT_BITS: Final = 32  # authorities use 65537; one as long as the key makes a check hundreds of times as slow
 _PATHS: Final = 16  # paths that are compared
 _OLD_HASHES: Final = frozenset({"sha1", "md5"})
 
@@ -58,36 +69,128 @@ _PUBLIC_ISSUER: Final = re.compile(
     r"|Microsoft TLS (RSA|ECC) Root G2|DigiCert .+|GeoTrust Global TLS RSA4096 SHA256 2022 CA1"
 )
 
+# The keys of the first two, as SHA-256 of their SubjectPublicKeyInfo: where a root is at hand, its name proves nothing.
+_PRODUCT_KEYS: Final = frozenset(
+    {
+        "02376d0908ac23041cc7d666d9daf192554f7fc36317aa9cb800908616b28af8",
+        "68ded9a203ff6e367e12aa49977cd200f7127a800faa6f859f0bafed8286a4fb",
+    }
+)
 
-@lru_cache(maxsize=4096)
-def facts(
-    presented: tuple[bytes, ...],
-    protocol: str | None,
-    path: tuple[bytes, ...] = (),
-    *,
-    verified: bool = False,
-    known: tuple[bytes, ...] = (),
-) -> TlsFacts:
-    """What a chain (DER, the server's own certificate first) says of itself.
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a handshake showed: certificates in DER, the server's own first.
 
     `path`: the one that the verification took, as far as it came. Where the system does not tell it, it is built of
     what was presented and of the roots that are `known`; of several, the one that lasts longest.
     """
-    sent = tuple(map(_read, presented))
-    taken = tuple(map(_read, path)) or _built(sent, tuple(map(_read, known)))
-    if not taken:
-        return TlsFacts(protocol)
-    # One that was built and stops below a root is not the one that the system took, which fetches what was not sent.
-    whole = bool(path) or _self_signed([taken[-1].parsed]) is not None
-    root, missing = _leads_to(taken, sent, verified=verified and whole)
+
+    presented: tuple[bytes, ...]
+    protocol: str | None = None
+    path: tuple[bytes, ...] = ()
+    verified: bool = False
+    known: tuple[bytes, ...] = ()
+
+    @property
+    def key(self) -> bytes:
+        """A hash of it."""
+        digest = hashlib.sha256(f"{self.protocol} {self.verified} {hash(self.known)}".encode())
+        for chain in (self.presented, self.path):
+            digest.update(b"%d " % len(chain))
+            for der in chain:
+                digest.update(b"%d " % len(der))
+                digest.update(der)
+        return digest.digest()
+
+
+def facts(shown: Shown) -> TlsFacts:
+    """What a chain says of itself. Never raises.
+
+    A chain may be made to take long, so call it from a thread; `remembered` gives at once what was read before.
+    """
+    found = remembered(shown)
+    if found is None:
+        with _one_at_a_time:
+            read = _contained(partial(_facts, shown))
+        found = _remembered.put(shown.key, read or _unreadable(shown))
+    return found
+
+
+def _unreadable(shown: Shown) -> TlsFacts:
+    root = Root.PRIVATE if shown.verified else None
+    unread = len({*shown.presented, *shown.path})
+    return TlsFacts(shown.protocol, leads_to=root, verified=shown.verified, unread=unread)
+
+
+def remembered(shown: Shown) -> TlsFacts | None:
+    """What `facts` gave of late for the same; None where it has to be read."""
+    return _remembered.get(shown.key)
+
+
+def forget() -> None:
+    """Read every chain anew, and the public roots."""
+    _remembered.clear()
+    public_roots.cache_clear()
+    public_by_name.cache_clear()
+
+
+class _Remembered:
+    """The facts of the last chains, by a hash of each: what strangers send is not kept itself."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[bytes, TlsFacts] = {}  # the one that was asked for last at the end
+
+    def get(self, key: bytes) -> TlsFacts | None:
+        with self._lock:
+            found = self._found.pop(key, None)
+            if found is not None:
+                self._found[key] = found
+            return found
+
+    def put(self, key: bytes, facts: TlsFacts) -> TlsFacts:
+        with self._lock:
+            self._found[key] = facts
+            if len(self._found) > KEPT:
+                del self._found[next(iter(self._found))]
+        return facts
+
+    def clear(self) -> None:
+        with self._lock:
+            self._found.clear()
+
+
+_remembered: Final = _Remembered()
+_one_at_a_time: Final = threading.Lock()  # filters of warnings are the whole process's
+
+
+def _facts(shown: Shown) -> TlsFacts:
+    presented, path = shown.presented, shown.path
+    with warnings.catch_warnings():
+        # Of a serial number that the standard forbids, for example; cryptography will refuse it some day.
+        warnings.simplefilter("ignore")
+        shortened = path if len(path) <= MOST else (*path[: MOST - 1], path[-1])
+        read = {der: _read(der) for der in dict.fromkeys((*presented[:MOST], *shortened))}
+        checks = _Checks()
+        sent = tuple(read[der] for der in presented[:MOST])
+        known = _known(shown.known) if shown.known else {}
+        taken = tuple(read[der] for der in shortened) or _built(sent, known, checks)
+        left_out = len(presented) - len(sent) + len(path) - len(shortened)
+        unread = left_out + sum(one.parsed is None for one in read.values())
+        if not taken:
+            return TlsFacts(shown.protocol, unread=unread)
+        # One that was built and stops below a root is not what the system took, which fetches what was not sent.
+        whole = bool(path) or _self_signed([taken[-1].parsed]) is not None
+        root, missing = _verified(taken, checks, whole=whole) if shown.verified else _not_verified(taken, sent, checks)
     chain, way = (tuple(one.shown for one in ones) for ones in (sent, taken))
-    return TlsFacts(protocol, chain, root, way, verified, missing)
+    return TlsFacts(shown.protocol, chain, root, way, shown.verified, missing, unread)
 
 
 # ---------------------------------------------------------------- one certificate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Read:
     """A certificate as it is shown, and as it can be reckoned with; None where its names cannot be read."""
 
@@ -95,35 +198,35 @@ class _Read:
     parsed: x509.Certificate | None
 
 
-@lru_cache(maxsize=2048)
 def _read(der: bytes) -> _Read:
     """Read one certificate. Never raises: what its library refuses is shown by size and hash, the rest is kept."""
     sha256, size = hashlib.sha256(der).hexdigest(), len(der)
-    with warnings.catch_warnings():
-        # Of a serial number that the standard forbids, for example; cryptography will refuse it some day.
-        warnings.simplefilter("ignore")
-        parsed = _or_none(lambda: x509.load_der_x509_certificate(der))
-        if parsed is None:
-            return _Read(Certificate(None, None, None, None, sha256, size), None)
-        subject, issuer = _or_none(partial(_subject, parsed)), _or_none(partial(_issuer, parsed))
-        shown = Certificate(
-            subject,
-            issuer,
-            _or_none(partial(_begins, parsed)),
-            _or_none(partial(_ends, parsed)),
-            sha256,
-            size,
-            _or_none(partial(_weakness, parsed)),
-            _or_none(partial(_ca_issuers, parsed)),
-        )
+    parsed = _contained(lambda: x509.load_der_x509_certificate(der)) if size <= LARGEST else None
+    if parsed is None:
+        return _Read(Certificate(None, None, None, None, sha256, size), None)
+    subject, issuer = _contained(partial(_subject, parsed)), _contained(partial(_issuer, parsed))
+    shown = Certificate(
+        subject,
+        issuer,
+        _contained(partial(_begins, parsed)),
+        _contained(partial(_ends, parsed)),
+        sha256,
+        size,
+        _contained(partial(_weakness, parsed)),
+        _contained(partial(_ca_issuers, parsed)),
+    )
     return _Read(shown, None if subject is None or issuer is None else parsed)
 
 
-def _or_none(read: Callable[[], T]) -> T | None:
-    """What can be read of a certificate; a stranger made it, and its library may stumble over any part of it."""
+def _contained(read: Callable[[], T]) -> T | None:
+    """What can be read of what a stranger made; None where the library stumbles over it, in whatever way."""
     try:
         return read()
     except Exception:  # noqa: BLE001 - it raises whatever its parsers do: ValueError, InvalidVersion, TypeError ...
+        return None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what its part in Rust gives up with is no Exception
+            raise
         return None
 
 
@@ -144,8 +247,10 @@ def _ends(certificate: x509.Certificate) -> float:
 
 
 def _text(name: x509.Name) -> str:
+    """A name, its beginning at least, as something that prints wherever it is shown."""
     text = name.rfc4514_string()
-    return text if len(text) <= _TEXT else f"{text[:_TEXT]}..."
+    shown = escaped(text[:_TEXT])
+    return shown if len(shown) <= _TEXT and len(text) <= _TEXT else f"{shown[:_TEXT]}..."
 
 
 def _weakness(certificate: x509.Certificate) -> str | None:
@@ -167,33 +272,123 @@ def _ca_issuers(certificate: x509.Certificate) -> str | None:
         and isinstance(one.access_location, x509.UniformResourceIdentifier)
     )
     url = next(found, None)
-    return url if url is None or len(url) <= _TEXT else None
+    return escaped(url) if url is not None and len(url) <= _URL else None
+
+
+# ---------------------------------------------------------------- who signed whom
+
+
+class _Checks:
+    """Checks of signatures for one chain: so many at most, and by no key that makes one long."""
+
+    def __init__(self) -> None:
+        self._left = MOST_CHECKS
+        self._known: dict[tuple[int, int], bool] = {}  # by the objects, which outlive this
+
+    def issued(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+        """Whether a certificate is signed by the key of an issuer of that name; not, where that would take long."""
+        if certificate.issuer != issuer.subject:
+            return False
+        pair = id(certificate), id(issuer)
+        if pair not in self._known:
+            self._known[pair] = self._left > 0 and _is_usual(issuer) and self._check(certificate, issuer)
+        return self._known[pair]
+
+    def _check(self, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+        self._left -= 1
+        try:
+            certificate.verify_directly_issued_by(issuer)
+        except _NOT_ISSUED:
+            return False
+        return True
+
+
+def _is_usual(issuer: x509.Certificate) -> bool:
+    """Whether its key is one by which authorities sign."""
+    try:
+        key = issuer.public_key()
+    except _NOT_ISSUED:
+        return False
+    if isinstance(key, rsa.RSAPublicKey):
+        return key.key_size <= _RSA_BITS_AT_MOST and key.public_numbers().e.bit_length() <= _EXPONENT_BITS
+    return isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey)
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    """Whether it says that it may issue others: who has any certificate can else sign by its key, in its name."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return certificate.version is x509.Version.v1 and certificate.subject == certificate.issuer
+    except Exception:  # noqa: BLE001 - as above
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """A certificate above the first one, and whether all on the way to it may issue others."""
+
+    certificate: x509.Certificate
+    sound: bool
+
+
+def _above(chain: Sequence[x509.Certificate | None], checks: _Checks) -> list[_Reached]:
+    """The first certificate and all that can be reached from it by signature; none where it cannot be read."""
+    reached, at = [_Reached(one, sound=True) for one in chain[:1] if one is not None], 0
+    remaining = [one for one in dict.fromkeys(chain[1:]) if one is not None]
+    while at < len(reached):
+        child = reached[at]
+        issuers = [candidate for candidate in remaining if checks.issued(child.certificate, candidate)]
+        remaining = [candidate for candidate in remaining if candidate not in issuers]
+        reached += [_Reached(issuer, child.sound and _is_authority(issuer)) for issuer in issuers]
+        at += 1
+    return reached
 
 
 # ---------------------------------------------------------------- whose root it is
 
 
-def _leads_to(taken: Sequence[_Read], sent: Sequence[_Read], *, verified: bool) -> tuple[Root | None, str | None]:
-    """Whose root a path leads to, and the name of the issuer that it lacks.
+def _verified(taken: Sequence[_Read], checks: _Checks, *, whole: bool) -> tuple[Root | None, str | None]:
+    """Whose root the path leads to that verified, and the name of the issuer that it lacks.
+
+    Nothing but the path counts: whatever else was sent may have been sent to mislead. What cannot be read there is no
+    public root, of which all can be read. `whole`: it is the path that the system took, and not just a part of it.
+    """
+    if any(one.parsed is not None and _is_below(one.parsed, public_by_name(), checks) for one in taken):
+        return Root.PUBLIC, None
+    if not whole:
+        return None, taken[-1].shown.issuer
+    top = taken[-1].parsed
+    return Root.MICROSOFT_PRODUCT if top is not None and _is_product(top) else Root.PRIVATE, None
+
+
+def _not_verified(taken: Sequence[_Read], sent: Sequence[_Read], checks: _Checks) -> tuple[Root | None, str | None]:
+    """Whose root a path leads to that did not verify, and the name of the issuer that it lacks.
 
     By signature. Where the path stops at an issuer that is not at hand, nothing is proved: the names of Microsoft's
     and of public authorities are believed then, for what such a chain opens is nothing, and others tell nothing.
     """
-    top = taken[-1].parsed
-    if verified and top is not None and _is_below(top, public_by_name()):
+    above = _above([one.parsed for one in (*taken, *sent)], checks)
+    if any(one.sound and _is_below(one.certificate, public_by_name(), checks) for one in above):
         return Root.PUBLIC, None
-    above = _above([one.parsed for one in (*taken, *sent[:_SENT])])
-    if any(_is_below(certificate, public_by_name()) for certificate in above):
-        return Root.PUBLIC, None
-    end = top if verified else _self_signed(above or [top])
+    certificates = [one.certificate for one in above]
+    end = _self_signed(certificates or [taken[-1].parsed])
     if end is not None:
-        named = {*_common_names(end.subject), *_common_names(end.issuer)}
-        return Root.MICROSOFT_PRODUCT if named & _MICROSOFT_PRODUCT else Root.PRIVATE, None
-    named = {name for certificate in above for name in _common_names(certificate.issuer)}
+        return Root.MICROSOFT_PRODUCT if _is_product(end) else Root.PRIVATE, None
+    named = {name for certificate in certificates for name in _common_names(certificate.issuer)}
     missing = taken[-1].shown.issuer
     if named & _MICROSOFT_PRODUCT:
         return Root.MICROSOFT_PRODUCT, missing
     return Root.PUBLIC if any(map(_PUBLIC_ISSUER.fullmatch, named)) else None, missing
+
+
+def _is_product(root: x509.Certificate) -> bool:
+    """Whether it is one of Microsoft's product roots, by its key."""
+    try:
+        key = root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except _NOT_ISSUED:
+        return False
+    return hashlib.sha256(key).hexdigest() in _PRODUCT_KEYS
 
 
 def _common_names(name: x509.Name) -> Iterator[str]:
@@ -206,33 +401,13 @@ def _self_signed(certificates: Iterable[x509.Certificate | None]) -> x509.Certif
 
 def ends_in(chain: Chain, roots: Iterable[x509.Certificate]) -> bool:
     """Whether a path up from the first certificate leads to one of `roots`; a cross-signed issuer opens several."""
-    by_name = _by_name(roots)
-    return any(_is_below(certificate, by_name) for certificate in _above(chain))
+    by_name, checks = _by_name(roots), _Checks()
+    return any(one.sound and _is_below(one.certificate, by_name, checks) for one in _above(chain, checks))
 
 
-def _above(chain: Sequence[x509.Certificate | None]) -> list[x509.Certificate]:
-    """The first certificate and all that can be reached from it by signature; none where it cannot be read."""
-    reached, at = [one for one in chain[:1] if one is not None], 0
-    remaining = [one for one in chain[1:] if one is not None]
-    while at < len(reached):
-        issuers = [candidate for candidate in remaining if _issued(reached[at], candidate)]
-        remaining = [candidate for candidate in remaining if candidate not in issuers]
-        reached += issuers
-        at += 1
-    return reached
-
-
-def _is_below(certificate: x509.Certificate, roots: Roots) -> bool:
+def _is_below(certificate: x509.Certificate, roots: Roots, checks: _Checks) -> bool:
     """Whether it is one of the roots, or issued by one."""
-    return any(certificate == root or _issued(certificate, root) for root in roots.get(certificate.issuer, ()))
-
-
-def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except _NOT_ISSUED:
-        return False
-    return True
+    return any(certificate == root or checks.issued(certificate, root) for root in roots.get(certificate.issuer, ()))
 
 
 def _by_name(roots: Iterable[x509.Certificate]) -> Roots:
@@ -265,13 +440,29 @@ def _readable(certificates: Iterable[str]) -> Iterator[x509.Certificate]:
 
 # ---------------------------------------------------------------- a path, where the system does not tell its own
 
+_Candidates = Mapping[x509.Name, Sequence[_Read]]  # by subject
 
-def _built(sent: Sequence[_Read], known: Sequence[_Read]) -> tuple[_Read, ...]:
+
+@lru_cache(maxsize=2)
+def _known(roots: tuple[bytes, ...]) -> _Candidates:
+    """The roots that this machine trusts."""
+    return _candidates(map(_read, roots))
+
+
+def _candidates(certificates: Iterable[_Read]) -> _Candidates:
+    by_name: dict[x509.Name, list[_Read]] = {}
+    for one in certificates:
+        if one.parsed is not None and _is_authority(one.parsed):
+            by_name.setdefault(one.parsed.subject, []).append(one)
+    return by_name
+
+
+def _built(sent: Sequence[_Read], known: _Candidates, checks: _Checks) -> tuple[_Read, ...]:
     """The path from the first certificate that comes to a root; of several the one that lasts longest."""
     if not sent:
         return ()
-    candidates = [one for one in (*sent[1:_SENT], *known) if one.parsed is not None]
-    return max(islice(_paths((sent[0],), candidates), _PATHS), key=_worth)
+    candidates = (_candidates(sent[1:]), known)
+    return max(islice(_paths((sent[0],), candidates, checks), _PATHS), key=_worth)
 
 
 def _worth(path: Sequence[_Read]) -> tuple[bool, float]:
@@ -279,11 +470,16 @@ def _worth(path: Sequence[_Read]) -> tuple[bool, float]:
     return _self_signed([path[-1].parsed]) is not None, min(ends, default=-math.inf)
 
 
-def _paths(path: tuple[_Read, ...], candidates: Sequence[_Read]) -> Iterator[tuple[_Read, ...]]:
+def _paths(path: tuple[_Read, ...], candidates: Sequence[_Candidates], checks: _Checks) -> Iterator[tuple[_Read, ...]]:
     last = path[-1].parsed
-    above = [] if last is None or last.subject == last.issuer or len(path) == _SENT else candidates
-    issuers = [one for one in above if one not in path and last and one.parsed and _issued(last, one.parsed)]
+    issuers: list[_Read] = []
+    if last is not None and last.subject != last.issuer and len(path) < MOST:
+        hashes = {one.shown.sha256 for one in path}
+        named = (one for found in candidates for one in found.get(last.issuer, ()))
+        issuers = [
+            one for one in named if one.shown.sha256 not in hashes and one.parsed and checks.issued(last, one.parsed)
+        ]
     if not issuers:
         yield path
     for issuer in issuers:
-        yield from _paths((*path, issuer), candidates)
+        yield from _paths((*path, issuer), candidates, checks)

@@ -7,22 +7,30 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
+import anyio.lowlevel
 import truststore
 
 from exporter.model.vocabulary import TlsFacts, TlsSettings
-from exporter.probe.errors import NotTls, PeerClosed, Unverifiable, is_tls_record
+from exporter.probe.errors import NotHttp, NotTls, PeerClosed, TlsEndless, Unverifiable, is_tls_record
+from exporter.probe.net.records import Records
 from exporter.probe.net.streams import Stream
 from exporter.probe.net.trace import Trace
 from exporter.probe.unverified import NOT_YET_VALID, WINDOWS_EXPIRED, verify_code
-from exporter.system.threads import in_daemon_thread
+from exporter.system.threads import Few, in_daemon_thread
 
 T = TypeVar("T")
 _CHUNK: Final = 64 * 1024
+_PIECE: Final = 16 * 1024  # bytes that the engine is given at a time: it may be busy with them for some milliseconds
+_IN_A_ROW: Final = 32  # records that are read before others have their turn
+_LONGEST_HANDSHAKE: Final = 256 * 1024  # bytes; OpenSSL takes 100 KiB of certificates
+_MOST_IN_HANDSHAKE: Final = 1024  # records
+_MOST_RECORDS: Final = 8192  # of a connection; 4 MiB, the longest page that is read, in the records of slow starters
+_LONGEST_PRELUDE: Final = 96 * 1024  # bytes of tickets, and of new handshakes, between two parts of an answer
 _DER: Final = 2  # _ssl.ENCODING_DER
 _SYSTEM_VERIFIES: Final = sys.platform in {"win32", "darwin"}  # by itself, after OpenSSL's handshake
 _ROOTS_FOR: Final = 600.0  # seconds that a list of Windows' roots is good for; Windows fetches more as it needs them
@@ -131,6 +139,9 @@ def unverifying() -> ssl.SSLContext:
     return _as_windows_takes(context, _ALL_CIPHERS, ssl.TLSVersion.MINIMUM_SUPPORTED)
 
 
+_heavy: Final = Few(2)  # what strangers can make heavy: chains to read, and handshakes with large numbers
+
+
 class TlsStream:
     """TLS on another stream."""
 
@@ -142,6 +153,12 @@ class TlsStream:
         self._tls = own.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._verifies = context.verify_mode is not ssl.CERT_NONE
         self._first = b""  # what was read first, as a whole
+        self._records = Records()
+        self._backlog = b""  # what was read and is not given to the engine yet
+        self._shaken = False  # hands
+        self._said = 0  # bytes, when something came last that was not TLS' own
+        self._unbroken = 0  # reads without waiting for anybody
+        self._handshakes = 0  # records of the handshake; more of them begin another
 
     async def handshake(self) -> TlsFacts:
         """Shake hands and verify. Raises ssl.SSLError, of which SSLCertVerificationError says what does not verify.
@@ -149,29 +166,32 @@ class TlsStream:
         Raises NotTls where the other side speaks something else.
         """
         try:
-            await self._drive(self._tls.do_handshake, apart=_SYSTEM_VERIFIES and self._verifies)
+            await self._drive(self._tls.do_handshake)
         except ssl.SSLError as error:
             if self._first and not is_tls_record(self._first):
                 raise NotTls(self._first) from error
             if isinstance(error, ssl.SSLCertVerificationError):
-                self._tell_early_from_late(error)
+                await self._tell_early_from_late(error)
             raise
-        return self.facts(verified=self._verifies)
+        self._shaken, self._said = True, self._records.size
+        return await self.facts(verified=self._verifies)
 
-    def _tell_early_from_late(self, error: ssl.SSLCertVerificationError) -> None:
+    async def _tell_early_from_late(self, error: ssl.SSLCertVerificationError) -> None:
         """Windows has one code for a certificate that has expired and for one that is not yet valid."""
         if verify_code(error) == WINDOWS_EXPIRED:
-            begins = [one.not_before for one in self.facts().chain if one.not_before is not None]
+            begins = [one.not_before for one in (await self.facts()).chain if one.not_before is not None]
             if any(moment > time.time() for moment in begins):
                 error.verify_code, error.verify_message = NOT_YET_VALID
 
-    def facts(self, *, path: tuple[bytes, ...] = (), verified: bool = False) -> TlsFacts:
+    async def facts(self, *, path: tuple[bytes, ...] = (), verified: bool = False) -> TlsFacts:
         """What was seen so far, also of a handshake that failed. `path`: if another verification took it."""
-        from exporter.probe.net.certificates import facts  # noqa: PLC0415 - see there
+        from exporter.probe.net.certificates import Shown, facts, remembered  # noqa: PLC0415 - see there
 
         path = path or (self.path if self._verifies else ())
         known = () if path else self._known()
-        return facts(_sent(self._tls), self._version(), path, verified=verified, known=known)
+        shown = Shown(_sent(self._tls), self._version(), path, verified, known)
+        found = remembered(shown)
+        return await _heavy.run(partial(facts, shown)) if found is None else found
 
     def _version(self) -> str | None:
         """The version of TLS; also of a handshake that the certificate ended, which OpenSSL does not tell.
@@ -202,15 +222,19 @@ class TlsStream:
     @property
     def pending(self) -> int:
         """What has come and is not decrypted yet, here and below."""
-        return self._incoming.pending + self._below.pending
+        return self._incoming.pending + len(self._backlog) + self._below.pending
 
     async def read(self, most: int) -> bytes:
         """What has arrived, decrypted; raises PeerClosed at the end."""
+        self._unbroken += 1
+        if self._unbroken % _IN_A_ROW == 0:  # records of a few bytes: others have their turn between them
+            await anyio.lowlevel.checkpoint()
         data: bytes = b""
         with suppress(ssl.SSLZeroReturnError):
             data = await self._drive(lambda: self._tls.read(most))
         if not data:
             raise PeerClosed("the connection was closed before the answer")
+        self._said = self._records.size
         if not self.pending:  # OpenSSL takes one record at a time, so this was the last
             self._trace.complete()
         return data
@@ -219,19 +243,14 @@ class TlsStream:
         """Send all of it, encrypted."""
         await self._drive(lambda: self._tls.write(data))
 
-    async def _drive(self, operation: Callable[[], T], *, apart: bool = False) -> T:
-        """Do an operation of the TLS engine, carrying its records back and forth until it is done.
-
-        `apart`: in a thread, because its end is the system's, which may take its time.
-        """
+    async def _drive(self, operation: Callable[[], T]) -> T:
+        """Do an operation of the TLS engine, carrying its records back and forth until it is done."""
         while True:
             try:
-                value = await _by_the_system(operation) if apart else operation()
+                value = await self._step(operation)
             except ssl.SSLWantReadError:
                 await self._flush()
-                data = await self._below.read(_CHUNK)
-                self._first = self._first or data
-                self._incoming.write(data)
+                await self._feed()
             except ssl.SSLError:
                 with suppress(OSError):  # the alert is a courtesy
                     await self._flush()
@@ -239,6 +258,34 @@ class TlsStream:
             else:
                 await self._flush()
                 return value
+
+    async def _step(self, operation: Callable[[], T]) -> T:
+        """A step of an operation: in a thread where its end is the system's, or where a stranger may make it long."""
+        if not self._shaken:
+            if _SYSTEM_VERIFIES and self._verifies:
+                return await _by_the_system(operation)
+            apart = self._records.number > 0 and (not self._verifies or self._records.may_take_long)
+        else:
+            apart = self._records.handshakes > self._handshakes
+        return await _heavy.run(operation) if apart else operation()
+
+    async def _feed(self) -> None:
+        """Give the engine more of what comes. Raises TlsEndless, or NotHttp where the handshake is over."""
+        if self._backlog:
+            await anyio.lowlevel.checkpoint()
+        else:
+            self._backlog = await self._below.read(_CHUNK)
+            self._unbroken = 0
+        data, self._backlog = self._backlog[:_PIECE], self._backlog[_PIECE:]
+        self._first = self._first or data
+        self._records.feed(data)
+        if not self._shaken:
+            self._handshakes = self._records.handshakes
+            if self._records.size > _LONGEST_HANDSHAKE or self._records.number > _MOST_IN_HANDSHAKE:
+                raise TlsEndless
+        elif self._records.number > _MOST_RECORDS or self._records.size - self._said > _LONGEST_PRELUDE:
+            raise NotHttp("there is no end of what TLS says, and hardly an answer in it")
+        self._incoming.write(data)
 
     async def _flush(self) -> None:
         if self._outgoing.pending:

@@ -182,9 +182,9 @@ class Transport(httpx.AsyncBaseTransport):
 
         Whatever comes of it, the verdict stands.
         """
-        seen = refused.facts()
+        seen = await refused.facts()
         if not seen.chain and (again := await self._look_again(reach, origin)):
-            seen = again.facts(path=refused.path)
+            seen = await again.facts(path=refused.path)
         return replace(seen, leads_to=seen.leads_to or (Root.PRIVATE if is_of_unknown_root(error) else None))
 
     async def _look_again(self, reach: Reach, origin: Origin) -> TlsStream | None:
@@ -320,7 +320,9 @@ async def _answer_in_plain_text(said: bytes, stream: Stream) -> Answer | None:
 
 
 # What is not TLS at all fails for no strictness of ours.
-_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECORD_LAYER_FAILURE"})
+_NO_TLS: Final = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECORD_LAYER_FAILURE", "ENDLESS"}
+)
 
 
 def may_be_too_strict(error: ssl.SSLError) -> bool:

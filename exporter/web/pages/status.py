@@ -81,6 +81,7 @@ def _tls(tls: TlsFacts | None) -> dict[str, Any] | None:
         "leads_to": tls.leads_to,
         "verified": tls.verified,
         "missing_issuer": tls.missing,
+        "unreadable": tls.unread,
         "not_after": tls.not_after,
         "presented_not_after": tls.presented_not_after,
         "chain": [asdict(certificate) for certificate in tls.chain],
