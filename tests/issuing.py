@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -189,3 +190,21 @@ def trusting(directory: Path, *roots: Issued) -> ssl.SSLContext:
     path = directory / "ca.pem"
     path.write_bytes(b"".join(root.pem for root in roots))
     return verifying(TlsSettings(str(path)))
+
+
+def diffie_hellman(directory: Path, group: str) -> str:
+    """A file with a group of this name, as OpenSSL knows it."""
+    path = directory / "group.pem"
+    make: list[str | Path] = [
+        "openssl",
+        "genpkey",
+        "-genparam",
+        "-algorithm",
+        "DH",
+        "-pkeyopt",
+        f"group:{group}",
+        "-out",
+        path,
+    ]
+    subprocess.run(make, check=True, capture_output=True)
+    return str(path)

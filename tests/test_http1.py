@@ -161,9 +161,9 @@ def test_a_head_without_end_is_no_answer_and_a_long_one_is() -> None:
     begun = b"HTTP/1.1 200 OK\r\nA: "
     longest = begun + b"a" * (LONGEST_HEAD - len(begun) - 4) + b"\r\n\r\n"
     assert read(longest)[0].status == 200
-    with pytest.raises(NotHttp, match="longer than 256 KiB"):
+    with pytest.raises(NotHttp, match="longer than 100 KiB"):
         read(begun + b"a" * (LONGEST_HEAD - len(begun) - 3) + b"\r\n\r\n")
-    with pytest.raises(NotHttp, match="longer than 256 KiB"):
+    with pytest.raises(NotHttp, match="longer than 100 KiB"):
         read(begun, b"a" * 2 * LONGEST_HEAD)
 
 

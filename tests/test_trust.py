@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,20 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from exporter.model.vocabulary import Cause, CheckKey, Probing, Proxy, Reason, Result, Root, Target, TlsSettings, Trust
 from exporter.probe.net import certificates, verifying
 from exporter.probe.runner import Network, run_check
-from tests.issuing import ECDSA_WITH_SHA1, LONG, OVER, Issued, field, issue, parts, presenting, rsa_key, tlv, trusting
+from tests.issuing import (
+    ECDSA_WITH_SHA1,
+    LONG,
+    OVER,
+    Issued,
+    diffie_hellman,
+    field,
+    issue,
+    parts,
+    presenting,
+    rsa_key,
+    tlv,
+    trusting,
+)
 from tests.servers import serving, status
 
 pytestmark = pytest.mark.anyio
@@ -111,24 +123,6 @@ def test_a_context_does_not_depend_on_the_defaults_of_python(monkeypatch: pytest
         found.append((context.minimum_version, context.maximum_version, context.security_level, ciphers))
     assert found[0] == found[1]
     assert found[0][:3] == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.MAXIMUM_SUPPORTED, 2)
-
-
-def diffie_hellman(directory: Path, group: str) -> str:
-    """A file with a group of this name, as OpenSSL knows it."""
-    path = directory / "group.pem"
-    make: list[str | Path] = [
-        "openssl",
-        "genpkey",
-        "-genparam",
-        "-algorithm",
-        "DH",
-        "-pkeyopt",
-        f"group:{group}",
-        "-out",
-        path,
-    ]
-    subprocess.run(make, check=True, capture_output=True)
-    return str(path)
 
 
 @pytest.mark.parametrize(

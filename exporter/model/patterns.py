@@ -11,6 +11,7 @@ from typing import Final
 _HOST: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?((?:<[^<>]*>|\[[^\[\]]*\]|[^\s/?#:<>\[\]])*)", re.IGNORECASE)
 _OPEN: Final = re.compile(r"\*|<[^<>]*>")
 _PARAMETER: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_LONGEST_ADDRESS: Final = 64  # characters, with the name of a network card; strangers write longer ones
 _REMEMBERED: Final = 16_384  # answers about hosts and patterns: a roll-up asks about each of the plan's
 
 
@@ -34,9 +35,13 @@ def path_of(pattern: str) -> str:
     return f"/{pattern.partition('/')[2]}"
 
 
-@lru_cache(_REMEMBERED)
 def address_of(host: str) -> IPv4Address | IPv6Address | None:
     """The address that a host is written as; None for a name."""
+    return _address_of(host) if len(host) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(_REMEMBERED)
+def _address_of(host: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(host)
     except ValueError:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import codecs
 import re
 import zlib
-from contextlib import suppress
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from types import MappingProxyType
 from typing import Final
 
@@ -50,7 +51,7 @@ def readable(answer: Answer, body: bytes) -> str:
 # ---------------------------------------------------------------- types
 
 _TYPE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+")
-_CHARSET: Final = re.compile(r";\s*charset\s*=\s*[\"']?([^\s\"';,]+)", re.IGNORECASE)
+_CHARSET: Final = re.compile(r";\s*charset\s*=\s*[\"']?([^\s\"';,]{1,40})", re.IGNORECASE)
 _BLANK: Final = r"(?>(?:\s+|(?><!--.*?-->)|(?><\?.*?>))*)"  # atomic, so that the time does not explode
 _FIRST_TAG: Final = re.compile(
     _BLANK + r"<(?:!doctype\s+html|html|head|title|meta|link|base|style|script|noscript|body|frameset|iframe|form|div|"
@@ -96,17 +97,18 @@ def unpacked(body: bytes, coding: str, most: int) -> bytes:
 def _as_far(body: bytes, window: int, most: int) -> bytes:
     """As much as can be unpacked: what comes behind a fault is passed over, and the fault with it.
 
-    Byte by byte, since zlib gives nothing of a piece that has a fault in it.
+    Where there is one, in smaller and smaller pieces, since zlib gives nothing of a piece that has a fault in it.
     """
     engine = zlib.decompressobj(window)
-    found = b""
-    for byte in body[:ENOUGH]:
+    found, at, piece = b"", 0, ENOUGH
+    while piece and at < len(body[:ENOUGH]) and len(found) < most:
+        before = engine.copy()
         try:
-            found += engine.decompress(engine.unconsumed_tail + bytes([byte]), most - len(found))
+            found += engine.decompress(engine.unconsumed_tail + body[at : min(at + piece, ENOUGH)], most - len(found))
+            at += piece
         except zlib.error:
-            break
-        if len(found) >= most:
-            break
+            engine = before
+            piece //= 2
     return found
 
 
@@ -128,6 +130,8 @@ _CHARACTERS: Final = re.compile(
     r"ascii|utf-8|iso8859-\d+|cp(?:125\d|866|874|932|949|950|437|850|852)|koi8-[ru]|"
     r"mac-(?:roman|cyrillic)|gb(?:2312|k|18030)|big5(?:hkscs)?|euc_(?:jp|kr)|shift_jis|iso2022_jp|tis-620"
 )
+# Python's own look-up remembers each name for good that it was ever asked for, so it is asked for no other.
+_PYTHONS: Final = frozenset({*aliases.values(), "cp874", "koi8_u"})
 
 
 def _decoded(body: bytes, answer: Answer) -> str:
@@ -152,8 +156,10 @@ def _encoding(body: bytes, answer: Answer) -> str:
 
 def _known(label: str) -> str:
     """Python's name for an encoding of pages, `utf-16` for those that are two bytes wide; empty for what is none."""
-    for spelling in (label, label.lower().removeprefix("x-")):
-        with suppress(LookupError, ValueError):
-            name = codecs.lookup(spelling).name
+    for spelling in (label.lower(), label.lower().removeprefix("x-")):
+        known = normalize_encoding(spelling)
+        known = aliases.get(known) or aliases.get(known.replace(".", "_"), known)
+        if known in _PYTHONS:
+            name = codecs.lookup(known).name
             return "utf-16" if name.startswith("utf-16") else name * bool(_CHARACTERS.fullmatch(name))
     return ""

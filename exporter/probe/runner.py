@@ -10,7 +10,6 @@ from typing import Final, TypeGuard, cast
 
 from exporter.model.addresses import AddressRanges
 from exporter.model.vocabulary import (
-    Answer,
     CheckKey,
     Evidence,
     Failure,
@@ -25,6 +24,7 @@ from exporter.model.vocabulary import (
 from exporter.probe import http
 from exporter.probe.classify import Signs, Way, classify, defect
 from exporter.probe.connecting import at_private_address
+from exporter.probe.evidence import kept
 from exporter.probe.net import Clock, Limit, Route, SignIn, Trace, clock_in_force
 from exporter.probe.retry import at_once, noticing
 from exporter.system.lag import Pulse
@@ -189,13 +189,5 @@ def _less_secret(failure: Failure | None, route: Route | None) -> Failure | None
 
 
 def _discreet(seen: Evidence, route: Route | None) -> Evidence:
-    """Evidence whose answers lack the password that a proxy may have given back."""
-    if route is None or route.sign_in is None:
-        return seen
-    conceal = route.sign_in.account.conceal
-
-    def less(answer: Answer) -> Answer:
-        headers = tuple((conceal(name), conceal(value)) for name, value in answer.headers)
-        return replace(answer, headers=headers, body=conceal(answer.body))
-
-    return replace(seen, answer=seen.answer and less(seen.answer), dialogue=tuple(map(less, seen.dialogue)))
+    """Evidence as it is kept, without the password that a proxy may have given back."""
+    return kept(seen, str if route is None or route.sign_in is None else route.sign_in.account.conceal)

@@ -10,6 +10,7 @@ from typing import Final
 
 from exporter.model.vocabulary import Answer
 from exporter.report.findings import plural
+from exporter.text.printable import one_line
 from exporter.text.secrets import harmless, header
 
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
@@ -23,7 +24,7 @@ def quoted(answer: Answer) -> Iterator[tuple[str, str]]:
     """An answer line by line: what it is, and what it says. A text that is cut off says so."""
     yield "status", f"{answer.status} {_PHRASES.get(answer.status, '')}"
     for name, value in answer.headers:
-        yield name, _beginning(header(name, value), _LONGEST_VALUE)
+        yield one_line(name), _beginning(header(name, value), _LONGEST_VALUE)
     words = harmless(unescape(_UNSEEN.sub(" ", answer.body)))
     if words:
         yield "page begins", _beginning(words, _LONGEST_PAGE)

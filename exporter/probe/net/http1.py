@@ -13,6 +13,8 @@ from contextlib import aclosing
 from http import HTTPStatus
 from typing import Final
 
+from anyio.lowlevel import checkpoint
+
 from exporter.model.vocabulary import Answer
 from exporter.probe.errors import NotHttp, PeerClosed, quoted
 from exporter.probe.net.streams import Resumed, Stream
@@ -20,7 +22,13 @@ from exporter.probe.net.streams import Resumed, Stream
 Headers = Sequence[tuple[bytes, bytes]]
 
 _CHUNK: Final = 64 * 1024
-LONGEST_HEAD: Final = 256 * 1024  # bytes; curl takes 300 KB, and nobody sends a tenth of it
+LONGEST_HEAD: Final = 100 * 1024  # bytes; nobody sends a tenth of it
+MOST_HEADERS: Final = 1000  # of a head; what follows is passed over
+MOST_INTERIM: Final = 20  # answers before the one that is meant; one or two are usual
+MOST_CHUNKS: Final = 1000  # of a body; what is read of it, 64 KiB at most, has a handful
+_MOST_TRAILERS: Final = 100
+_LONGEST_LINE: Final = 4096  # bytes, of a chunk's size or of a trailer
+_IN_A_ROW: Final = 64  # chunks after which others have their turn
 _BLANK: Final = 64  # bytes of empty lines before a status line that are passed over (RFC 9112, 2.2)
 
 _BEGINNING: Final = b"HTTP/"
@@ -84,12 +92,13 @@ class Connection:
 
     async def _answer(self) -> tuple[tuple[int, int], Answer]:
         """The version and the head of the first answer that is more than an interim one."""
-        while True:
+        for _ in range(MOST_INTERIM + 1):
             version, answer = _parsed(await self._head())
             if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 raise NotHttp("the answer switches to another protocol, which nobody asked for")
             if answer.status >= HTTPStatus.OK:
                 return version, answer
+        raise NotHttp(f"more than {MOST_INTERIM} interim answers, and none behind them")
 
     async def _head(self) -> bytes:
         """The lines of a head, from its status line on."""
@@ -127,59 +136,76 @@ class Connection:
 
     # ------------------------------------------------------------ the body
 
-    async def _more(self) -> bytes:
-        """What comes next, at least a byte. Raises PeerClosed at the end."""
-        if self._unread:
-            data = bytes(self._unread)
-            self._unread.clear()
-            return data
-        return await self._stream.read(_CHUNK)
+    async def _more(self, most: int | None) -> bytes:
+        """What comes next, from one byte to so many. Raises PeerClosed at the end."""
+        if not self._unread:
+            data = await self._stream.read(_CHUNK)
+            if most is None or len(data) <= most:
+                return data
+            self._unread += data
+        data = bytes(self._unread[:most])
+        del self._unread[:most]  # from the front, which moves nothing
+        return data
 
     async def _bytes(self, length: int | None) -> AsyncGenerator[bytes]:
         """So many bytes, or all up to the end of the connection."""
         while length is _UNTIL_CLOSE or length > 0:
             try:
-                data = await self._more()
+                data = await self._more(length)
             except PeerClosed:
                 if length is _UNTIL_CLOSE:
                     return
                 raise
             if length is not _UNTIL_CLOSE:
-                data, rest = data[:length], data[length:]
-                self._unread[:0] = rest
                 length -= len(data)
             yield data
 
     async def _line(self) -> bytes:
-        while b"\n" not in self._unread:
-            if len(self._unread) > _CHUNK:
-                raise NotHttp("a line of a chunked body does not end")
+        seen = 0
+        while (end := self._unread.find(b"\n", seen)) < 0:
+            seen = len(self._unread)
+            if seen > _LONGEST_LINE:
+                break
             self._unread += await self._stream.read(_CHUNK)
-        line, _, self._unread = self._unread.partition(b"\n")
-        return bytes(line).rstrip(b"\r")
+        if not 0 <= end <= _LONGEST_LINE:
+            raise NotHttp("a line of a chunked body does not end")
+        line = bytes(self._unread[:end])
+        del self._unread[: end + 1]
+        return line.rstrip(b"\r")
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
-        """The contents of chunks, up to the last one. Raises NotHttp for what is none."""
-        while size := _SIZE.match(line := await self._line()):
+        """The contents of chunks, up to the last one. Raises NotHttp for what is none, and for very many."""
+        for number in range(MOST_CHUNKS):
+            if number % _IN_A_ROW == _IN_A_ROW - 1:
+                await checkpoint()
+            line = await self._line()
+            size = _SIZE.match(line)
+            if size is None:
+                raise NotHttp(f"a chunk of the body has no size: it begins with {quoted(line)}")
             length = int(size[1], 16)
             if length == 0:
-                while await self._line():  # the trailers
-                    pass
+                await self._trailers()
                 return
             async for part in self._bytes(length):
                 yield part
             await self._line()
-        raise NotHttp(f"a chunk of the body has no size: it begins with {quoted(line)}")
+        raise NotHttp(f"the body comes in more than {MOST_CHUNKS} chunks")
+
+    async def _trailers(self) -> None:
+        for _ in range(_MOST_TRAILERS):
+            if not await self._line():
+                return
+        raise NotHttp("there is no end of what follows the body")
 
 
 def _parsed(head: bytes) -> tuple[tuple[int, int], Answer]:
     """The version, the status and the headers of a head. Raises NotHttp where no status can be read."""
-    line, *rest = head.split(b"\n")
+    line, *rest = head.split(b"\n", MOST_HEADERS + 1)
     found = _STATUS_LINE.match(line)
     if found is None or int(found[3]) < HTTPStatus.CONTINUE:
         raise NotHttp(f"the answer has no readable status: it begins with {quoted(line)}")
     headers: list[tuple[str, str]] = []
-    for raw in rest:
+    for raw in rest[:MOST_HEADERS]:
         text = raw.rstrip(b"\r").decode("latin-1")
         if text[:1] in {" ", "\t"} and headers:  # a folded line (RFC 9112, 5.2)
             name, value = headers[-1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
@@ -24,6 +26,7 @@ from exporter.system.words import words_of
 
 AddressInfo: TypeAlias = tuple[int, int, int, str, Any]  # as socket.getaddrinfo gives it
 
+MOST_ADDRESSES: Final = 16  # of a family; nobody waits until more have been tried
 HANGING: Final = 2  # look-ups of one name that may hang at a time
 _given_up: Final[dict[str, list[Job[_LookUp]]]] = {}
 _LONG: Final = 1.0  # seconds after which it is asked which of the two questions hangs
@@ -121,7 +124,7 @@ class _Question:
 
     async def answer(self) -> _LookUp:
         """What the system says. Raises Unanswered where too many look-ups of this name hang already."""
-        hanging = _still_hanging(self._host)
+        _raise_if_too_many_hang(self._host)
         job = Job(self._look_up)
         try:
             with anyio.move_on_after(_LONG):
@@ -131,7 +134,7 @@ class _Question:
                 await job.wait()
         finally:
             if not job.ended:
-                hanging.append(job)
+                _given_up.setdefault(self._host, []).append(job)
         return job.value()
 
     def _look_up(self, family: int = socket.AF_UNSPEC) -> _LookUp:
@@ -142,7 +145,7 @@ class _Question:
         name = bare if listed or _is_localhost(bare) else f"{bare}." if self._absolute else self._host
         begun = now()
         try:
-            addresses = list[AddressInfo](socket.getaddrinfo(name, self._port, family=family, type=socket.SOCK_STREAM))
+            addresses = few(socket.getaddrinfo(name, self._port, family=family, type=socket.SOCK_STREAM))
         except socket.gaierror as error:
             if error.errno == socket.EAI_AGAIN:
                 raise _in_words(error, self.resolver, now() - begun) from error
@@ -170,6 +173,17 @@ class _Question:
         return kind if kind and gave_up and _FAMILIES[kind] not in came else None
 
 
+def few(addresses: Iterable[AddressInfo]) -> list[AddressInfo]:
+    """The first addresses of each family, in the order of all: an answer of DNS may hold thousands."""
+    counts = Counter[int]()
+    found = []
+    for info in addresses:
+        counts[info[0]] += 1
+        if counts[info[0]] <= MOST_ADDRESSES:
+            found.append(info)
+    return found
+
+
 def _is_unanswered(job: Job[_LookUp]) -> bool:
     try:
         job.value()
@@ -183,16 +197,16 @@ def _is_unanswered(job: Job[_LookUp]) -> bool:
 _being_taken_apart: Final[list[Job[_LookUp]]] = []
 
 
-def _still_hanging(host: str) -> list[Job[_LookUp]]:
-    """The look-ups of a name that were given up and still hang. Raises Unanswered where they are too many already.
+def _raise_if_too_many_hang(host: str) -> None:
+    """Raise Unanswered where too many look-ups of a name were given up and still hang.
 
     A resolver that hangs for minutes would otherwise get a thread for each probe.
     """
-    hanging = _given_up.setdefault(host, [])
-    hanging[:] = [job for job in hanging if not job.ended]
+    hanging = [job for job in _given_up.pop(host, ()) if not job.ended]
+    if hanging:
+        _given_up[host] = hanging
     if len(hanging) >= HANGING:
         raise Unanswered(f"the resolver has not answered {HANGING} earlier questions for this name")
-    return hanging
 
 
 # ---------------------------------------------------------------- what is wrong
