@@ -254,11 +254,33 @@ def test_what_lacks_a_parameter_is_a_comment_that_says_which_and_never_a_rule(va
 
 def test_a_list_holds_one_pattern_a_line_and_its_notes_what_it_cannot_say(varied: tuple[Rule, ...]) -> None:
     text, notes = lists.edl(varied)
-    hosts = ["*-x.events.example", "*.manage.example", "a.*.example", "gate.example", "go.example", "teredo.example"]
-    assert text.splitlines() == hosts
+    assert text.splitlines() == ["*.manage.example", "a.*.example", "gate.example", "go.example", "teredo.example"]
     assert [note for note in notes if "star" in note] == [
-        f"{host}: some products take a star only as the whole first label" for host in (INNER, "a.*.example")
+        f"left out: {INNER} https 443 (a star within a label: devices take it only as a whole label)",
+        "a.*.example: some products take a star only as the whole first label",
     ]
+
+
+def test_the_list_of_everything_has_stars_only_as_whole_labels() -> None:
+    done = CliRunner().invoke(app, ["allowlist", "--format", "edl"])
+    labels = {label for host in done.stdout.splitlines() for label in host.split(".")}
+    assert {label for label in labels if "*" in label} == {"*"}
+    assert "left out: *-umwatsonc.events.data.microsoft.com https 443" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "proxy", ["p.example:0", "p.example:99999", "p.example:65536", "p.example:", "p.example", ":80", "::1:80", "[p]:80"]
+)
+def test_no_script_names_a_proxy_that_no_browser_can_use(proxy: str) -> None:
+    done = CliRunner().invoke(app, ["allowlist", "--format", "pac", "--pac-proxy", proxy])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"a port up to 65535, found '{proxy}'" in done.stderr
+
+
+@pytest.mark.parametrize("proxy", ["p.example:1", "192.0.2.1:65535", "[2001:db8::1]:3128"])
+def test_a_script_names_the_proxy(proxy: str) -> None:
+    done = CliRunner().invoke(app, ["allowlist", "--format", "pac", "--pac-proxy", proxy])
+    assert f"PROXY {proxy}" in done.stdout
 
 
 def test_a_template_for_azure_has_the_documented_shape(varied: tuple[Rule, ...]) -> None:
@@ -711,7 +733,7 @@ def test_what_we_write_for_addresses_and_unusual_wildcards_is_complete(
     varied: tuple[Rule, ...], tmp_path: Path
 ) -> None:
     path = tmp_path / "list"
-    names = [rule for rule in varied if "192" not in rule.host and ":" not in rule.host]
+    names = [rule for rule in varied if "192" not in rule.host and ":" not in rule.host and rule.host != INNER]
     for rules, text in (
         (varied, lists.rules_csv(varied)),
         (names, lists.edl(varied)[0]),
@@ -788,7 +810,7 @@ def test_the_difference_to_an_older_list_is_the_exit_status(tmp_path: Path) -> N
 def test_what_an_existing_list_lacks_is_the_exit_status_and_nothing_is_probed(form: str, tmp_path: Path) -> None:
     arguments = ["--role", "console", "--format", form, "--against"]
     full, part = tmp_path / "full", tmp_path / "part"
-    full.write_text(CliRunner().invoke(app, ["allowlist", "--role", "console", "--format", "edl"]).stdout)
+    full.write_text(CliRunner().invoke(app, ["allowlist", "--role", "console", "--format", "csv"]).stdout)
     part.write_text("aka.ms\n")
     complete = CliRunner().invoke(app, ["check", *arguments, str(full)])
     lacking = CliRunner().invoke(app, ["check", *arguments, str(part)])

@@ -14,7 +14,7 @@ from exporter.model.vocabulary import Check, CheckKey, Consumer, Plan, Result, T
 from tests.strategies import plans, plans_with_results, results_for
 from tests.test_metrics import CHECK, DOWN, UP, Exposed
 
-# As Prometheus 2 and 3, curl and browsers ask; the schemes in which even plain names change; a version to come.
+# As Prometheus 2 and 3, curl and browsers ask; the schemes in which even plain names change.
 ACCEPTED = [
     "",
     "*/*",
@@ -22,7 +22,6 @@ ACCEPTED = [
     *(f"text/plain;version=1.0.0;escaping={scheme}" for scheme in ("allow-utf-8", "underscores", "dots", "values")),
     "application/openmetrics-text",
     "application/openmetrics-text;version=0.0.1",
-    "application/openmetrics-text;version=2.0.0",
     *(
         f"application/openmetrics-text;version=1.0.0;escaping={scheme};q=0.6,text/plain;version=0.0.4;q=0.3"
         for scheme in ("allow-utf-8", "underscores", "dots", "values")

@@ -34,6 +34,11 @@ def begins_with_its_star(host: str) -> bool:
     return host.startswith("*.") and "*" not in host[1:]
 
 
+def has_whole_labels(host: str) -> bool:
+    """Whether each star is a label by itself."""
+    return all(label == "*" or "*" not in label for label in host.split("."))
+
+
 def samples(host: str) -> tuple[str, ...]:
     """Hosts that show whether a host or a wildcard is allowed: itself, or some that lie below."""
     return tuple(host.replace("*", below) for below in _BELOW) if is_wildcard(host) else (host,)

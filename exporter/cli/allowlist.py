@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from exporter import allowlist as lists
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, source_of
 from exporter.cli.output import console
-from exporter.config.fields import unknown
+from exporter.config.fields import PORTS, found, is_host, unknown
 from exporter.model.vocabulary import Role
 from exporter.plan.selection import SelectionError
 from exporter.service.load import Source, selected
@@ -44,7 +43,6 @@ _FROM_RULES: Final[Mapping[AllowlistFormat, Callable[[Iterable[lists.Rule]], str
     AllowlistFormat.WINDOWS_FIREWALL: lists.windows_firewall,
     AllowlistFormat.AZURE_FIREWALL: lists.azure_firewall,
 }
-_HOST_AND_PORT: Final = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 
 PathOption = Annotated[
     str | None,
@@ -85,9 +83,9 @@ def allowlist(
     if older is None:
         _write(rules, roles, form, pac_proxy)
         return
-    found = lists.difference(lists.read_rules(older), rules)
-    _write_changes(found, form)
-    if found:
+    changes = lists.difference(lists.read_rules(older), rules)
+    _write_changes(changes, form)
+    if changes:
         raise typer.Exit(CHANGED)
 
 
@@ -110,8 +108,19 @@ def _refuse(form: AllowlistFormat, older: Path | None, pac_proxy: str | None) ->
         raise typer.BadParameter(f"--diff is written as {', '.join(_FORMATS_OF_CHANGES)}, not as {form}")
     if pac_proxy is not None and form is not AllowlistFormat.PAC:
         raise typer.BadParameter("--pac-proxy goes with --format pac")
-    if pac_proxy is not None and not _HOST_AND_PORT.fullmatch(pac_proxy):
-        raise typer.BadParameter("--pac-proxy: expected HOST:PORT, such as proxy.corp.example:3128")
+    if pac_proxy is not None and not _is_proxy(pac_proxy):
+        raise typer.BadParameter(
+            f"expected HOST:PORT, such as proxy.corp.example:3128, with a port up to 65535, found {found(pac_proxy)}",
+            param_hint="--pac-proxy",
+        )
+
+
+def _is_proxy(text: str) -> bool:
+    """Whether a browser can use a text as the proxy of a PAC file."""
+    host, _, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    as_written = f"[{bare}]" if ":" in bare else bare  # in brackets: an address of IPv6, and nothing else
+    return host == as_written and is_host(bare) and port.isdecimal() and port.isascii() and int(port) in PORTS
 
 
 def _write(
@@ -138,11 +147,11 @@ def _write(
             typer.echo(_FROM_RULES[form](rules))
 
 
-def _write_changes(found: lists.Difference, form: AllowlistFormat) -> None:
+def _write_changes(changes: lists.Difference, form: AllowlistFormat) -> None:
     match form:
         case AllowlistFormat.JSON:
-            typer.echo(lists.difference_json(found))
+            typer.echo(lists.difference_json(changes))
         case AllowlistFormat.MARKDOWN:
-            typer.echo(lists.difference_markdown(found))
+            typer.echo(lists.difference_markdown(changes))
         case _:
-            lists.print_difference(found, console())
+            lists.print_difference(changes, console())

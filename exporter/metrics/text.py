@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
+
+from exporter.metrics.accept import form_for, takes_gzip
 
 COMPRESSION: Final = 1  # level 1 takes a sixth of the time of the default and the network is local
 
@@ -53,7 +55,7 @@ class Exposition(CollectorRegistry):
 
     def pieces(self, accept: str) -> tuple[Iterator[bytes], str]:
         """What `generate_latest` gives, in slices of a few milliseconds at most, and its content type."""
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(form_for(accept))
 
         def of(collector: Collector) -> Iterator[bytes]:
             if not isinstance(collector, Kept) or content_type.endswith(_RENAMING):
@@ -131,7 +133,7 @@ def render(registry: Exposition, accept: str, accept_encoding: str) -> tuple[byt
 def headers_of(content_type: str, accept_encoding: str) -> dict[str, str]:
     """The headers of an answer; it is compressed if the scraper can take it."""
     headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-    return headers | {"Content-Encoding": "gzip"} if gzip_accepted(accept_encoding) else headers
+    return headers | {"Content-Encoding": "gzip"} if takes_gzip(accept_encoding) else headers
 
 
 def compressed(pieces: Iterable[bytes]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from exporter.system.words import words_of
 from exporter.web.access import LONGEST_HEAD, Access, Credentials
 from exporter.web.connections import CONNECTION, HEAD_WITHIN, Connection, ConnectionLimiter, TimedAnswers, accept
 
@@ -41,16 +43,48 @@ class ServerConfig:
 
 
 def listen(address: str) -> socket.socket:
-    """A listening socket for `HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for all addresses. Raises ListenError."""
+    """A listening socket for `HOST:PORT`, `[IPV6]:PORT`, or `:PORT` for all addresses. Raises ListenError.
+
+    `[::]:PORT` is all of IPv4, too, as it is for exporters in Go.
+    """
     host, port = parted(address)
-    dual_stack = not host and socket.has_dualstack_ipv6()
+    dual_stack = host in {"", "::"} and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if dual_stack or ":" in host else socket.AF_INET
     try:
         if sys.platform == "win32":
             return _listen_alone((host, port), family, dual_stack=dual_stack)
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=dual_stack)
+    except UnicodeError:  # of a name with an empty label, say
+        raise ListenError(f"cannot listen on {address}: {_NO_HOST}") from None
     except OSError as error:
-        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+        raise ListenError(f"cannot listen on {address}: {_reason(error, port)}") from error
+
+
+def _reason(error: OSError, port: int) -> str:
+    """Why nothing can be listened on, and what to do about it."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (
+                f"the port is in use; {_WHOSE.format(port=port)} shows by whom. End that program or give another port"
+            )
+        case errno.EACCES if sys.platform == "win32":  # how it says so where the other program shares its port
+            return f"another program has the port, or Windows keeps it; {_WHOSE.format(port=port)} shows it if one has"
+        case errno.EACCES:
+            return "ports below 1024 are for the administrator; give a higher one"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address; give one of its own, or :PORT for all of them"
+        case socket.EAI_NONAME | socket.EAI_AGAIN:
+            return _NO_HOST
+        case number:
+            return words_of(number) if number else str(error)
+
+
+_NO_HOST: Final = "the name is not known; give an address of this machine, or :PORT for all of them"
+_WHOSE: Final = (
+    "`Get-NetTCPConnection -LocalPort {port} | Select-Object OwningProcess`"
+    if sys.platform == "win32"
+    else "`ss -ltnp sport = :{port}`"
+)
 
 
 if sys.platform == "win32":
