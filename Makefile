@@ -56,7 +56,7 @@ coverage: $(VENV)/developer ## Run the tests without the laboratory, and print t
 
 # What pyproject.toml says is enough. Where the laboratory would only repeat that, it is left out; and the bill of materials
 # is that of constraints.txt.
-lowest: $(VENV)/lowest ## Run the tests without the laboratory on the lowest versions of all that is needed
+lowest: $(VENV)/lowest ## Run the tests without the laboratory on the lowest versions of everything that is needed
 	$(VENV)/lowest/bin/python -m pytest -p no:cacheprovider -m "$(IN_PROCESS)" --numprocesses=3 --dist=loadfile \
 	    --deselect tests/test_supply.py::test_the_bill_of_materials_names_all_that_runs_and_nothing_else $(ARGS)
 
@@ -105,7 +105,7 @@ windows: $(VENV)/developer ## Write the bundle for Windows to dist/ (PYTHON_ZIP=
 	$(BIN)/python -m config.windows.bundle $(if $(PYTHON_ZIP),--python-zip "$(PYTHON_ZIP)") \
 	    $(if $(PYTHON_SHA256),--python-sha256 $(PYTHON_SHA256)) dist
 
-release: wheel sbom windows ## Write all that a release consists of to dist/, with its checksums
+release: wheel sbom windows ## Write everything that a release consists of to dist/, with its checksums
 	cd dist && rm -f SHA256SUMS && sha256sum -- * >../SHA256SUMS.new && mv ../SHA256SUMS.new SHA256SUMS
 
 clean: ## Remove the virtual environment and all caches
@@ -131,7 +131,7 @@ $(VENV)/lowest: pyproject.toml $(VENV)/developer
 	    --resolution lowest-direct --editable '.[dev]'
 	@touch $@
 
-# By itself, lest it be taken for a part of the product.
+# By itself, so that it is not taken for a part of the product.
 $(VENV)/audit: constraints.txt | $(BIN)/python
 	rm -rf $@ && $(BIN)/python -m venv --without-pip $@
 	$(BIN)/python -m pip --python $@/bin/python install --quiet --retries 5 --constraint constraints.txt pip-audit

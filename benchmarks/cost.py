@@ -82,7 +82,7 @@ def layers(lab: Lab, directory: Path, count: int) -> Iterator[Figure]:
             argv = [*PROBER, sys.executable, "-m", "benchmarks.layers", str(path)]
             spent: dict[str, float] = json.loads(lab.run(argv, cwd=ROOT, check=True).stdout)
         note = f"{scheme}: {count} probes, eight at once"
-        yield Figure("layers", f"a probe by {scheme}", "ms", sum(spent.values()), None, note)
+        yield Figure("layers", f"a probe over {scheme.upper()}", "ms", sum(spent.values()), None, note)
         for name, each in sorted(spent.items(), key=lambda layer: -layer[1]):
             yield Figure("layers", f"{scheme}: {name}", "ms", each, None, note)
 

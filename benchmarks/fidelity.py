@@ -70,7 +70,9 @@ def _both(lab: Lab, directory: Path, rate: int, rounds: int, part: str, **delays
         with ours(lab, directory, config, PERIOD) as (exporter, _):
             mine = [sample for _ in range(rounds) for sample in _after(PERIOD, lambda: _said(exporter, known))]
         with theirs(lab, directory, targets, PERIOD, known.ca_file) as programs:
-            other = [sample for _ in range(rounds) for sample in _after(PERIOD, lambda: _told(programs.server, known))]
+            other = [
+                sample for _ in range(rounds) for sample in _after(PERIOD, lambda: _reported(programs.server, known))
+            ]
     yield from _figures(part, f"{rate} a second", mine, other)
 
 
@@ -104,7 +106,7 @@ def _said(exporter: Exporter, known: Truth) -> Iterator[Sample]:
             yield Sample(phase, target["phases"][phase], record[phase], phase in target["late"])
 
 
-def _told(server: Server, known: Truth) -> Iterator[Sample]:
+def _reported(server: Server, known: Truth) -> Iterator[Sample]:
     """What Prometheus has of each target's last probe, beside the truth."""
     records = known.records()
     moments = {

@@ -43,11 +43,11 @@ _RULES: Final = {
 
 def noticed(lab: Lab, directory: Path, hosts: Sequence[str]) -> Iterator[Figure]:
     """Block the hosts at one moment and wait for each step."""
-    told = directory / "receiver.log"
+    received = directory / "receiver.log"
     _write(directory, hosts)
     blackbox = ["prometheus-blackbox-exporter", f"--config.file={directory / 'blackbox.yml'}"]
     with (
-        program(lab, told, [sys.executable, "-m", "tests.receiver", str(RECEIVER)]),
+        program(lab, received, [sys.executable, "-m", "tests.receiver", str(RECEIVER)]),
         program(lab, directory / "blackbox.log", [*blackbox, f"--web.listen-address={BLACKBOX}"]),
         alertmanager(lab, directory, directory / "alertmanager.yml"),
         running(lab, directory, public=True) as exporter,
@@ -60,7 +60,7 @@ def noticed(lab: Lab, directory: Path, hosts: Sequence[str]) -> Iterator[Figure]
         begun = time.time()
         for host in hosts:
             faults.enter_context(lab.reset(host))
-        waits = _waits(hosts, exporter, watcher, told, begun)
+        waits = _waits(hosts, exporter, watcher, received, begun)
     steps = (("failing gauge", "gauge", "seen"), ("failing series in Prometheus", "stored", "seen"))
     for name, mine, other in steps:
         yield Figure("notice", name, "s", median(waits[mine].values()), median(waits[other].values()), _NOTE)
@@ -71,7 +71,7 @@ _NOTE: Final = f"both probe every {INTERVAL:.0f} s; ours is scraped every {SCRAP
 
 
 def _waits(
-    hosts: Sequence[str], exporter: Exporter, watcher: Server, told: Path, begun: float
+    hosts: Sequence[str], exporter: Exporter, watcher: Server, received: Path, begun: float
 ) -> dict[str, dict[str, float]]:
     """Seconds from the block to each step, by host or by side."""
     waits: dict[str, dict[str, float]] = {"gauge": {}, "stored": {}, "seen": {}, "page": {}}
@@ -86,7 +86,7 @@ def _waits(
             for host in hosts:
                 if host not in waits[step] and holds(host):
                     waits[step][host] = time.time() - begun
-        for sent in map(json.loads, told.read_text().splitlines()):
+        for sent in map(json.loads, received.read_text().splitlines()):
             if sent["time"] >= begun and sent["status"] == "firing":
                 for alert in sent["alerts"]:
                     side = "theirs" if alert["labels"]["alertname"] == "BlackboxTargetDown" else "ours"

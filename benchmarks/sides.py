@@ -82,7 +82,7 @@ def truth(lab: Lab, directory: Path, **delays: float) -> Iterator[Truth]:
 
 
 def numbered(count: int, *, scheme: str = "https", host: str = "127.0.0.1") -> list[Label]:
-    """As many targets at the server that knows the truth, told apart by their paths; `{}` in the host is the number."""
+    """As many targets at the server that knows the truth, each with its own path; `{}` in the host is the number."""
     port = TLS_PORT if scheme == "https" else TLS_PORT + 1
     return [Label(f"{scheme}://{host.format(number)}:{port}/{number}", {}) for number in range(count)]
 

@@ -196,7 +196,7 @@ def listen(loop: Loop, port: int, converse: Callable[[socket.socket], object]) -
 
 
 def main() -> int:
-    """Serve until told to end."""
+    """Serve until asked to end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="for TLS; the next one is for plain HTTP")
     parser.add_argument("--certificate", type=Path, required=True, help="with the chain and the key, PEM")

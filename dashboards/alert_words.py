@@ -34,7 +34,7 @@ def link(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to ask Prometheus, and what the answer tells."""
+    """What to ask Prometheus, and what the answer shows."""
 
     expr: str
     shows: str

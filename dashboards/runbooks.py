@@ -123,7 +123,7 @@ _WHOSE: Final[Mapping[Who, str]] = MappingProxyType(
 _OWN_CHECKS: Final = (
     "From version 2010 the service connection point checks endpoints itself, for tenant attach: 11410 (all checks "
     "passed), 11411 (failures, none of them critical) and 11412 (critical failures) of `SMS_SERVICE_CONNECTOR`, and "
-    "`EndpointConnectivityCheckWorker.log`. A time-out, a failure of TLS, and the statuses "
+    "`EndpointConnectivityCheckWorker.log`. A timeout, a failure of TLS, and the statuses "
     f"{', '.join(map(str, REFUSED))} fail such a check; any other status passes. 11488 is critical, from version 2002: "
     "the site could not reach endpoints that a cloud service requires."
 )

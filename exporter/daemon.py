@@ -107,7 +107,7 @@ def run(source: Source, deployment: Deployment, web: ServerConfig, host: Host) -
 def share_one_heap() -> None:
     """Let all threads allocate from one heap, as Python's lock lets one run at a time.
 
-    glibc has up to eight for each core, and hands a new thread, such as each look-up has, the next of them: what is
+    glibc has up to eight for each core, and hands a new thread, such as each lookup has, the next of them: what is
     freed in one is of no use in another. After four minutes of `make soak` 151 MB were held so, now 133 MB.
     """
     if sys.platform == "linux":
@@ -136,9 +136,9 @@ async def _serve(source: Source, deployment: Deployment, network: Network, web: 
             checks=len(deployment.plan.checks),
             **web.credentials.config.demands,
         )
-        notifier.tell("READY=1")
+        notifier.send("READY=1")
         host.listening(web.addresses)
-        group.start_soon(notifier.keep_telling, exporter.store.status)
+        group.start_soon(notifier.keep_reporting, exporter.store.status)
         await ending.wait()
         await server.stop()
         group.cancel_scope.cancel()

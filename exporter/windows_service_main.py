@@ -36,8 +36,8 @@ from exporter.system.windows_service.words import BAD_INPUT, INTERNAL_ERROR
 if TYPE_CHECKING:
     from exporter.system.control import Control
 
-STARTS_WITHIN: Final = 120  # seconds, after which the manager is no longer told that it goes on
-TELL_EVERY: Final = 1.0  # seconds
+STARTS_WITHIN: Final = 120  # seconds, after which the manager gets no more reports that the start goes on
+REPORT_EVERY: Final = 1.0  # seconds
 HINT: Final = 10_000  # milliseconds until the manager hears more
 ENDS_WITHIN: Final = 20.0  # seconds, after which it ends whatever there is still to do
 LOG_SIZE: Final = 10_000_000  # bytes, of which there are so many files:
@@ -62,18 +62,18 @@ class Service:
     _svc_name_ = NAME
 
     def __init__(self, arguments: tuple[str, ...]) -> None:
-        self._handle = servicemanager.RegisterServiceCtrlHandler(arguments[0], self._told, True)
+        self._handle = servicemanager.RegisterServiceCtrlHandler(arguments[0], self._controlled, True)
         self._lock = threading.Lock()
         self._check_point = 0
         self._state = win32service.SERVICE_START_PENDING
         self._settled = threading.Event()
-        self._told_to_end = False
+        self._asked_to_end = False
         self._control: Control | None = None
 
     def SvcRun(self) -> None:  # noqa: N802 - pywin32's name
-        """Serve until told to end; this ends the process."""
+        """Serve until asked to end; this ends the process."""
         self._report(win32service.SERVICE_START_PENDING)
-        threading.Thread(target=self._keep_telling, daemon=True).start()
+        threading.Thread(target=self._report_until_started, daemon=True).start()
         try:
             status, said = self._serve()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the manager must hear of the end
@@ -111,10 +111,10 @@ class Service:
         with suppress(pywintypes.error):  # an event log that is full or does not run ends nothing
             servicemanager.LogInfoMsg(f"{DISPLAY_NAME} listens on {addresses}.")
 
-    def _told(self, control: int, _kind: int, _data: object) -> None:
+    def _controlled(self, control: int, _kind: int, _data: object) -> None:
         """What the manager says, on a thread of its own."""
         if control in ENDINGS:
-            self._told_to_end = True
+            self._asked_to_end = True
             self._report(win32service.SERVICE_STOP_PENDING)
             last = threading.Timer(ENDS_WITHIN, self._end, (INTERNAL_ERROR, f"did not end within {ENDS_WITHIN:.0f} s"))
             last.daemon = True
@@ -129,10 +129,10 @@ class Service:
         if self._control is not None:
             self._control.ask(Request[what])
 
-    def _keep_telling(self) -> None:
-        """Tell the manager that the start goes on, until it is over."""
-        for _ in range(int(STARTS_WITHIN / TELL_EVERY)):
-            if self._settled.wait(TELL_EVERY):
+    def _report_until_started(self) -> None:
+        """Report to the manager that the start goes on, until it is over."""
+        for _ in range(int(STARTS_WITHIN / REPORT_EVERY)):
+            if self._settled.wait(REPORT_EVERY):
                 break
             self._report(win32service.SERVICE_START_PENDING)
 
@@ -153,7 +153,7 @@ class Service:
                 self._settled.set()
 
     def _end(self, status: int, said: str) -> None:
-        """Tell whoever looks how it ended, and end the process.
+        """Report how it ended, in the logs and to the manager, and end the process.
 
         Not by returning: pywin32 would then report an end of its own, always in order.
         """
@@ -166,7 +166,7 @@ class Service:
                 servicemanager.LogInfoMsg(f"{DISPLAY_NAME} ended in order.")
         for handler in logging.getLogger().handlers:
             handler.flush()  # a queue, which does not wait for ever
-        if self._told_to_end:  # however badly: with a status, the manager would start it again
+        if self._asked_to_end:  # however badly: with a status, the manager would start it again
             self._report(win32service.SERVICE_STOPPED)
         else:
             exit_code = winerror.ERROR_SERVICE_SPECIFIC_ERROR if status else 0

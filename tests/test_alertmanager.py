@@ -39,7 +39,7 @@ def test_the_example_is_valid_with_and_without_what_is_switched_off(lab: Lab, tm
     assert "SUCCESS" in amtool(lab, "check-config", switched_on)
 
 
-# ---------------------------------------------------------------- who is told
+# ---------------------------------------------------------------- who is notified
 
 
 def alertname(kind: str) -> str:

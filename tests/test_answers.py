@@ -634,7 +634,7 @@ def test_packets_of_full_size_that_vanish_are_told(
         assert explained(lab, tmp_path, f"{scheme}://{HOST}/").startswith("UP")
         with lab.drop_full_size(HOST):
             said = explained(lab, tmp_path, f"{scheme}://{HOST}/")
-    assert f"{reason}: no answer within the time-out, but for its end: packets of full size are lost on the way" in said
+    assert f"{reason}: no answer within the timeout, but for its end: packets of full size are lost on the way" in said
     assert "MSS clamping" in said
 
 
@@ -642,7 +642,7 @@ def test_packets_of_full_size_that_vanish_are_told(
 def test_silence_alone_is_not_blamed_on_the_size_of_packets(lab: Lab, tmp_path: Path) -> None:
     with lab.script(HOST, 80, (READ_HEAD, HOLD)), lab.drop_full_size(HOST):
         said = explained(lab, tmp_path, f"http://{HOST}/")
-    assert "http_timeout: no answer within the time-out probed" in said
+    assert "http_timeout: no answer within the timeout probed" in said
     assert "(path MTU)" in said
 
 

@@ -54,7 +54,7 @@ FAULTS_OF: Final[Mapping[Reason, tuple[str, ...]]] = {
     Reason.HTTP_BLOCKED: ("status 451", "status 511", "block page: squid", "captive portal: redirect-302"),
     Reason.INTERNAL_ERROR: (),  # speaks of the exporter: no network makes it
 }
-# By https, but for what only who trusts an inspecting device gets to see.
+# Over HTTPS, but for what only who trusts an inspecting device gets to see.
 BY_SCHEME: Final = sorted((fault for fault in FAULTS if fault.trusts is None), key=lambda fault: fault.scheme)
 FAULT_NAMED: Final = {fault.name: fault for fault in BY_SCHEME}
 PROXIED_TOO: Final = ("tls_", "http_")  # these look the same through a proxy

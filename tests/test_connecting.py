@@ -47,7 +47,7 @@ def tried(*outcomes: int) -> tuple[Tried, ...]:
 
 
 def error_of(outcomes: tuple[int, ...]) -> OSError:
-    """What ends the attempt: the time-out, or the last of the errors."""
+    """What ends the attempt: the timeout, or the last of the errors."""
     return TimeoutError() if SILENT in outcomes else OSError(outcomes[-1], os.strerror(outcomes[-1]))
 
 
@@ -126,4 +126,4 @@ def test_what_becomes_of_a_name(error: Exception, way: Way, expected: Failure) -
 def test_the_question_without_an_answer_is_named() -> None:
     seen = Evidence(unanswered=Question.AAAA)
     found = classify(Phase.RESOLVE, TimeoutError(), Way.DIRECT, seen)
-    assert found.message == "no answer within the time-out to the question for IPv6 addresses (AAAA)"
+    assert found.message == "no answer within the timeout to the question for IPv6 addresses (AAAA)"

@@ -367,7 +367,7 @@ def test_a_broken_company_leaves_no_question_without_an_answer(seen: Seen) -> No
 def test_since_when_is_when_it_broke(seen: Seen) -> None:
     begun, asked = seen.times
     since = [
-        *seen.rows("readiness: What is wrong, and who can mend it?", "C"),
+        *seen.rows("readiness: What is wrong, and who can fix it?", "C"),
         *seen.rows("readiness: What is not ready, since when, and is it only here?", "A"),
         *seen.rows("network: What is to be changed, where, and by whom?", "B"),
     ]
@@ -404,7 +404,7 @@ def test_every_variable_has_something_to_choose(seen: Seen) -> None:
 
 
 SILENT: Final = {
-    "readiness: What is wrong, and who can mend it?",
+    "readiness: What is wrong, and who can fix it?",
     "readiness: What is not ready, since when, and is it only here?",
     "readiness: Which instance cannot?",
     "network: How many targets fail, for which reason and on which path?",

@@ -23,7 +23,7 @@ from tests.stack import prometheus
 
 pytestmark = pytest.mark.lab
 
-HOST = "dc.services.visualstudio.com"  # a catalogue host that one feature needs, by https only
+HOST = "dc.services.visualstudio.com"  # a catalogue host that one feature needs, over HTTPS only
 FEATURE = "tenant-attach"
 
 
@@ -191,7 +191,7 @@ def test_a_drop_is_a_timeout_of_the_phase_it_hits(lab: Lab, configured: Callable
     assert [target["reason"] for target in dropped] == [Reason.CONNECT_TIMEOUT]
     phases = dropped[0]["phases"]
     assert list(phases) == ["resolve", "connect"]
-    assert sum(phases.values()) > 0.5  # up to the time-out, less what a busy machine took before
+    assert sum(phases.values()) > 0.5  # up to the timeout, less what a busy machine took before
 
 
 def test_a_silent_resolver_is_a_timeout_of_names(lab: Lab, configured: Callable[[str], Path]) -> None:
@@ -350,14 +350,14 @@ def test_a_bad_file_leaves_the_old_plan_running(lab: Lab, configured: Callable[[
         configured("site: {features: [deploy-edge]}\n")
         exporter.process.send_signal(signal.SIGHUP)
         eventually("the new plan", lambda: exporter.values("configmgr_endpoint_up", feature="deploy-edge"))
-        mended = exporter.values("configmgr_exporter_config_last_reload_successful")
+        fixed = exporter.values("configmgr_exporter_config_last_reload_successful")
         gone = exporter.values("configmgr_probes_total", feature=FEATURE)
     assert refused.status == 500
     assert f"{config}:1: site.featurs: " in refused.body
     assert "did you mean features?" in refused.body
     assert after == before
     assert set(flag.values()) == {0.0}
-    assert set(mended.values()) == {1.0}
+    assert set(fixed.values()) == {1.0}
     assert not gone
 
 

@@ -207,7 +207,7 @@ RESULTS: Final = {
         BEGUN,
         {Phase.RESOLVE: 0.015, Phase.CONNECT: 9.985},
         Evidence(ADDRESSES, tried=tuple(Tried(address, Contact.SILENT, 9.7) for address in ADDRESSES)),
-        Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, f"no answer within the time-out ({', '.join(ADDRESSES)})"),
+        Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, f"no answer within the timeout ({', '.join(ADDRESSES)})"),
         2,
     ),
     "one-family-dead": Result(
@@ -317,7 +317,7 @@ def test_inspection_that_the_documents_allow_is_only_told() -> None:
 
 
 def test_a_customer_s_own_certificate_is_not_called_inspected() -> None:
-    assert "inspection  cannot be told" in inspection("https://cmg.corp.example/", Root.PRIVATE)
+    assert "inspection  unknown" in inspection("https://cmg.corp.example/", Root.PRIVATE)
 
 
 def test_inspection_that_breaks_a_feature_is_told_of_a_probe_that_is_up() -> None:
@@ -732,7 +732,7 @@ def test_a_dropped_target_ends_with_1_and_names_the_firewall(lab: Lab, tmp_path:
     with lab.drop(HOST):
         done = command(lab, "explain", HOST, "--config.file", config)
     assert done.returncode == 1, done.stderr
-    assert f"DOWN: https://{HOST}/ (direct)\n  connect_timeout: no answer within the time-out\n" in done.stdout
+    assert f"DOWN: https://{HOST}/ (direct)\n  connect_timeout: no answer within the timeout\n" in done.stdout
     assert f"name resolved to  {lab.address_of[HOST]}" in done.stdout
     assert "To do (firewall): " in done.stdout
 

@@ -34,7 +34,7 @@ def not_verified(code: int) -> ssl.SSLCertVerificationError:
 
 # Made anew each time, for raising leaves its traces on an exception.
 TELLING: dict[str, Make] = {
-    "time-out": TimeoutError,
+    "timeout": TimeoutError,
     "refused": lambda: OSError(errno.ECONNREFUSED, "Connection refused"),
     "no route": lambda: OSError(errno.EHOSTUNREACH, "No route to host"),
     "reset": lambda: ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
@@ -239,10 +239,10 @@ def test_every_reason_but_those_of_an_answer_stands_for_some_exception() -> None
         (Phase.RESOLVE, "no such name", Reason.PROXY_UNREACHABLE),
         (Phase.RESOLVE, "no name at all", Reason.PROXY_UNREACHABLE),
         (Phase.RESOLVE, "resolver in trouble", Reason.DNS_ERROR),  # whichever name it is asked for
-        (Phase.RESOLVE, "time-out", Reason.DNS_TIMEOUT),
+        (Phase.RESOLVE, "timeout", Reason.DNS_TIMEOUT),
         (Phase.CONNECT, "refused", Reason.PROXY_UNREACHABLE),
         (Phase.CONNECT, "no route", Reason.PROXY_UNREACHABLE),
-        (Phase.CONNECT, "time-out", Reason.PROXY_UNREACHABLE),
+        (Phase.CONNECT, "timeout", Reason.PROXY_UNREACHABLE),
     ],
 )
 def test_what_fails_on_the_way_to_the_proxy(way: Way, phase: Phase, name: str, reason: Reason) -> None:
@@ -255,7 +255,7 @@ def test_what_fails_on_the_way_to_the_proxy(way: Way, phase: Phase, name: str, r
         ("reset", Reason.PROXY_ERROR),
         ("closed", Reason.PROXY_ERROR),
         ("no HTTP", Reason.PROXY_ERROR),
-        ("time-out", Reason.HTTP_TIMEOUT),  # it may wait for the target
+        ("timeout", Reason.HTTP_TIMEOUT),  # it may wait for the target
     ],
 )
 def test_a_proxy_that_breaks_down_over_a_plain_request_is_at_fault_itself(name: str, reason: Reason) -> None:
@@ -310,7 +310,7 @@ def test_only_a_verification_tells_of_an_unknown_root() -> None:
     ("error", "message"),
     [
         (not_verified(20), "in words"),
-        (TimeoutError(), "no answer within the time-out"),
+        (TimeoutError(), "no answer within the timeout"),
         (OSError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),
         (ProxyRefused(Answer(403)), "the proxy answered CONNECT with 403"),
         (KeyError(), "KeyError"),

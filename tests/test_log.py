@@ -143,7 +143,7 @@ async def flood(*_):
     raise KeyError("defect")
 
 exporter.system.log_queue.MOST_WAITING = 10_000
-exporter.daemon.Notifier.keep_telling = flood
+exporter.daemon.Notifier.keep_reporting = flood
 """
 
 

@@ -196,7 +196,7 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     events = Events(registry)
     events.adopt(store.plan)
     ReloadStatus(registry)
-    Conditions(registry).tell(60.0, required_roots_present([]))
+    Conditions(registry).set(60.0, required_roots_present([]))
     for result in (UP, replace(DOWN, key=other.key)):
         store.record(result)
     store.mark_unconfirmed(DOWN)
@@ -536,7 +536,7 @@ def test_promtool_finds_nothing_to_say_about_the_whole_catalogue() -> None:
     registry = registry_for(State(store))
     events = Events(registry)
     events.adopt(work)
-    ReloadStatus(registry).tell(successful=True)
+    ReloadStatus(registry).set(successful=True)
     for number, check in enumerate(work.checks):
         result = replace(UP if number % 3 else DOWN, key=check.key)
         events.count(check, result)
@@ -559,9 +559,9 @@ def test_a_reload_tells_how_it_ended_and_when_one_last_succeeded() -> None:
         return found[f"{prefix}_successful", frozenset()], found[f"{prefix}_success_timestamp_seconds", frozenset()]
 
     assert now() == (0, 0)
-    status.tell(successful=True)
+    status.set(successful=True)
     successful, when = now()
-    status.tell(successful=False)
+    status.set(successful=False)
     assert (successful, when > 1.7e9) == (1, True)
     assert now() == (0, when)
 

@@ -183,7 +183,7 @@ def test_a_private_address_of_a_public_name_is_told_and_a_failure_there_is_a_mat
     assert found["failure"] == {
         "phase": "connect",
         "reason": "connect_timeout",
-        "message": "no answer within the time-out; 10.20.1.4 is a private address",
+        "message": "no answer within the timeout; 10.20.1.4 is a private address",
         "cause": "private_address",
     }
 
@@ -336,7 +336,7 @@ def test_a_refusal_counts_for_more_than_silence(lab: Lab) -> None:
         found = one(lab, f"http://{PORTAL}/", timeout=1.0)
     assert reason(found) == "connect_refused"
     assert found["failure"]["message"] == (
-        f"Connection refused ({lab.address_of[OTHER]}); no answer within the time-out (fd00:1ab::dead:1)"
+        f"Connection refused ({lab.address_of[OTHER]}); no answer within the timeout (fd00:1ab::dead:1)"
     )
 
 

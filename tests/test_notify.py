@@ -102,7 +102,7 @@ def test_the_loop_itself_says_that_it_turns(tmp_path: Path, listening: Callable[
 
     async def turn() -> None:
         with anyio.move_on_after(4.5):
-            await notifier.keep_telling(lambda: "well")
+            await notifier.keep_reporting(lambda: "well")
 
     trio.run(turn, clock=trio.testing.MockClock(autojump_threshold=0))
     assert systemd.told("") == ["WATCHDOG=1\nSTATUS=well"] * 5
@@ -112,10 +112,10 @@ def test_the_loop_itself_says_that_it_turns(tmp_path: Path, listening: Callable[
 def test_a_socket_without_a_file_is_reached_too(listening: Callable[[str], Systemd]) -> None:
     name = f"configmgr-test-{os.getpid()}"
     systemd = listening(f"\0{name}")
-    Notifier({"NOTIFY_SOCKET": f"@{name}"}).tell("READY=1", "STATUS=here")
+    Notifier({"NOTIFY_SOCKET": f"@{name}"}).send("READY=1", "STATUS=here")
     assert systemd.told("") == ["READY=1\nSTATUS=here"]
 
 
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "/nowhere/notify"}])
 def test_where_nobody_listens_nothing_happens(environment: dict[str, str]) -> None:
-    Notifier(environment).tell("READY=1")
+    Notifier(environment).send("READY=1")

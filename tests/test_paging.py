@@ -1,4 +1,4 @@
-"""What breaks pages once, says what and why, and ends when it is mended; what is nothing pages nobody."""
+"""What breaks pages once, says what and why, and ends when it is fixed; what is nothing pages nobody."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def test_a_blocked_host_pages_once_with_all_that_one_must_know_and_resolves(
         pages = quiet.pages(blocked)
     opened = time.time()
     eventually("resolved", lambda: resolved(quiet, pages[0]), within=60)
-    mended = resolved(quiet, pages[0])[0].time - opened
+    fixed = resolved(quiet, pages[0])[0].time - opened
     figure(f"one host blocked: paged after {paged:.1f} s (two rounds and `for`: {2 * INTERVAL + FOR:.0f} s)")
-    figure(f"unblocked: resolved after {mended:.1f} s")
+    figure(f"unblocked: resolved after {fixed:.1f} s")
 
     (page,) = pages
     (alert,) = page.firing

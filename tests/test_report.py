@@ -110,7 +110,7 @@ DOCUMENTED = tuple(
             "set site.parameters.cloud_service_name",
         ),
         ((SCP,), Endpoint("*.akamaiedge.net"), (), WhyUnprobed.NO_REPRESENTATIVE, "no document names a host"),
-        ((SCP,), Endpoint("time.example", ("udp",)), (), WhyUnprobed.NOT_HTTP, "udp cannot be probed by HTTP"),
+        ((SCP,), Endpoint("time.example", ("udp",)), (), WhyUnprobed.NOT_HTTP, "udp cannot be probed over HTTP"),
     )
     for consumer in consumers
 )
@@ -129,7 +129,7 @@ def snapshot_of(work: Plan, failures: Mapping[tuple[str, str], Failure]) -> Snap
 
 
 WHOLE = plan(REQUIREMENTS, PROXIES, VIA)
-TIMEOUT = Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, "no answer within the time-out")
+TIMEOUT = Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, "no answer within the timeout")
 NO_PROXY = Failure(Phase.CONNECT, Reason.PROXY_UNREACHABLE, "no connection to the proxy: Connection refused")
 COVERED = (
     ("https://eu.gateway.configmgr.manage.microsoft.com/", "proxy:corporate"),

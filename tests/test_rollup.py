@@ -183,8 +183,8 @@ def test_a_result_that_turns_from_down_to_up_makes_no_feature_worse(drawn: Drawn
     work, results = drawn
     failed = [found for found, seen in results.items() if not seen.up]
     assume(failed)
-    mended = data.draw(st.sampled_from(failed))
-    better = {**results, mended: data.draw(results_of(mended, up=True))}
+    fixed = data.draw(st.sampled_from(failed))
+    better = {**results, fixed: data.draw(results_of(fixed, up=True))}
     for before, after in zip(features(work, results), features(work, better), strict=True):
         assert before.consumer == after.consumer
         assert down(after) <= down(before)
@@ -398,7 +398,7 @@ def test_a_result_that_turns_from_down_to_up_takes_no_path_down(drawn: Drawn, da
     _, results = drawn
     failed = [found for found, seen in results.items() if not seen.up]
     assume(failed)
-    mended = data.draw(st.sampled_from(failed))
+    fixed = data.draw(st.sampled_from(failed))
     before = paths(results.values())
-    after = paths({**results, mended: data.draw(results_of(mended, up=True))}.values())
+    after = paths({**results, fixed: data.draw(results_of(fixed, up=True))}.values())
     assert all(after.get(path, True) for path, up in before.items() if up)

@@ -527,7 +527,7 @@ def test_a_defect_that_cannot_be_told_as_a_result_is_logged_once() -> None:
     assert Counter(result.key for result in world.results) == dict.fromkeys(KEYS[1:5], 10)
     assert len(world.starts[KEYS[0]]) == 10
     assert [(log["event"], log["target"], log["exc_info"]) for log in logs] == [
-        ("a result cannot be told", KEYS[0].target.url, True)
+        ("a result cannot be reported", KEYS[0].target.url, True)
     ]
 
 

@@ -331,7 +331,7 @@ class Evil:
         connection.sendall(f"HTTP/1.1 {text}".replace("\n", "\r\n").encode())
 
     def configuration(self, url: str, auth: str) -> str:
-        """Each echo by http and by https."""
+        """Each echo over HTTP and over HTTPS."""
         targets = [f"{scheme}://e{i}.example/" for i in range(len(self.echoes)) for scheme in ("http", "https")]
         group = {"feature": "own", "title": "Own", "docs": "https://x.example/", "endpoints": []}
         return json.dumps(

@@ -52,7 +52,7 @@ print(json.dumps(seen))
 
 @contextmanager
 def all_hang(lab: Lab, hosts: Iterable[str] = HANGING) -> Iterator[None]:
-    """These take connections and answer nothing by http, and take none by https."""
+    """These take connections and answer nothing over HTTP, and take none over HTTPS."""
     with ExitStack() as faults:
         for host in hosts:
             faults.enter_context(lab.script(host, 80, (READ_HEAD, HOLD)))

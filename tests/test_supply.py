@@ -1,4 +1,4 @@
-"""What is shipped: the same bytes from the same source, all that belongs into it, and a bill of what it is made of."""
+"""What is shipped: the same bytes from the same source, all that belongs in it, and a bill of what it is made of."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def _wheel(folder: Path) -> Path:
 
 
 def _install(python: Python, target: Path, wheel: Path) -> None:
-    """Unpack the wheel and all that it needs on Windows, in the versions of constraints.txt."""
+    """Unpack the wheel and everything that it needs on Windows, in the versions of constraints.txt."""
     argv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-config", "--target", str(target)]
     argv += ["--python-platform", "x86_64-pc-windows-msvc", "--python-version", python.version]
     argv += ["--python", sys.executable, "--only-binary", ":all:", "--link-mode", "copy"]

@@ -154,7 +154,7 @@ def _expiry() -> Panel:
             "The earliest end in the chain that each server sent, the first fifty. Public services renew in time by "
             "themselves; what you must renew is your own: a cloud management gateway, a server of the intranet, an "
             "inspecting device.",
-            "No certificate has been seen: nothing is probed by https, or no handshake came so far.",
+            "No certificate has been seen: nothing is probed over HTTPS, or no handshake came so far.",
             (24, 11),
             [runbook("ConfigMgrCertificateExpiresSoon", "What to do before a certificate expires")],
         ),

@@ -171,7 +171,7 @@ def _rhythm() -> list[Panel]:
         _third(
             8,
             "How long does a scrape take?",
-            "As Prometheus sees it. It gives up after ten seconds if it is not told otherwise.",
+            "As Prometheus sees it. It gives up after ten seconds unless it is configured otherwise.",
             by("max", "instance", of_exporter("scrape_duration_seconds")),
             "s",
             runbook("ConfigMgrExporterDown", "What to do when an exporter is down"),
@@ -227,7 +227,7 @@ def _cost() -> list[Panel]:
         _third(
             9,
             "How much memory?",
-            "Resident memory. It is told on Linux only.",
+            "Resident memory. It is known on Linux only.",
             by("max", "instance", of_exporter("process_resident_memory_bytes")),
             "bytes",
             down,
@@ -235,7 +235,7 @@ def _cost() -> list[Panel]:
         _third(
             10,
             "How much of a processor?",
-            "100 % is one core. It is told on Linux only.",
+            "100 % is one core. It is known on Linux only.",
             by("sum", "instance", f"rate({processor}[$__rate_interval])"),
             "percentunit",
             down,

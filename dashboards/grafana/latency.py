@@ -93,7 +93,7 @@ def _slowest() -> Panel:
             5,
             "Which targets are the slowest, and in which phase?",
             "The last probe of the twenty slowest targets, usable or not, from the instance and by the path where it "
-            "took longest. Ten seconds in one phase are a time-out.",
+            "took longest. Ten seconds in one phase are a timeout.",
             "No result yet.",
             (24, 12),
             [_TRIAGE],

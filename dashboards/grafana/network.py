@@ -63,8 +63,9 @@ def _paths() -> Panel:
         Question(
             1,
             "Which shared path is broken?",
-            "Name resolution (dns), the direct way out, and each proxy. down: all that goes through it fails and "
-            "points at it. A path that is up though many of its targets fail for one reason is filtered or inspected.",
+            "Name resolution (dns), the direct way out, and each proxy. down: everything that goes through it fails "
+            "and points at it. A path that is up though many of its targets fail for one reason is filtered or "
+            "inspected.",
             "No result yet: no exporter is scraped, or no probe has finished.",
             (12, 8),
             [runbook("ConfigMgrPathDown", "What to do when a path is down")],
@@ -179,7 +180,7 @@ def _phases() -> Panel:
             6,
             "How long does each phase take on each path?",
             "The mean of the last probe of every target. The phase in which a probe failed counts with the time it "
-            "took to fail: ten seconds in one phase are a time-out. Through a proxy, resolve and connect are the way "
+            "took to fail: ten seconds in one phase are a timeout. Through a proxy, resolve and connect are the way "
             "to the proxy.",
             "No result yet.",
             (12, 8),

@@ -19,7 +19,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 DATASOURCE: Final = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
-# Colours that the colour-blind tell apart too (Okabe and Ito's, and Tol's wine), and never without words or numbers.
+# Colours that the colour-blind distinguish too (Okabe and Ito's, and Tol's wine), and never without words or numbers.
 GOOD: Final = "#009E73"
 WARN: Final = "#E69F00"
 BAD: Final = "#D55E00"

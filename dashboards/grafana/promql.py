@@ -72,7 +72,7 @@ def phases(*matchers: str, path: tuple[str, ...] = ()) -> str:
 
 
 def failures(*matchers: str, path: tuple[str, ...] = ()) -> str:
-    """1 for each target that fails, with its reason in words, who can mend it, and the path it was asked by."""
+    """1 for each target that fails, with its reason in words, who can fix it, and the path it was asked by."""
     failure = of_site("configmgr_endpoint_failure", *matchers)
     asked = f"{on(TARGET_LABELS, 'path')} {path_of(*path)}"
     words = f"{on((*EXPORTER_LABELS, 'reason'), 'summary, who')} {of_exporter('configmgr_failure_reason_info')}"

@@ -167,7 +167,7 @@ def _causes() -> Panel:
     return listing(
         Question(
             10,
-            "What is wrong, and who can mend it?",
+            "What is wrong, and who can fix it?",
             "Everything that fails, by where, on which path and why: usually a few causes behind many symptoms.",
             "No failure is reported.",
             (24, 7),
@@ -180,7 +180,7 @@ def _causes() -> Panel:
         ],
         [
             Column("reason", "Reason", 190, links=[runbook("${__value.raw}", "What it means and what to do")]),
-            Column("who", "Who can mend it", 170),
+            Column("who", "Who can fix it", 170),
             Column("path", "Path", 150),
             Column("instance", "Instance", 200),
             Column("Value #A", "Targets", 90, links=[to("network", "Which targets", **where)]),
@@ -203,8 +203,9 @@ def _matrix() -> Panel:
             Question(
                 11,
                 "Can each feature work for each role? ${cloud}",
-                "ready: all that the feature needs is usable at every instance; some cannot: not at all instances; not "
-                "ready: at none; no result: pending, or nothing is probed for it; blank: the role does not need it.",
+                "ready: everything that the feature needs is usable at every instance; some cannot: not at all "
+                "instances; not ready: at none; no result: pending, or nothing is probed for it; blank: the role does "
+                "not need it.",
                 "No feature is watched: no exporter is scraped, or the choice above leaves nothing.",
                 (24, 21),
                 [_TRIAGE],

@@ -28,7 +28,7 @@ class Difference:
 
 
 def difference(older: Iterable[Rule], newer: Iterable[Rule]) -> Difference:
-    """What a firewall team must change, and what else it is told now.
+    """What a firewall team must change, and what else it should know now.
 
     By which URLs a rule is tested, and how the documents spell it, does not count.
     """

@@ -11,7 +11,7 @@ from exporter.model.patterns import address_of, is_wildcard
 
 
 def edl(rules: Iterable[Rule]) -> tuple[str, tuple[str, ...]]:
-    """The list, and what it cannot tell or lacks: of comments in such a list no vendor's document speaks for all.
+    """The list, and what it cannot say or lacks: of comments in such a list no vendor's document speaks for all.
 
     A star is a whole label, as PAN-OS wants it: "must be the only character within a token".
     """
@@ -19,7 +19,7 @@ def edl(rules: Iterable[Rule]) -> tuple[str, tuple[str, ...]]:
     hosts = sorted({rule.host for rule in chosen.written})
     unusual = [host for host in hosts if is_wildcard(host) and not begins_with_its_star(host)]
     notes = (
-        "the list tells no ports and no protocols: restrict these in the firewall rule that uses it",
+        "the list says nothing of ports and protocols: restrict these in the firewall rule that uses it",
         *(f"left out: {line}" for line in chosen.left_out),
         *(f"{host}: some products take a star only as the whole first label" for host in unusual),
     )

@@ -1,6 +1,6 @@
 """Read allow lists that exist: file -> Rules that were written before, or what a list lets through.
 
-Only lists whose meaning is certain: what the rules of a proxy or a firewall come to, the device itself tells.
+Only lists whose meaning is certain: what the rules of a proxy or a firewall come to, only the device itself knows.
 """
 
 from __future__ import annotations

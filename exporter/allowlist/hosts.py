@@ -30,7 +30,7 @@ def can_be_written(host: str) -> bool:
 
 
 def begins_with_its_star(host: str) -> bool:
-    """Whether a wildcard's only star is its whole first label, which is all that some products understand."""
+    """Whether a wildcard's only star is its whole first label, which is the only star that some products understand."""
     return host.startswith("*.") and "*" not in host[1:]
 
 

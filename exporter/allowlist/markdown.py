@@ -29,7 +29,7 @@ From a computer of each role, or from one whose traffic takes the same way:
 
 - `configmgr-endpoint-exporter check --role ROLE` ends with `READY` and exit status 0; what is still closed is listed.
 - Without it, `curl --head URL` for one destination. An HTTP status of the service itself is good, also 403 or 404. A
-  time-out, a reset, the block page of a proxy or a certificate that does not verify is not."""
+  timeout, a reset, the block page of a proxy or a certificate that does not verify is not."""
 
 
 def change_request(rules: Iterable[Rule], roles: Mapping[str, Role]) -> str:

@@ -1,4 +1,4 @@
-"""What a device is told to let through, whoever needs it: Rules -> openings, and what a notation cannot say. Pure."""
+"""What a device has to let through, whoever needs it: Rules -> openings, and what a notation cannot say. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Openings:
         yield from _grouped((rule.protocol, rule.ports, rule.host) for rule in self.written)
 
     def by_transport(self) -> Iterator[Opening]:
-        """The same for those who tell no protocol above TCP and UDP."""
+        """The same for devices that know no protocol above TCP and UDP."""
         yield from _grouped((rule.transport, rule.ports, rule.host) for rule in self.written)
 
 

@@ -13,7 +13,7 @@ from exporter.model.vocabulary import DIRECT, Support
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A host, and all that is let through to it for the same reasons."""
+    """A host, and everything that is let through to it for the same reasons."""
 
     host: str
     opened: tuple[str, ...]  # "http 80", "https 443"

@@ -75,7 +75,7 @@ class Rule:
 
 
 def rules(catalogue: Catalogue, groups: Iterable[Group], site: Site, settings: Settings) -> tuple[Rule, ...]:
-    """All that must be let through for the site: each role's rules, by the path that the role takes.
+    """Everything that must be let through for the site: each role's rules, by the path that the role takes.
 
     Laws: whatever is selected has a rule, probed or not; every target that is probed lies within a rule of its role and
     path; no key twice. A web proxy carries HTTP only: all else is direct.
@@ -192,7 +192,7 @@ def _filled(target: Target) -> _Opening:
 
 
 def _merged(one: Rule, other: Rule) -> Rule:
-    """Two rules with one key: all that either is needed for, and the more cautious of what the documents allow."""
+    """Two rules with one key: what either is needed for, and the more cautious of what the documents allow."""
     return replace(
         one,
         tls_inspection=_more_cautious(one.tls_inspection, other.tls_inspection),

@@ -1,4 +1,4 @@
-"""`check` and `explain`: probe now and tell a person; `check --against` compares instead."""
+"""`check` and `explain`: probe now and show a person the results; `check --against` compares instead."""
 
 from __future__ import annotations
 
@@ -101,18 +101,18 @@ def check(
     if path is not None:
         raise typer.BadParameter("--path goes with --against")
     deployment = deploy(source)
-    for line in deployment.found.told:
+    for line in deployment.found.notes:
         typer.echo(line, err=True)
     with progress(len(deployment.plan.checks)) as advance:
         snapshot = run_on_loop(check_once, deployment, advance)
     if textfile is not None:
         _replace(textfile, metrics.textfile(snapshot))
-    _tell(snapshot, form)
+    _print(snapshot, form)
     if not report.all_ready(snapshot):
         raise typer.Exit(NOT_READY)
 
 
-def _tell(snapshot: Snapshot, form: CheckFormat) -> None:
+def _print(snapshot: Snapshot, form: CheckFormat) -> None:
     match form:
         case CheckFormat.TABLE:
             report.print_check(snapshot, console())
@@ -177,7 +177,7 @@ def explain(
     log_level: Level = LogLevel.WARNING,
     log_format: Form = LogFormat.LOGFMT,
 ) -> None:
-    """Probe one target or endpoint now and show all that was seen. Exits with 1 if it is not usable."""
+    """Probe one target or endpoint now and show everything that was seen. Exits with 1 if it is not usable."""
     configure(log_level, log_format)
     source = source_of(config_file, feature, role, cloud)
     deployment = deploy(source)

@@ -102,29 +102,29 @@ class _Interview:
     catalogue: Catalogue
     asking: bool
 
-    def answered(self, told: Answers, question: Question, given: Said | None) -> Answers:
-        """What was told, and the answer to one more question."""
-        default: Said = getattr(told, question.field)
-        if question.after and not getattr(told, question.after):
+    def answered(self, before: Answers, question: Question, given: Said | None) -> Answers:
+        """The answers so far, and that to one more question."""
+        default: Said = getattr(before, question.field)
+        if question.after and not getattr(before, question.after):
             if given:
                 raise typer.BadParameter(f"goes with {_option(question.after)}.", param_hint=question.option)
-            return told
+            return before
         if given or not self.asking:
-            return self._fitting(told, question, given or default)
+            return self._fitting(before, question, given or default)
         known = {"clouds": self.catalogue.clouds, "roles": self.catalogue.roles}.get(question.field)
         if known:
             typer.echo(f"Known {question.field}: {', '.join(known)}")
 
         def read(line: str) -> Answers:
             words = tuple(line.replace(",", " ").split())
-            return self._fitting(told, question, (words or default) if question.many else line.strip())
+            return self._fitting(before, question, (words or default) if question.many else line.strip())
 
         shown = ", ".join(default)
         return cast("Answers", typer.prompt(question.text, shown, value_proc=read, show_default=bool(shown)))
 
-    def _fitting(self, told: Answers, question: Question, said: Said) -> Answers:
+    def _fitting(self, before: Answers, question: Question, said: Said) -> Answers:
         more: dict[str, Any] = {question.field: said}
-        answers = replace(told, **more)
+        answers = replace(before, **more)
         if wrong := fault(answers, question, self.file, self.catalogue):
             raise typer.BadParameter(wrong, param_hint=question.option)
         return answers

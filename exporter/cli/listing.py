@@ -39,7 +39,7 @@ def validate(
     deployment, lacking = examine(source_of(config_file, None, None, None))
     lacking_for_web = web.examine(web_config_file) if web_config_file else ()
     plan = deployment.plan
-    for line in deployment.found.told:
+    for line in deployment.found.notes:
         typer.echo(line)
     name = config_file or "embedded default"
     typer.echo(f"{name}: ok, {len(plan.checks)} targets to probe, {len(plan.unprobed)} endpoints without a target")
@@ -59,7 +59,7 @@ def _refused_here(who: str, lacking: Iterable[Mistake]) -> None:
 def endpoints(
     config_file: ConfigFile = None,
     whole: Annotated[
-        bool, typer.Option("--all", help="All that is documented, not only what the site selects.")
+        bool, typer.Option("--all", help="Everything that is documented, not only what the site selects.")
     ] = False,
     form: Annotated[
         EndpointsFormat, typer.Option("--format", help="What is written to stdout.")

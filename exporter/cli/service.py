@@ -203,7 +203,7 @@ def usable(options: Sequence[str]) -> None:
 
 
 def size_of(log: Path) -> int:
-    """How much has been logged, in bytes; 0 for who may not look, who is told so by what comes next."""
+    """How much has been logged, in bytes; 0 for who may not look: what comes next says so."""
     try:
         return log.stat().st_size
     except OSError:
@@ -265,7 +265,7 @@ if sys.platform == "win32":
             finally:
                 if ran:
                     manager.start()
-        _tell(before, program, lacking, ran=ran)
+        _report(before, program, lacking, ran=ran)
 
     def _program(log: Path, options: tuple[str, ...], account: str) -> ServiceCommand:
         """What the service manager shall run. Raises FolderError for what the account could not read."""
@@ -322,7 +322,7 @@ if sys.platform == "win32":
         except OSError as error:
             raise folder.FolderError(f"{file} cannot be written: {reason(error)}.") from None
 
-    def _tell(before: Condition | None, program: ServiceCommand, lacking: list[str], *, ran: bool) -> None:
+    def _report(before: Condition | None, program: ServiceCommand, lacking: list[str], *, ran: bool) -> None:
         for place in (Path(program.python).parent, Path(program.script).parent):
             if anybody := folder.who_may_alter(place):
                 typer.echo(
@@ -331,7 +331,7 @@ if sys.platform == "win32":
                     err=True,
                 )
         if lacking:
-            typer.echo(f"warning: this system cannot be told: {', '.join(lacking)}.", err=True)
+            typer.echo(f"warning: this system does not support: {', '.join(lacking)}.", err=True)
         if before is None:
             typer.echo(f"Installed as {NAME}; it starts with Windows, and now by:")
             typer.echo(f"  {called(sys.argv[0])} service start")

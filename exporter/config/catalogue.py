@@ -53,7 +53,7 @@ VOCABULARY: Final = ("clouds", "roles", "parameters", "wildcards", "sources", "f
 def load(directory: Path | None = None) -> Catalogue:
     """The catalogue in a folder, or the shipped one. Raises DocumentError with all mistakes.
 
-    What a feature's first group tells of the feature (title, docs, logs, ...) holds for all its groups.
+    What a feature's first group says of the feature (title, docs, logs, ...) holds for all its groups.
     """
     directory = directory or shipped()
     vocabulary, unread = read_all(directory / "vocabulary" / f"{name}.yaml" for name in VOCABULARY)
@@ -67,7 +67,7 @@ def load(directory: Path | None = None) -> Catalogue:
     add_contradictions(located)
     _blame_headings(located)
     catalogue = Catalogue(
-        groups=_told_alike(here.group for here in located),
+        groups=_with_their_feature(here.group for here in located),
         roles=_roles(roles, names),
         clouds=_clouds(clouds),
         parameters=known_parameters,
@@ -93,13 +93,13 @@ def _keys(document: Document) -> list[str]:
 # ---------------------------------------------------------------- features
 
 
-def _told_alike(groups: Iterable[Group]) -> tuple[Group, ...]:
-    """Groups that all tell of their feature what its first one does."""
+def _with_their_feature(groups: Iterable[Group]) -> tuple[Group, ...]:
+    """Groups, with what the first group of each feature says of the feature filled in."""
     first: dict[str, Group] = {}
-    return tuple(_told(group, first.setdefault(group.feature, group)) for group in groups)
+    return tuple(_filled(group, first.setdefault(group.feature, group)) for group in groups)
 
 
-def _told(group: Group, first: Group) -> Group:
+def _filled(group: Group, first: Group) -> Group:
     return replace(
         group,
         title=group.title or first.title,
@@ -192,7 +192,7 @@ class RoleSection(Section):
     authenticated_proxy: SupportWord = Field(
         default=Support.UNSPECIFIED, description="Whether the documents support a proxy that wants a login."
     )
-    proxy_note: Text | None = Field(default=None, description="How the role is told its proxy.")
+    proxy_note: Text | None = Field(default=None, description="How the role gets its proxy.")
     source: Sources = Field(default=[], description="The documents that it was read in.")
 
 

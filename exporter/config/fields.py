@@ -160,13 +160,13 @@ def unknown(what: str, known: Iterable[str], word: str) -> str:
 
 def _or_nothing(schema: JsonSchema) -> JsonSchema:
     """The same, or no value. Its default stays where it says more than the key's absence does."""
-    told: JsonSchema = {key: schema.pop(key) for key in ("description", "default") if key in schema}
-    if told.get("default") is None or isinstance(told["default"], dict):
-        told.pop("default", None)
+    described: JsonSchema = {key: schema.pop(key) for key in ("description", "default") if key in schema}
+    if described.get("default") is None or isinstance(described["default"], dict):
+        described.pop("default", None)
     options = [option for option in schema.pop("anyOf", [schema]) if option != NOTHING]
     if len(options) == 1 and isinstance(options[0].get("type"), str) and "enum" not in options[0]:
-        return {**options[0], "type": [options[0]["type"], "null"], **told}
-    return {"anyOf": [*options, NOTHING], **told}
+        return {**options[0], "type": [options[0]["type"], "null"], **described}
+    return {"anyOf": [*options, NOTHING], **described}
 
 
 # ---------------------------------------------------------------- validators

@@ -93,7 +93,7 @@ class FingerprintSection(Section):
 
     product: Text = Field(description="The product by name.")
     kind: KindWord = Field(description="What kind of page it is.")
-    meaning: Text = Field(description="What the page tells, in words.")
+    meaning: Text = Field(description="What the page says, in words.")
     header: HeaderSection | None = Field(default=None, description="A header that it sends.")
     status: Annotated[list[Annotated[int, within(100, 599)]], distinct()] = Field(
         default=[], description="The statuses that it answers with; empty: any."

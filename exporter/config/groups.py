@@ -376,7 +376,7 @@ class GroupSection(Section):
     endpoints: Annotated[list[EndpointSection], NOT_EMPTY] = Field(description="What is needed, line by line.")
     logs: list[Text] = Field(default=[], description="The product's log files that show the same fault.")
     messages: list[Text] = Field(default=[], description="The product's status messages.")
-    troubleshooting: Text | None = Field(default=None, description="Where a person reads how to mend it.")
+    troubleshooting: Text | None = Field(default=None, description="Where a person reads how to fix it.")
 
     def group(self) -> Group:
         """The same as a value of the vocabulary; whose it is, whoever reads the file knows."""

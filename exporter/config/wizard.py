@@ -32,7 +32,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One thing to be told: where it goes in Answers, where its mistakes are found, and which option tells it."""
+    """One question: where its answer goes in Answers, where its mistakes are found, and which option answers it."""
 
     field: str
     place: Place
@@ -82,8 +82,8 @@ def fault(answers: Answers, question: Question, path: Path, catalogue: Catalogue
     try:
         config.parse(written(answers, catalogue), path, catalogue)
     except DocumentError as error:
-        told = [m.message for m in error.mistakes if not m.place or m.place[: len(question.place)] == question.place]
-        return told[0] if told else None
+        wrong = [m.message for m in error.mistakes if not m.place or m.place[: len(question.place)] == question.place]
+        return wrong[0] if wrong else None
     return None
 
 

@@ -177,7 +177,7 @@ _MEANING: Final = (
     ("cannot start any token", "a text that begins with this character must be quoted"),
     ("directive", "a text that begins with % must be quoted"),
     ("block scalar", "a text that begins with | or > must be quoted"),
-    ("mapping values are not", "a key cannot stand here; mend the indentation, or quote the text that holds `: `"),
+    ("mapping values are not", "a key cannot stand here; fix the indentation, or quote the text that holds `: `"),
     ("end of stream", "the quote that opens here is never closed"),
     ("quoted scalar", "an unknown escape in double quotes; use single quotes, or \\\\ for a backslash"),
     ("node content", "a value is missing; a text that begins with a bracket, a comma or a colon must be quoted"),
@@ -198,7 +198,7 @@ def _in_our_words(error: yaml.MarkedYAMLError, text: str) -> NotYaml:
     if "\t" in line[: len(line) - len(line.lstrip())]:
         meaning = "a tab cannot indent; use blanks"
     else:
-        meaning = next((said for words, said in _MEANING if re.search(words, theirs)), "mend or quote this line")
+        meaning = next((said for words, said in _MEANING if re.search(words, theirs)), "fix or quote this line")
         if error.context_mark and _WHERE_IT_BEGAN.search(theirs):
             number = error.context_mark.line
     return NotYaml(number + 1, (), f"not valid YAML: {meaning}")

@@ -41,7 +41,7 @@ CONSUMER: Final = ("feature", "role", "cloud")
 USE: Final = (*CONSUMER, "pattern")
 TARGET: Final = (*USE, "target")
 
-# Seconds. A healthy probe takes 20 ms to 1 s; a lost packet adds 1 s or 3 s; the time-out is at 10 s.
+# Seconds. A healthy probe takes 20 ms to 1 s; a lost packet adds 1 s or 3 s; the timeout is at 10 s.
 DURATION_BUCKETS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 PHASE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0)
@@ -179,7 +179,7 @@ class State(Kept):
         return families(self._store.snapshot())
 
     def show(self, check: Check) -> None:
-        """Make the lines of a check ahead of the scrape, lest it find all of them to be made at once."""
+        """Make the lines of a check ahead of the scrape, so that a scrape does not have to make all of them."""
         self._follow()
         latest = self._store.latest(check.key)
         if latest is not None:
@@ -318,8 +318,8 @@ _OF_TARGET: Final = (
     ),
     _Gauge(
         "configmgr_endpoint_tls_intercepted",
-        "1: the chain ends in a CA that neither is public nor belongs to the service; 0: it does not. Absent where "
-        "that cannot be told: the certificate is the customer's own, or the chain stops at an unknown issuer.",
+        "1: the chain ends in a CA that neither is public nor belongs to the service; 0: it does not. Absent if "
+        "that is unknown: the certificate is the customer's own, or the chain stops at an unknown issuer.",
         lambda latest, requirement: _one(_intercepted(latest, requirement)),
     ),
     _Gauge(
@@ -402,7 +402,8 @@ def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
             uninspectable.add_metric(_use(requirement.use), 1)
     ready = GaugeMetricFamily(
         "configmgr_feature_ready",
-        "1: all that the feature needs is usable; 0: not; absent while a first result is pending or nothing is probed.",
+        "1: every endpoint that the feature needs is usable; 0: not; absent while a first result is pending, or "
+        "nothing is probed.",
         labels=CONSUMER,
     )
     endpoints = GaugeMetricFamily(
@@ -467,7 +468,7 @@ class Timing:
         self._late = Counter(
             "configmgr_exporter_late_samples",
             "Phases that may have ended before the exporter noticed, so that their duration may be too long; they are "
-            "in gauges and histograms all the same. Told only where the clock source is the kernel.",
+            "in gauges and histograms all the same. Counted only where the clock source is the kernel.",
             ("phase",),
             registry=registry,
         )
@@ -475,7 +476,7 @@ class Timing:
             self._late.labels(phase)
         sources = Gauge(
             "configmgr_exporter_clock_source",
-            "1 on the clock that tells when a phase ended: kernel, which stamps what arrives; loop, the exporter's own "
+            "1 on the clock that times the end of a phase: kernel, which stamps what arrives; loop, the exporter's own "
             "when it gets round to reading.",
             ("source",),
             registry=registry,
@@ -504,8 +505,8 @@ class ReloadStatus:
             registry=registry,
         )
 
-    def tell(self, *, successful: bool) -> None:
-        """Note how a reload ended, now."""
+    def set(self, *, successful: bool) -> None:
+        """Set how a reload ended, now."""
         self._successful.set(successful)
         if successful:
             self._when.set(time.time())
@@ -527,8 +528,8 @@ class Conditions:
             registry=registry,
         )
 
-    def tell(self, interval: float, anchors: Mapping[str, bool]) -> None:
-        """Note the interval in seconds, and which of the roots are there."""
+    def set(self, interval: float, anchors: Mapping[str, bool]) -> None:
+        """Set the interval in seconds, and which of the roots are there."""
         self._interval.set(interval)
         for name, present in anchors.items():
             self._anchors.labels(name).set(present)
@@ -549,14 +550,14 @@ class LogLines(Collector):
 def registry_for(state: Collector) -> Exposition:
     """A registry with state, process and Python metrics; events are added by who makes them."""
     registry = Exposition()
-    _tell_state(registry, state)
+    _register_state(registry, state)
     registry.register(LogLines())
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     return registry
 
 
-def _tell_state(registry: CollectorRegistry, state: Collector) -> None:
+def _register_state(registry: CollectorRegistry, state: Collector) -> None:
     """State, with the words for it, and whose it is."""
     registry.register(state)
     Gauge(
@@ -578,7 +579,7 @@ def _tell_state(registry: CollectorRegistry, state: Collector) -> None:
 def textfile(snapshot: Snapshot) -> bytes:
     """State for the textfile collector of another exporter, which has process and Go metrics of its own."""
     registry = CollectorRegistry()
-    _tell_state(registry, Seen(snapshot))
+    _register_state(registry, Seen(snapshot))
     return generate_latest(registry)
 
 

@@ -68,7 +68,7 @@ class Exposition(CollectorRegistry):
                 yield "".join(lines).encode()
 
         def slices() -> Iterator[bytes]:
-            end = encode(_Just())  # OpenMetrics ends with a mark, and so does all that is encoded by itself
+            end = encode(_Just())  # OpenMetrics ends with a mark, and so does each family that is encoded by itself
             for collector in tuple(self._in_order):
                 for piece in of(collector):
                     yield piece.removesuffix(end)

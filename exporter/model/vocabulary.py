@@ -93,9 +93,9 @@ class Endpoint:
     note: str | None = None
 
     def ports_of(self, scheme: str) -> tuple[int, ...]:
-        """The ports of one of its schemes: all that are given if it is the only one, else its own in order.
+        """The ports of one of its schemes: all given ones if it is the only scheme, else its own in order.
 
-        Where none is given, the URL's or the scheme's usual one; none where nothing tells.
+        Where none is given, the URL's or the scheme's usual one; none where neither is known.
         """
         if self.ports:
             return self.ports if len(self.schemes) == 1 else (self.ports[self.schemes.index(scheme)],)
@@ -133,7 +133,7 @@ class Representative:
 
 @dataclass(frozen=True, slots=True)
 class Wildcard:
-    """What the documents tell about a wildcard: hosts below it, or why there are none."""
+    """What the documents say about a wildcard: hosts below it, or why there are none."""
 
     representatives: tuple[Representative, ...] = ()
     stand_ins: tuple[str, ...] = ()  # hosts outside the wildcard that say something about it; not probed for it
@@ -181,7 +181,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All that is known about endpoints before a site is named."""
+    """Everything that is known about endpoints before a site is named."""
 
     groups: tuple[Group, ...]
     roles: Mapping[str, Role]
@@ -371,7 +371,7 @@ class Ways:
 
 @dataclass(frozen=True)
 class Check:
-    """One physical probe, and all that it answers for."""
+    """One physical probe, and every documented line that it answers for."""
 
     key: CheckKey
     uses: tuple[Use, ...]  # sorted, no two alike
@@ -414,7 +414,7 @@ class Plan:
 
 
 class Phase(StrEnum):
-    """The phases of a probe, in order, named as the ecosystem's black-box prober names them."""
+    """The phases of a probe, in order, named as blackbox_exporter names them."""
 
     RESOLVE = "resolve"
     CONNECT = "connect"
@@ -536,7 +536,7 @@ class TlsFacts:
 
     @property
     def not_after(self) -> float | None:
-        """The earliest end on the path that verified; where none did, of all that was seen. Unix time."""
+        """The earliest end on the path that verified; where none did, of every certificate that was seen. Unix time."""
         return _earliest(self.path if self.verified and self.path else (*self.chain, *self.path))
 
     @property
@@ -551,7 +551,7 @@ class TlsFacts:
     def intercepted(self, trust: Trust) -> bool | None:
         """Whether somebody other than the service issued the certificate, where `trust` must have issued it.
 
-        None where that cannot be told: no chain was seen, it stops at an issuer that nobody knows, or the certificate
+        None where that is unknown: no chain was seen, it stops at an issuer that nobody knows, or the certificate
         is the customer's own.
         """
         if self.leads_to is None or trust is Trust.CUSTOMER:
@@ -624,12 +624,12 @@ class WayTaken:
 class Evidence:
     """What a probe saw on its way; each part only where the probe came that far."""
 
-    addresses: tuple[str, ...] = ()  # all that the name resolved to, the target's or its proxy's
+    addresses: tuple[str, ...] = ()  # every address that the name, the target's or its proxy's, resolved to
     address: str | None = None  # the one that was connected to
     dialogue: tuple[Answer, ...] = ()  # what the proxy refused CONNECT with, in order
     tls: TlsFacts | None = None
     answer: Answer | None = None
-    in_range: bool | None = None  # whether all addresses lie in the operator's ranges; None: cannot be told
+    in_range: bool | None = None  # whether all addresses lie in the operator's ranges; None: unknown
     proxy_tls: TlsFacts | None = None  # of the connection to the proxy itself
     tried: tuple[Tried, ...] = ()  # in the order in which they were asked
     by_dns: bool | None = None  # False: the host is an address, or stands in the hosts file; None: was not resolved

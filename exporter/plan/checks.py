@@ -1,4 +1,4 @@
-"""Turn wishes into work: (requirements, proxies, role -> proxy) -> Plan. Pure."""
+"""Turn requirements into the fewest checks: (requirements, proxies, role -> proxy) -> Plan. Pure."""
 
 from __future__ import annotations
 

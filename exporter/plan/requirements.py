@@ -49,7 +49,7 @@ def requirements(catalogue: Catalogue, groups: Iterable[Group], site: Site) -> t
 
 
 def everything(catalogue: Catalogue, site: Site) -> Site:
-    """A site that needs all that is documented, with the parameters and the features of `site`."""
+    """A site that needs every documented endpoint, with the parameters and the features of `site`."""
     return replace(
         site, clouds=tuple(catalogue.clouds), roles=tuple(catalogue.roles), statuses=tuple(Status), version=None
     )

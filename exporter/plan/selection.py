@@ -15,7 +15,7 @@ class SelectionError(Exception):
     """A name on the command line that the site does not have."""
 
 
-UNUSABLE: Final = (DocumentError, SelectionError)  # what a person must mend before there is a plan
+UNUSABLE: Final = (DocumentError, SelectionError)  # what a person must fix before there is a plan
 _OF_SITE: Final = " of this site"
 
 

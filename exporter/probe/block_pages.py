@@ -121,12 +121,12 @@ def _refreshed(value: str) -> str:
 
 def _bears(mark: Fingerprint, shown: _Shown) -> bool:
     # Text that quotes a page is none: it needs to show more than the quotation.
-    told = shown.page or mark.statuses or mark.header or mark.location
+    says_more = shown.page or mark.statuses or mark.header or mark.location
     return (
         (not mark.statuses or shown.status in mark.statuses)
         and (mark.header is None or any(map(mark.header[1].search, shown.headers.get(mark.header[0], ()))))
         and (mark.location is None or mark.location.search(shown.leads_to) is not None)
-        and (mark.body is None or (bool(told) and mark.body.search(shown.body) is not None))
+        and (mark.body is None or (bool(says_more) and mark.body.search(shown.body) is not None))
     )
 
 

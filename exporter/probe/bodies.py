@@ -1,7 +1,7 @@
 """How a body begins, as somebody would read it: (head of an answer, bytes) -> text, whatever its labels say. Pure.
 
 Filters and portals label their pages carelessly, so the labels only say what is worth a look: what is meant to be
-stored or played is none. Whether a body is a page, its first tag tells where its type does not.
+stored or played is none. Whether a body is a page, its first tag shows where its type does not.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ _CHARACTERS: Final = re.compile(
     r"ascii|utf-8|iso8859-\d+|cp(?:125\d|866|874|932|949|950|437|850|852)|koi8-[ru]|"
     r"mac-(?:roman|cyrillic)|gb(?:2312|k|18030)|big5(?:hkscs)?|euc_(?:jp|kr)|shift_jis|iso2022_jp|tis-620"
 )
-# Python's own look-up remembers each name for good that it was ever asked for, so it is asked for no other.
+# Python's own lookup remembers each name for good that it was ever asked for, so it is asked for no other.
 _PYTHONS: Final = frozenset({*aliases.values(), "cp874", "koi8_u"})
 
 

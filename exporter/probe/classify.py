@@ -47,7 +47,7 @@ REFUSED: Final[Mapping[int, str]] = MappingProxyType(
 )
 _BLOCKED: Final = frozenset({451, 511})
 # A proxy's policy says no to CONNECT by these: forbidden, or sent on to a page that says so; 470 is Azure Firewall's.
-# What else it answers (405, 501, 502 ...) tells that it cannot, or is no proxy at all.
+# Any other status (405, 501, 502 ...) says that it cannot, or is no proxy at all.
 _DENIALS: Final = frozenset({301, 302, 303, 307, 308, 403, 451, 470})
 # 401 is a web server's word for it, which some proxies take for their own.
 _LOGINS: Final = frozenset({401, 407})
@@ -128,7 +128,7 @@ def classify(
         _in_any_phase(phase, cause) or _of_the_proxy(phase, cause, way, seen) or _in_phase(phase, cause, seen, signs)
     )
     if seen.gap and isinstance(cause, TimeoutError):
-        message = "no answer within the time-out, but for its end: packets of full size are lost on the way"
+        message = "no answer within the timeout, but for its end: packets of full size are lost on the way"
         return replace(failure, message=message, cause=Cause.FULL_SIZE_PACKETS)
     return failure
 
@@ -254,13 +254,13 @@ def _login(page: Fingerprint, answer: Answer) -> Cause | None:
 
 def defect(error: Exception, phase: Phase = Phase.RESOLVE) -> Failure:
     """The failure that an exception stands for which no probe, and nothing about it, should have let out. Total."""
-    return Failure(phase, Reason.INTERNAL_ERROR, _told(error))
+    return Failure(phase, Reason.INTERNAL_ERROR, _described(error))
 
 
-def _told(error: Exception) -> str:
+def _described(error: Exception) -> str:
     """What went wrong, and in which line; of a group, which only says that something did, each of its parts."""
     if isinstance(error, ExceptionGroup):
-        return ", ".join(map(_told, error.exceptions))
+        return ", ".join(map(_described, error.exceptions))
     try:
         words = str(error)
     except Exception:  # noqa: BLE001 - whose words fail, too
@@ -279,11 +279,11 @@ def unknown_root(error: BaseException) -> bool:
 def specific(error: BaseException) -> BaseException:
     """The first exception from the outside in that says something; wrappers and groups do not."""
     found = _unwrapped(error)
-    return next(filter(_telling, found), found[0])
+    return next(filter(_is_informative, found), found[0])
 
 
 def _unwrapped(error: BaseException) -> list[BaseException]:
-    """All that stands behind an exception, from the outside in, less the groups. A chain can be long, or a circle."""
+    """An exception and its causes, outermost first, without the groups. A chain can be long, or a circle."""
     found: dict[int, BaseException] = {}
     pending = [error]
     while pending:
@@ -297,7 +297,7 @@ def _unwrapped(error: BaseException) -> list[BaseException]:
     return list(found.values())
 
 
-def _telling(error: BaseException) -> bool:
+def _is_informative(error: BaseException) -> bool:
     if isinstance(error, OSError):  # a bare OSError without a number is a wrapper; TimeoutError and ours need none
         return error.errno is not None or type(error) is not OSError
     return isinstance(
@@ -395,8 +395,8 @@ def _words(cause: BaseException) -> str:
             words = NO_ANSWER
         case OSError() if cause.strerror:
             words = cause.strerror
-        case Exception() if not isinstance(cause, OSError) and not _telling(cause):
-            words = _told(cause)  # a defect of ours
+        case Exception() if not isinstance(cause, OSError) and not _is_informative(cause):
+            words = _described(cause)  # a defect of ours
         case _:
             words = str(cause) or type(cause).__name__
     return words

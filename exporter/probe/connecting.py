@@ -18,7 +18,7 @@ NO_SUCH_NAME: Final = frozenset(
     {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME), 11001, 11004}  # the last two are Windows'
 )
 OUR_OWN: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # out of sockets: not the target
-NO_ANSWER: Final = "no answer within the time-out"
+NO_ANSWER: Final = "no answer within the timeout"
 
 
 # ---------------------------------------------------------------- names
@@ -97,7 +97,7 @@ def telling_most(errors: Iterable[OSError]) -> OSError:
 
 
 def unconnected(cause: BaseException, words: str, seen: Evidence) -> Failure:
-    """What became of a connection, by the address that tells most: one that is silent hides no other's refusal."""
+    """What became of a connection, by the most informative address: one that is silent hides no other's refusal."""
     failed = _failed(seen.tried)
     if failed:
         contact, words = failed[0].contact, _of_each(failed) if len(failed) > 1 else failed[0].error or words
@@ -115,14 +115,14 @@ def words_of_proxy(words: str, seen: Evidence) -> str:
 
 
 def _failed(tried: Sequence[Tried]) -> list[Tried]:
-    """The addresses that did not open, the one that tells most first; none where one did."""
+    """The addresses that did not open, the most informative first; none where one did."""
     if any(one.contact is Contact.OPENED for one in tried):
         return []
     return sorted(tried, key=lambda one: _ORDER[one.contact])
 
 
 def _of_each(failed: Sequence[Tried]) -> str:
-    """What several addresses came to, the one that tells most first: `Connection refused (192.0.2.1, 192.0.2.2)`."""
+    """What several addresses came to, the most informative first: `Connection refused (192.0.2.1, 192.0.2.2)`."""
     addresses: dict[str, list[str]] = {}
     for one in failed:
         addresses.setdefault(one.error or NO_ANSWER, []).append(one.address)
@@ -135,7 +135,7 @@ def _some(addresses: Sequence[str]) -> str:
 
 
 def at_private_address(failure: Failure, target: Target, seen: Evidence) -> Failure:
-    """A failed connection, told as what it is where a public name led to addresses of somebody's own network."""
+    """A failed connection, with a reason of its own where a public name led to private addresses."""
     private = bool(seen.addresses) and all(map(is_private, seen.addresses))
     if failure.phase is not Phase.CONNECT or not private or target.own or address_of(target.host) is not None:
         return failure

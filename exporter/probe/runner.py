@@ -41,7 +41,7 @@ class Network:
     ranges: AddressRanges = field(default_factory=AddressRanges)
     clock: Clock = field(default_factory=clock_in_force)
     former: Sequence[SignIn] = ()  # of proxies that have left, for the case that they come back
-    proxy_context: ssl.SSLContext | None = None  # for TLS to a proxy, which may be told a password; None: the same
+    proxy_context: ssl.SSLContext | None = None  # for TLS to a proxy, which may get a password; None: the same
     ways: Mapping[CheckKey, Ways] = field(default_factory=dict)  # where Windows or a PAC file names them
 
     def routes(self, key: CheckKey) -> tuple[Route, ...]:
@@ -165,7 +165,7 @@ class _Journey:
             return self._named(error, route)
 
     def _named(self, error: Exception, route: Route) -> Failure:
-        """The failure that ended a way, by all that was seen."""
+        """The failure that ended a way, by everything that was seen."""
         seen, way = self._trace.seen, http.way_of(self._key.target, route)
         failure = classify(self._trace.phase, error, way, seen, self._network.signs)
         return at_private_address(failure, self._key.target, seen) if way is Way.DIRECT else failure

@@ -89,7 +89,7 @@ def _answers(script: str, asked: list[tuple[str, str]]) -> dict[str, object]:
         pacparser.init()
         pacparser.parse_pac_string(PRELUDE)
         pacparser.parse_pac_string(script)
-        for failed, (url, host) in enumerate(asked):  # noqa: B007 - where it stands is told
+        for failed, (url, host) in enumerate(asked):  # noqa: B007 - the message names where it stopped
             found.append(pacparser.find_proxy(url, host))
     except Exception as error:  # noqa: BLE001 - whatever the engine raises is the file's fault
         sys.stderr.write(f"\n{error}\n")

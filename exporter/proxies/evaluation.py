@@ -125,7 +125,7 @@ def _run(order: bytes, seconds: float) -> tuple[int | None, bytes, bytes]:
 
 
 def _read(pipe: IO[bytes], into: bytearray, most: int) -> None:
-    """Take all that comes, lest the engine waits, and keep its beginning."""
+    """Read everything, so that the engine does not wait, and keep its beginning."""
     while part := pipe.read(1 << 16):
         if len(into) < most:
             into += part

@@ -50,7 +50,7 @@ class Finder(Protocol):
     """Where a proxy is found."""
 
     @property
-    def told(self) -> Sequence[str]:
+    def notes(self) -> Sequence[str]:
         """What was read, for who sits at the console: with addresses, without credentials."""
 
     @property
@@ -64,7 +64,7 @@ class Finder(Protocol):
 @dataclass(frozen=True, slots=True)
 class _ByUrl:
     url: str
-    told: Sequence[str] = ()
+    notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
 
     def ways(self, targets: Sequence[Target]) -> list[Ways]:
@@ -74,7 +74,7 @@ class _ByUrl:
 @dataclass(frozen=True, slots=True)
 class _BySetting:
     setting: Setting
-    told: Sequence[str]
+    notes: Sequence[str]
     warnings: Sequence[str]
 
     def ways(self, targets: Sequence[Target]) -> list[Ways]:
@@ -85,7 +85,7 @@ class _BySetting:
 class _ByPac:
     place: str  # as it may be shown
     script: str
-    told: Sequence[str]
+    notes: Sequence[str]
     warnings: Sequence[str]
 
     def ways(self, targets: Sequence[Target]) -> list[Ways]:
@@ -147,8 +147,8 @@ def _by_pac(place: str, trust: Trust, prefix: str = "", warnings: Sequence[str] 
     script = _text(data)
     if script.lstrip().startswith("<"):
         raise NotFound(f"{prefix}the PAC file {shown} is a web page or XML, and no script; open it in a browser")
-    told = f"{prefix}the PAC file {shown}, {len(data)} bytes"
-    return _ByPac(f"{prefix}the PAC file {shown}", script, (told, *warnings), warnings)
+    note = f"{prefix}the PAC file {shown}, {len(data)} bytes"
+    return _ByPac(f"{prefix}the PAC file {shown}", script, (note, *warnings), warnings)
 
 
 def _fetched(url: str, context: ssl.SSLContext) -> bytes:
@@ -172,7 +172,7 @@ class Found:
     """The ways to the targets whose proxy is not given by its URL, and what was read to find them."""
 
     ways: Mapping[CheckKey, Ways] = field(default_factory=dict)
-    told: Sequence[str] = ()  # for who sits at the console
+    notes: Sequence[str] = ()  # for who sits at the console
     warnings: Sequence[str] = ()  # for the log
     lacking: Sequence[Mistake] = ()  # proxies that cannot be found on this machine only
 
@@ -184,7 +184,7 @@ def find(plan: Plan, proxies: Iterable[Proxy], file: str, trust: Trust, *, elsew
     machine's, so that it is no error where a proxy cannot be found on this one only.
     """
     ways: dict[CheckKey, Ways] = {}
-    told: list[str] = []
+    notes: list[str] = []
     warnings: list[str] = []
     mistakes: list[Mistake] = []
     for proxy in proxies:
@@ -204,11 +204,11 @@ def find(plan: Plan, proxies: Iterable[Proxy], file: str, trust: Trust, *, elsew
             mistakes.append(Mistake(file, proxy.line, place, str(error)))
         else:
             ways |= found
-            told += (f"{spelled(place)}: {line}" for line in (*read.told, *_counted(found)))
+            notes += (f"{spelled(place)}: {line}" for line in (*read.notes, *_counted(found)))
             warnings += (f"{spelled(place)}: {line}" for line in (*read.warnings, *_without_a_way(found)))
     if not all(elsewhere and mistake.local for mistake in mistakes):
         raise DocumentError(mistakes)
-    return Found(ways, told, warnings, mistakes)
+    return Found(ways, notes, warnings, mistakes)
 
 
 def _counted(found: Mapping[CheckKey, Ways]) -> list[str]:

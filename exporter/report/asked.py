@@ -44,15 +44,15 @@ def why_none(word: str, plan: Plan, documented: Iterable[Requirement], site: Sit
     """Why a word means no check of the plan, and what to do; `documented` is what is documented for any site at all."""
     unprobed = [requirement for requirement in plan.unprobed if _is_named(requirement, word)]
     if unprobed:
-        return _told(word, "not probed", _why_unprobed(unprobed))
+        return _explained(word, "not probed", _why_unprobed(unprobed))
     known = tuple(documented)
     lacking = _lacking((requirement for requirement in known if _concerns(requirement, word)), site)
     if lacking:
-        return _told(word, "documented, but not selected here; what would select it:", lacking)
-    return _told(word, _unknown(word, known), _how_to_have_it_probed(word, known))
+        return _explained(word, "documented, but not selected here; what would select it:", lacking)
+    return _explained(word, _unknown(word, known), _how_to_have_it_probed(word, known))
 
 
-def _told(word: str, verdict: str, lines: Iterable[str]) -> str:
+def _explained(word: str, verdict: str, lines: Iterable[str]) -> str:
     return "\n  ".join((f"{found(word)}: {verdict}", *lines))
 
 

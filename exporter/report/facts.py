@@ -47,7 +47,7 @@ _ROOTS: Final = {
 _INSPECTED: Final = {
     True: "possible: the certificate is not the service's own",
     False: "none seen: the certificate is the service's own",
-    None: "cannot be told",
+    None: "unknown",
 }
 
 
@@ -61,7 +61,7 @@ class Probe:
 
     @property
     def inspected(self) -> bool | None:
-        """Whether somebody on the way issued the certificate; None where that cannot be told."""
+        """Whether somebody on the way issued the certificate; None where that is unknown."""
         tls = self.result.evidence.tls
         verdicts = {tls.intercepted(need.endpoint.trust) for need in self.needs} if tls else set()
         return next((verdict for verdict in (True, False) if verdict in verdicts), None)
@@ -103,7 +103,7 @@ def connection(result: Result) -> Iterator[Fact]:
 
 
 def _path(result: Result) -> str:
-    """The way that was gone. The address of a proxy is a secret, so of several it is told by its number."""
+    """The path that the probe took. Of several proxies its number is shown, because an address is a secret."""
     name, way = result.key.proxy, result.evidence.way
     if name is None:
         return "direct"
@@ -213,7 +213,7 @@ def _validity(begins: float, ends: float, now: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Whole days; below one, hours or minutes, to the nearest: they tell a wrong clock from a forgotten renewal."""
+    """Whole days; below one, hours or minutes, to the nearest: enough to see a wrong clock or a forgotten renewal."""
     minutes, hours = round(seconds / _MINUTE), round(seconds / _HOUR)
     if seconds >= _DAY:
         return plural(int(seconds // _DAY), "day")
@@ -231,15 +231,15 @@ def moment(seconds: float) -> datetime:
 
 
 def documented(needs: Sequence[Requirement]) -> Iterator[str]:
-    """Each pattern once, with what the documents remark on it, and for which features if not for all that name it."""
+    """Each pattern once, with the documents' remark on it; its features where the remark is not for all of them."""
     for pattern, group in groupby(sorted(needs, key=attrgetter("use.pattern")), key=attrgetter("use.pattern")):
         naming = tuple(group)
-        told: dict[str, list[Requirement]] = {}
+        needs_of: dict[str, list[Requirement]] = {}
         for need in naming:
             for remark in _remarks(need.endpoint):
-                told.setdefault(remark, []).append(need)
+                needs_of.setdefault(remark, []).append(need)
         everybody = _features(naming)
-        remarks = [said if _features(by) == everybody else f"{said} ({_features(by)})" for said, by in told.items()]
+        remarks = [said if _features(by) == everybody else f"{said} ({_features(by)})" for said, by in needs_of.items()]
         yield f"{pattern}: {'; '.join(remarks)}" if remarks else pattern
 
 

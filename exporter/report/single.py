@@ -1,4 +1,4 @@
-"""The report on single probes: a Snapshot -> a console of any width, phase by phase, with all that was seen. Pure."""
+"""The report on single probes: a Snapshot -> a console of any width, phase by phase, with all evidence. Pure."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def _families(result: Result) -> frozenset[tuple[str, bool]]:
 
 
 def read_of(result: Result) -> object:
-    """All that is read here of a result; where it stays equal, so does what follows from it."""
+    """Everything that is read here of a result; where it stays equal, so does what follows from it."""
     failure = result.failure
     return (failure and (failure.phase, failure.reason), tuple(_says(result)), _families(result))
 

@@ -60,9 +60,9 @@ class Exporter:
         self._events.adopt(deployment.plan)
         self._timing = Timing(self.registry, network.clock.source)
         self._conditions = Conditions(self.registry)
-        self._conditions.tell(deployment.settings.probing.interval, required_roots_of(network))
+        self._conditions.set(deployment.settings.probing.interval, required_roots_of(network))
         self._reload_status = ReloadStatus(self.registry)
-        self._reload_status.tell(successful=True)
+        self._reload_status.set(successful=True)
 
     def start(self, group: TaskGroup) -> None:
         """Begin to probe and to reload, in tasks of `group`."""
@@ -92,7 +92,7 @@ class Exporter:
         return results
 
     async def _attempt(self, key: CheckKey, within: float) -> Result:
-        """One attempt of the schedule, within its time-out or these seconds."""
+        """One attempt of the schedule, within its timeout or these seconds."""
         probing = self._deployment.settings.probing
         patience = min(PATIENCE, max(0.0, within - probing.timeout))
         check = self.store.check(key)  # whose target may have become a public one, while its key is the same
@@ -134,7 +134,7 @@ class Exporter:
             try:
                 self.adopt(*await self._read_within())
             except Exception as error:
-                self._reload_status.tell(successful=False)
+                self._reload_status.set(successful=False)
                 for mistake in _mistakes(error):
                     log.error("configuration not reloaded", mistake=str(mistake))  # noqa: TRY400 - a person's mistake
                 raise
@@ -157,8 +157,8 @@ class Exporter:
         self._change_log.keep(self.store.known())
         self._events.adopt(deployment.plan)
         self._reschedule()
-        self._conditions.tell(deployment.settings.probing.interval, anchors)
-        self._reload_status.tell(successful=True)
+        self._conditions.set(deployment.settings.probing.interval, anchors)
+        self._reload_status.set(successful=True)
         log.info("configuration reloaded", checks=len(deployment.plan.checks), unprobed=len(deployment.plan.unprobed))
         self._warn()
 
@@ -191,10 +191,10 @@ class Exporter:
             self._events.first_failures.labels("believed").inc()
 
     def finished(self, result: Result) -> None:
-        """Count, pin and tell a result, if its check is still in the plan. What goes wrong in that is its failure."""
+        """Count, store and log a result, if its check is still in the plan. What goes wrong in that is its failure."""
         try:
             self._count(result)
-        except Exception as error:  # noqa: BLE001 - a defect is told as the result of one check
+        except Exception as error:  # noqa: BLE001 - a defect is the result of one check
             result = replace(result, failure=defect(error))
         recorded = self.store.record(result)
         if recorded is None:
@@ -204,7 +204,7 @@ class Exporter:
         except Exception as error:  # noqa: BLE001 - as above
             recorded = replace(recorded, result=replace(result, failure=defect(error)))
             self.store.record(recorded.result)
-        self._tell(recorded)
+        self._log(recorded)
 
     def _count(self, result: Result) -> None:
         self._events.physical.inc()
@@ -215,7 +215,7 @@ class Exporter:
         if check is not None:
             self._events.count(check, result)
 
-    def _tell(self, recorded: Recorded) -> None:
+    def _log(self, recorded: Recorded) -> None:
         """One line for each change of state or reason; a first result that is well is no news."""
         if not recorded.changed or (recorded.before is None and recorded.result.up):
             if _LEVEL.isEnabledFor(logging.DEBUG):

@@ -157,11 +157,11 @@ def network_of(deployment: Deployment, before: Network | None = None) -> Network
     From the network before, it has the sign-ins to proxies: a reload must not try a refused password anew.
     """
     settings = deployment.settings
-    clock = clock_in_force()  # now, lest the first packets come before the kernel stamps them
+    clock = clock_in_force()  # now, so that the first packets do not come before the kernel stamps them
     if deployment.plan.checks:
         from exporter.probe.net.certificates import public_roots  # noqa: PLC0415 - see there
 
-        public_roots()  # lest the first probes wait for these
+        public_roots()  # so that the first probes do not wait for these
     known = () if before is None else (*before.sign_ins.values(), *before.former)
     proxies = _concrete(settings.proxies, deployment.found.ways)
     sign_ins = sign_ins_of(proxies, known)
@@ -173,7 +173,7 @@ def network_of(deployment: Deployment, before: Network | None = None) -> Network
         Signs(load_fingerprints(shipped.shipped() / "vocabulary" / "fingerprints.yaml"), deployment.domains),
         AddressRanges(settings.address_ranges),
         clock,
-        tuple(sign_in for sign_in in dict.fromkeys(known) if sign_in.tells and sign_in not in sign_ins.values()),
+        tuple(sign_in for sign_in in dict.fromkeys(known) if sign_in.was_refused and sign_in not in sign_ins.values()),
         verifying(settings.tls, with_secrets=True) if by_tls else None,
         deployment.found.ways,
     )
@@ -188,7 +188,7 @@ def _concrete(proxies: Mapping[str, Proxy], ways: Mapping[CheckKey, Ways]) -> di
 
 @_trust_store()
 def required_roots_of(network: Network) -> Mapping[str, bool]:
-    """Whether each root that the documents name is trusted by these probes; empty where the system does not tell.
+    """Whether each root that the documents name is trusted by these probes; empty where the system does not say.
 
     Reads the files of the trust store; raises Unreadable.
     """

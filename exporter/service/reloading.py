@@ -30,7 +30,7 @@ class Reload:
         self._error: Exception | None = None
 
     def end(self, error: Exception | None) -> None:
-        """Tell all who wait what came of it; what comes later is not told."""
+        """Give everybody who waits the result; a later one is ignored."""
         if not self._over.is_set():
             self._error = error
             self._over.set()
@@ -60,7 +60,7 @@ class Reloads:
         return self._waiting
 
     def end(self) -> None:
-        """Tell all who wait that nothing will come of it."""
+        """Give everybody who waits the error that the exporter ends."""
         for reload in (self._waiting, self._under_way):
             if reload is not None:
                 reload.end(Ending("the exporter ends"))

@@ -93,30 +93,30 @@ class Allowance:
 
 
 class Observer(Protocol):
-    """Who is told of probes."""
+    """Is notified of probes."""
 
     def started(self, lag: float) -> None:
-        """Tell that a probe started, `lag` seconds after it was due."""
+        """A probe started, `lag` seconds after it was due."""
 
     def finished(self, result: Result) -> None:
-        """Tell what came of it."""
+        """A probe ended with this result."""
 
 
 class Watcher(Observer, Protocol):
-    """Who is told what the schedule does."""
+    """Is notified of what the schedule does."""
 
     def missed(self, slots: int) -> None:
-        """Tell that slots passed while a check was still under way, or waiting for its turn."""
+        """Slots passed while a check was still under way, or waiting for its turn."""
 
     def unconfirmed(self, result: Result) -> None:
-        """Tell that an attempt failed, and that another will show whether it counts."""
+        """An attempt failed, and another will show whether that counts."""
 
     def accepted(self, result: Result) -> None:
-        """Tell that it counts without another, since too many fail at once."""
+        """A failed attempt counts without another, since too many fail at once."""
 
 
 Probe: TypeAlias = Callable[[CheckKey], Awaitable[Result]]
-Attempt: TypeAlias = Callable[[CheckKey, float], Awaitable[Result]]  # within so many seconds, or its own time-out
+Attempt: TypeAlias = Callable[[CheckKey, float], Awaitable[Result]]  # within so many seconds, or its own timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ class Timetable:
         self._keeper = group.create_task(self._keep())
 
     def adopt(self, known: Mapping[CheckKey, bool]) -> None:
-        """Probe exactly these; the value tells whether a result is there already. Who stays is not disturbed."""
+        """Probe exactly these; the value says whether a result is there already. Who stays is not disturbed."""
         self._end(self._appointments.keys() - known.keys())
         new = known.keys() - self._appointments.keys()
         first_round = max(FIRST_ROUND, sum(not known[key] for key in new) / FIRST_RATE)
@@ -278,14 +278,14 @@ class Timetable:
         return Appointment(min(early, slot), key, in_place=slot <= early)
 
     async def _keep(self) -> None:
-        """Start what is due, for ever. What breaks down in here is told and costs a second: else all probing ended."""
-        told = ""
+        """Start what is due, for ever. What breaks down in here is logged and costs a second; probing goes on."""
+        logged = ""
         while True:
             try:
                 await self._start_next()
-                told = ""
+                logged = ""
             except Exception as error:
-                if told != (told := defect(error).message):
+                if logged != (logged := defect(error).message):
                     log.exception("the timetable broke down", goes_on_in=RESTART)
                 await anyio.sleep(RESTART)
                 self._gather()
@@ -316,10 +316,10 @@ class Timetable:
         following = Appointment(math.inf, appointment.key, in_place=True, down=True)
         try:
             result = await self._probe(appointment)
-            self._tell(appointment, result)
+            self._report(appointment, result)
             following.down = not result.up
         except Exception as error:  # noqa: BLE001 - a defect is the result of one check only
-            following.defect = self._tell_defect(appointment, error)
+            following.defect = self._report_defect(appointment, error)
         finally:
             self._places.give_back(appointment.place)
             if self._appointments.get(appointment.key) is appointment:
@@ -342,7 +342,7 @@ class Timetable:
         """One attempt, and whether the exporter itself stood still meanwhile."""
         return await noticing(self._pulse, attempted(self._attempt(key, within), key))
 
-    def _tell(self, appointment: Appointment, result: Result) -> None:
+    def _report(self, appointment: Appointment, result: Result) -> None:
         """The result, and which slots it missed."""
         if appointment.in_place:
             interval = self.pace.interval
@@ -351,14 +351,14 @@ class Timetable:
             self._watcher.missed(round(passed / interval))
         self._watcher.finished(result)
 
-    def _tell_defect(self, appointment: Appointment, error: Exception) -> str:
-        """Tell a defect as the result of its check; if that fails too, in the log, once. Gives its words."""
+    def _report_defect(self, appointment: Appointment, error: Exception) -> str:
+        """Report a defect as the result of its check; if that fails too, log it once. Returns its message."""
         key, failure = appointment.key, defect(error)
         try:
             self._watcher.finished(Result(key, time.time(), failure=failure))
         except Exception:
             if failure.message != appointment.defect:
-                log.exception("a result cannot be told", target=key.target.url, path=key.path)
+                log.exception("a result cannot be reported", target=key.target.url, path=key.path)
         return failure.message
 
     def _slot(self, key: CheckKey, moment: float) -> float:
@@ -403,7 +403,7 @@ class Timetable:
 
 
 class Schedule:
-    """What is probed, and by which timetable. Told what should be, it starts and ends only what differs."""
+    """What is probed, and by which timetable. Given what should be probed, it starts and ends only what differs."""
 
     def __init__(self, group: TaskGroup, attempt: Attempt, watcher: Watcher, pulse: Pulse | None = None) -> None:
         self._group = group
@@ -415,7 +415,7 @@ class Schedule:
         group.start_soon(self._pulse.beat)
 
     def adopt(self, known: Mapping[CheckKey, bool], pace: Pace) -> None:
-        """Run exactly these checks; the value tells whether a result is there already. Does not wait."""
+        """Run exactly these checks; the value says whether a result is there already. Does not wait."""
         self._allowance.adopt(len(known), pace.interval)
         if self._timetable is None or self._timetable.pace != pace:
             if self._timetable is not None:

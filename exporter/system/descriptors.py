@@ -11,14 +11,14 @@ from typing import Final
 from exporter.system.loop import waited_for
 from exporter.system.waiting import FOR_PROBES, none_left
 
-RESERVE: Final = 32  # for those who ask, for files that a reload reads, and for what a look-up opens in its thread
+RESERVE: Final = 32  # for those who ask, for files that a reload reads, and for what a lookup opens in its thread
 
 if sys.platform == "win32":  # sockets are no descriptors there, but there is a limit to how many can be waited for
 
     def claim() -> None:
         """Nothing is held back."""
 
-    def leave_reserve(newest: int | None = None) -> None:  # noqa: ARG001 - numbers tell nothing there
+    def leave_reserve(newest: int | None = None) -> None:  # noqa: ARG001 - numbers mean nothing there
         """Raise OSError (EMFILE) where probes wait for as many sockets as they may."""
         if waited_for() >= FOR_PROBES:
             raise none_left()
@@ -35,7 +35,7 @@ else:
     def leave_reserve(newest: int | None = None) -> None:
         """Raise OSError (EMFILE) where no more than the reserve is left: a probe may then open nothing.
 
-        `newest` has just been opened, by which the kernel told the lowest number that was free.
+        `newest` has just been opened, so that its number was the lowest free one.
         """
         if newest is None:
             newest = os.dup(_any())

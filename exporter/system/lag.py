@@ -10,13 +10,13 @@ from typing import Final, NoReturn
 
 import anyio
 
-PERIOD: Final = 0.5  # seconds; finer would tell more and cost more
+PERIOD: Final = 0.5  # seconds; finer would show more and cost more
 NOTICED: Final = 0.2  # seconds; less than that no busy machine is ever late
 SHARE: Final = 0.1  # of an attempt's time
 
 
 async def watch(observe: Callable[[float], None]) -> NoReturn:
-    """Tell over and over how many seconds late the loop is, by a clock of its own: the loop's may stand still."""
+    """Report over and over how many seconds late the loop is, by a clock of its own: the loop's may stand still."""
     while True:
         due = time.perf_counter() + PERIOD
         await anyio.sleep(PERIOD)
@@ -30,7 +30,7 @@ class Felt:
 
 
 class Pulse:
-    """Beats while attempts are under way, so that each can tell whether the exporter stood still meanwhile.
+    """Beats while attempts are under way, so that each knows whether the exporter stood still meanwhile.
 
     It does so when the machine is suspended, a container is paused, or something holds up the event loop. What was
     waited for then may have come in time, or may have been lost for want of an answer.

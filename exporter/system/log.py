@@ -35,7 +35,7 @@ class LogLevel(StrEnum):
 
 
 def _printable(_: object, __: str, event: EventDict) -> EventDict:
-    """What does not print is escaped, lest a stranger's words steer the terminal that shows the log."""
+    """Escape what does not print, so that a stranger's words cannot steer the terminal that shows the log."""
     return {key: escaped(value, keep="\n") if isinstance(value, str) else value for key, value in event.items()}
 
 

@@ -81,7 +81,7 @@ class LogQueue(logging.Handler):
     def _written(self, line: str) -> bool:
         try:
             self._write(line)
-        except Exception:  # noqa: BLE001 - a full disk, a reader that has gone: there is nobody who could be told
+        except Exception:  # noqa: BLE001 - a full disk, a reader that has gone: nobody is left to be informed
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""Tell systemd how the service is doing; where none listens, nothing is said.
+"""Report to systemd how the service is doing; where none listens, nothing is sent.
 
 Without a library, as systemd's manual advises for this protocol of one datagram a message:
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html#Notes
@@ -28,7 +28,7 @@ class Notifier:
         self._stopping = False
         self.interval: Final = _interval(environment)
 
-    def tell(self, *assignments: str) -> None:
+    def send(self, *assignments: str) -> None:
         """Send one message, such as `READY=1`."""
         if sys.platform == "win32" or not self._address:
             return
@@ -39,22 +39,22 @@ class Notifier:
     @contextmanager
     def reloading(self) -> Iterator[None]:
         """Say that what is done inside is a reload."""
-        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             yield
         finally:
             if not self._stopping:
-                self.tell("READY=1")
+                self.send("READY=1")
 
     def stopping(self) -> None:
         """Say that the service ends: it is never ready again."""
         self._stopping = True
-        self.tell("STOPPING=1")
+        self.send("STOPPING=1")
 
-    async def keep_telling(self, status: Callable[[], str]) -> NoReturn:
+    async def keep_reporting(self, status: Callable[[], str]) -> NoReturn:
         """Say again and again that the event loop turns, and what it has come to."""
         while True:
-            self.tell("WATCHDOG=1", f"STATUS={status()}")
+            self.send("WATCHDOG=1", f"STATUS={status()}")
             await anyio.sleep(self.interval)
 
 

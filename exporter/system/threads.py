@@ -50,7 +50,7 @@ def begin(function: Callable[[], T]) -> Future[T]:
 class Job(Generic[T]):
     """A blocking function under way in a daemon thread that does nothing else meanwhile, for a task to wait for.
 
-    A resolver that hangs holds up neither other look-ups nor the end of the process.
+    A resolver that hangs holds up neither other lookups nor the end of the process.
     """
 
     def __init__(self, function: Callable[[], T]) -> None:

@@ -17,7 +17,7 @@ from exporter.text.printable import one_line
 from exporter.text.readings import bare, readings, squeezed
 
 HIDDEN: Final = "(not shown)"
-_SHORTEST: Final = 4  # characters of a password: the gaps that a shorter one leaves in a text would tell it
+_SHORTEST: Final = 4  # characters of a password: the gaps that a shorter one leaves in a text would reveal it
 _LOOKED_AT: Final = 8192  # characters, which takes some milliseconds
 _SHORT: Final = 256  # characters
 _REMEMBERED: Final = 1024  # such texts
@@ -37,7 +37,7 @@ _LOOSE_TOKEN: Final = re.compile(
 )
 _GIVEN_BACK: Final = re.compile(r"(?i)\b((?:proxy-)?authorization\s*[:=]\s*(?:[a-z]+\s+)?)[\w.~+/-]+=*")
 _USER: Final = re.compile(r"(?<=://)[^\s/?#]*@")  # up to the last @: a password may hold one
-_PLACE: Final = re.compile(  # in a file: where a password may stand, or stand instead of all that belongs there
+_PLACE: Final = re.compile(  # in a file: where a password may stand, alone or in place of the whole text
     r"passw|secret|token|credential|api_?key|auth_users|\bauth\b|^proxies(\.[^.]+)?$|^tls_server_config$", re.IGNORECASE
 )
 
@@ -90,8 +90,8 @@ def hiding(username: str, password: str) -> Callable[[str], str]:
     """
     if len(password) < _SHORTEST:
         return lambda text: text
-    told = base64.b64encode(f"{username}:{password}".encode()).decode()
-    forms = (told, quote(password, safe=""), quote_plus(password), html.escape(password), password)
+    basic = base64.b64encode(f"{username}:{password}".encode()).decode()
+    forms = (basic, quote(password, safe=""), quote_plus(password), html.escape(password), password)
     read = [form.encode().decode("latin-1") for form in forms]
     quoted = [ascii(form)[1:-1] for form in (*forms, *read)]
     every = re.compile("|".join(map(re.escape, dict.fromkeys((*forms, *read, *quoted)))), re.IGNORECASE)

@@ -227,7 +227,7 @@ async def accept(
     while True:
         try:
             accepted, address = await loop.sock_accept(listener)
-        except ConnectionError:  # it has gone before it was accepted, which Windows tells
+        except ConnectionError:  # it has gone before it was accepted, which Windows reports
             await anyio.lowlevel.checkpoint()
             continue
         except OSError as error:  # out of descriptors: it stays in the queue until there is one
@@ -243,7 +243,7 @@ async def accept(
 
 
 class TimedAnswers:
-    """ASGI middleware that tells a connection when one of its answers begins and when it is complete."""
+    """ASGI middleware that notes on a connection when one of its answers begins and when it is complete."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

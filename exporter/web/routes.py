@@ -26,7 +26,7 @@ from exporter.system.threads import in_thread
 from exporter.web.pages import ASSETS, REFRESH, Page, runbook_page, status, status_page, target_page
 from exporter.web.runbooks import INDEX
 
-# What Prometheus leaves between our answer and its own time-out; the ecosystem's black-box prober keeps as much.
+# What Prometheus leaves between our answer and its own timeout; blackbox_exporter keeps as much.
 SCRAPE_MARGIN: Final = 0.5
 WIDTH: Final = 100  # characters of a line of text
 FOR_GOOD: Final = "public, max-age=31536000, immutable"
@@ -84,7 +84,7 @@ async def _index(request: Request) -> Response:
 
 
 async def _target(request: Request) -> Response:
-    """All that is known of one target: `/target?url=https://go.microsoft.com/`, and `&path=direct` for one path."""
+    """What is known of one target: `/target?url=https://go.microsoft.com/`, and `&path=direct` for one path."""
     return await _of_this_moment(request, target_page)
 
 

@@ -18,7 +18,7 @@ from tests.lab import EXTRA_HOSTS, PROXY_HOST, Flaw, Lab, catalogue_hosts, unava
 from tests.paging import INTERVAL, PACE, Chain, Notification, chain
 
 PATIENCE: Final = 45.0  # seconds for a page
-MENDING: Final = 60.0  # seconds for the end of one
+FIXED_WITHIN: Final = 60.0  # seconds for the end of one
 
 Fault = Callable[[Lab], AbstractContextManager[None]]
 FAULTS: Final[dict[str, Fault]] = {
@@ -60,11 +60,11 @@ def told(console: Console, running: Chain, what: str) -> Iterator[None]:
         console.print("nobody is paged", style="green")
     for page in pages:
         _print(console, page, begun)
-    mended = time.time()
-    while not running.quiet() and time.time() < mended + MENDING:
+    fixed = time.time()
+    while not running.quiet() and time.time() < fixed + FIXED_WITHIN:
         time.sleep(0.5)
     if pages:
-        console.print(f"mended, and all is quiet {time.time() - mended:.0f} s later", style="green")
+        console.print(f"fixed, and all is quiet {time.time() - fixed:.0f} s later", style="green")
 
 
 def _wait(paged: Callable[[float], list[Notification]], fault: AbstractContextManager[None]) -> None:

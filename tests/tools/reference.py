@@ -275,7 +275,7 @@ _STATUSES: Final = {
     NOT_READY: "The answer is no: something needed is not usable, is missing, or has changed; or Windows refused",
     BAD_INPUT: "What was written cannot be used: a command line, a file, an address",
     NOT_RUNNING: "`service status`: the service does not run",
-    INTERNAL_ERROR: "A defect of the exporter; the log at level `debug` tells where",
+    INTERNAL_ERROR: "A defect of the exporter; the log at level `debug` shows where",
     UNWRITABLE: "What the command says cannot be written, as on a full disk",
     CLOSED: "Nobody reads on what the command says, as behind `| head`",
 }

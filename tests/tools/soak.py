@@ -1,6 +1,6 @@
 """A bad week in minutes: hundreds of targets a second, through a laboratory that breaks at random.
 
-Run by `make soak`. While things are broken, one thing is asked: no counter goes back. When all is mended, it must be as
+Run by `make soak`. While things are broken, one thing is asked: no counter goes back. When all is fixed, it must be as
 before: every target is probed in its last interval, there is no task, socket or thread more, memory has not grown, and
 there is nothing in the log that is not an event.
 

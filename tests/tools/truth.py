@@ -51,7 +51,7 @@ CURL_EXITS: Final[Mapping[Outcome, frozenset[int]]] = MappingProxyType(
         Reason.HTTP_BLOCKED: frozenset({0}),  # a page is a page to curl
         Reason.DNS_NOT_FOUND: frozenset({6}),
         Reason.DNS_ERROR: frozenset({5, 6}),  # the same as for a name that does not exist; 5: the proxy's name
-        Reason.DNS_TIMEOUT: frozenset({28}),  # one status for every time-out
+        Reason.DNS_TIMEOUT: frozenset({28}),  # one status for every timeout
         Reason.CONNECT_TIMEOUT: frozenset({28}),
         Reason.CONNECT_REFUSED: frozenset({7}),
         Reason.CONNECT_UNREACHABLE: frozenset({7}),  # one status for every error of connecting

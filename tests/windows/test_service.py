@@ -185,7 +185,7 @@ def test_an_installation_begins_a_configuration_and_says_what_to_type_next(life:
 def test_what_this_system_cannot_be_told_is_said(life: dict[str, Any]) -> None:
     """On Windows nothing of it is missing."""
     lacking = "delayed start, restart after an end with a status, an identifier of its own"
-    assert f"warning: this system cannot be told: {lacking}." in life["install"].err
+    assert f"warning: this system does not support: {lacking}." in life["install"].err
 
 
 def test_it_is_started_once_it_listens(life: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Sign in to a proxy as Windows networks do: by Basic, NTLM or Negotiate. The words of the dialogue, not its carrier.
 
-The proxy tells in `Proxy-Authenticate` what it takes, and is told in `Proxy-Authorization` who asks. NTLM and Negotiate
+The proxy says in `Proxy-Authenticate` what it takes, and gets in `Proxy-Authorization` who asks. NTLM and Negotiate
 are pyspnego's work, an optional extra: SSPI on Windows; elsewhere NTLM in Python, and Kerberos by the system's library,
 which may ask a KDC.
 """
@@ -55,7 +55,7 @@ def offers(challenges: Iterable[str]) -> dict[str, str]:
     return found
 
 
-# ---------------------------------------------------------------- what it is told
+# ---------------------------------------------------------------- what is sent to it
 
 
 class Account:
@@ -89,7 +89,7 @@ class Account:
         return Dialogue(self)
 
     def conceal(self, text: str) -> str:
-        """What a proxy says, less the password: some give it back, as it is or as they were told it."""
+        """What a proxy says, less the password: some give it back, as it is or as it was sent to them."""
         return self._hide(text)
 
     def tokens(self, scheme: Auth) -> Tokens:

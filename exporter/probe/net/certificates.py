@@ -82,7 +82,7 @@ _PRODUCT_KEYS: Final = frozenset(
 class Shown:
     """What a handshake showed: certificates in DER, the server's own first.
 
-    `path`: the one that the verification took, as far as it came. Where the system does not tell it, it is built of
+    `path`: the one that the verification took, as far as it came. Where the system does not give it, it is built of
     what was presented and of the roots that are `known`; of several, the one that lasts longest.
     """
 
@@ -333,7 +333,7 @@ class _Reached:
 
 
 def _above(chain: Sequence[x509.Certificate | None], checks: _Checks) -> list[_Reached]:
-    """The first certificate and all that can be reached from it by signature; none where it cannot be read."""
+    """The first certificate and every one that can be reached from it by signature; none where it cannot be read."""
     reached, at = [_Reached(one, sound=True) for one in chain[:1] if one is not None], 0
     remaining = [one for one in dict.fromkeys(chain[1:]) if one is not None]
     while at < len(reached):
@@ -366,7 +366,7 @@ def _not_verified(taken: Sequence[_Read], sent: Sequence[_Read], checks: _Checks
     """Whose root a path leads to that did not verify, and the name of the issuer that it lacks.
 
     By signature. Where the path stops at an issuer that is not at hand, nothing is proved: the names of Microsoft's
-    and of public authorities are believed then, for what such a chain opens is nothing, and others tell nothing.
+    and of public authorities are believed then, for what such a chain opens is nothing, and others prove nothing.
     """
     above = _above([one.parsed for one in (*taken, *sent)], checks)
     if any(one.sound and _is_below(one.certificate, public_by_name(), checks) for one in above):
@@ -438,7 +438,7 @@ def _readable(certificates: Iterable[str]) -> Iterator[x509.Certificate]:
                 yield x509.load_pem_x509_certificate(pem.encode())
 
 
-# ---------------------------------------------------------------- a path, where the system does not tell its own
+# ---------------------------------------------------------------- a path, where the system does not give its own
 
 _Candidates = Mapping[x509.Name, Sequence[_Read]]  # by subject
 

@@ -1,7 +1,7 @@
 """When what a socket receives has arrived: by the kernel's stamp where it makes one, else by the clock of who reads it.
 
 The kernel's stamp is that of the last segment of what is read at once, and the order of arrival is not the order of
-the bytes: both matter only to a reader who is behind, and what may be wrong with them is told with the time.
+the bytes: both matter only to a reader who is behind, and the time says where it may be wrong.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _TCP_INFO: Final = struct.Struct("=68xI12xI12xI48xI68xI")  # the fields of `TcpI
 
 
 class TcpInfo(NamedTuple):
-    """What the kernel tells of a connection; 0 where it is too old to know."""
+    """What the kernel knows of a connection; 0 where it is too old to know."""
 
     rtt: int  # microseconds
     segment_size: int  # bytes of data that the other side may send in one segment
@@ -125,9 +125,9 @@ if sys.platform == "linux":
             return tcp_info(self.socket).out_of_order > self._info.out_of_order
 
     def tcp_info(connection: socket.socket) -> TcpInfo:
-        """What the kernel tells of a connection."""
-        told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-        return TcpInfo(*_TCP_INFO.unpack(told.ljust(_TCP_INFO.size, b"\0")))
+        """What the kernel knows of a connection."""
+        found = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        return TcpInfo(*_TCP_INFO.unpack(found.ljust(_TCP_INFO.size, b"\0")))
 
 
 @cache

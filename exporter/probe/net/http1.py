@@ -39,7 +39,7 @@ _UNTIL_CLOSE: Final = None  # a length
 
 
 class Connection:
-    """HTTP/1 on one stream. Ask, read the body if you like; `keeps` tells whether another request may follow."""
+    """HTTP/1 on one stream. Ask, read the body if you like; `keeps` says whether another request may follow."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -85,7 +85,7 @@ class Connection:
         return self._persistent and self._body is None and not self._unread
 
     def tunnel(self) -> Stream:
-        """The stream behind the answer that opened it, with all that came with that answer."""
+        """The stream behind the answer that opened it, with any bytes that came with that answer."""
         return Resumed(bytes(self._unread), self._stream)
 
     # ------------------------------------------------------------ the head

@@ -9,11 +9,11 @@ from typing import Final
 
 import anyio
 
-_SPARE: Final = 0.05  # seconds before the end in which a wait is told as what it is
+_SPARE: Final = 0.05  # seconds before the end of the time, in which a failure names the wait as its cause
 
 
 class Limit:
-    """A time-out in seconds, and how many seconds more an attempt may wait for others, of which none is its own."""
+    """A timeout in seconds, and how many seconds more an attempt may wait for others, of which none is its own."""
 
     def __init__(self, timeout: float = math.inf, patience: float = math.inf) -> None:
         self._timeout = timeout
@@ -31,7 +31,7 @@ class Limit:
     def standing_still(self) -> Iterator[float]:
         """Let no time pass while the block waits for another probe: for the seconds that are given, at most.
 
-        What is waited beyond the patience is taken from the time-out.
+        What is waited beyond the patience is taken from the timeout.
         """
         since, end = anyio.current_time(), self._scope.deadline
         self._scope.deadline = math.inf

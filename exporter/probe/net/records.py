@@ -1,4 +1,4 @@
-"""What the heads of TLS records tell before anything is decrypted: how much comes, and what may take long. Pure."""
+"""What the heads of TLS records show before anything is decrypted: how much comes, and what may take long. Pure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Records:
 
     @property
     def may_take_long(self) -> bool:
-        """Whether the handshake may take long to reckon with: by its suite, its length, or because nobody can tell."""
+        """Whether the handshake may take long to reckon with: by its suite, its length, or because that is unknown."""
         if self.size > _FLIGHT:
             return True
         hello = self._first[_HEAD : _HEAD + self._length]

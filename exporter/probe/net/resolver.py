@@ -1,4 +1,4 @@
-"""Names to addresses, as the system resolves them, and what is to be told where it does not."""
+"""Names to addresses, as the system resolves them, and why where it does not."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from exporter.system.words import words_of
 AddressInfo: TypeAlias = tuple[int, int, int, str, Any]  # as socket.getaddrinfo gives it
 
 MOST_ADDRESSES: Final = 16  # of a family; nobody waits until more have been tried
-HANGING: Final = 2  # look-ups of one name that may hang at a time
+HANGING: Final = 2  # lookups of one name that may hang at a time
 _given_up: Final[dict[str, list[Job[_LookUp]]]] = {}
 _LONG: Final = 1.0  # seconds after which it is asked which of the two questions hangs
-_APART: Final = 8  # look-ups that are taken apart so at a time: where all hang, it is the same with each
+_APART: Final = 8  # lookups that are taken apart so at a time: where all hang, it is the same with each
 _ELSE: Final = 1.0  # seconds to find out whether the search list knows a name that does not exist
 _SPARE: Final = 0.05  # seconds that this leaves of the attempt, whose verdict is known already
 _CLOSE: Final = 0.02  # seconds by which the resolver's patience may seem shorter than it is
@@ -108,7 +108,7 @@ def _possible(found: _LookUp, whose: Whose, trace: Trace) -> list[AddressInfo]:
 
 
 class _Question:
-    """A look-up under way; one that takes long is asked for again by each family of addresses, to see which hangs."""
+    """A lookup under way; one that takes long is asked for again by each family of addresses, to see which hangs."""
 
     def __init__(self, host: str, port: int, *, absolute: bool) -> None:
         self._host = host
@@ -123,7 +123,7 @@ class _Question:
         return "" if self._host.endswith(".") or not self._absolute else self._host
 
     async def answer(self) -> _LookUp:
-        """What the system says. Raises Unanswered where too many look-ups of this name hang already."""
+        """What the system says. Raises Unanswered where too many lookups of this name hang already."""
         _raise_if_too_many_hang(self._host)
         job = Job(self._look_up)
         try:
@@ -198,7 +198,7 @@ _being_taken_apart: Final[list[Job[_LookUp]]] = []
 
 
 def _raise_if_too_many_hang(host: str) -> None:
-    """Raise Unanswered where too many look-ups of a name were given up and still hang.
+    """Raise Unanswered where too many lookups of a name were given up and still hang.
 
     A resolver that hangs for minutes would otherwise get a thread for each probe.
     """

@@ -38,7 +38,7 @@ class Turn:
 
     begun: float = math.inf
     said: float = math.inf  # when it last said something
-    shown: bool = False  # whether the proxy has been told what proves the password
+    shown: bool = False  # whether the proxy has been sent what proves the password
     heard: bool = False  # whether the proxy has answered since
 
 
@@ -64,7 +64,7 @@ class SignIn:
         return anyio.current_time() < self._refused + self._pause
 
     @property
-    def tells(self) -> bool:
+    def was_refused(self) -> bool:
         """Whether it knows of a refusal, which the account must be guarded by as long as the process lives."""
         return self._refused > -math.inf
 
@@ -77,7 +77,7 @@ class SignIn:
         if left > 0 and self._pause == SHORT_PAUSE:
             await anyio.sleep(min(left, max(patience, 0.0)))
             if left > patience:
-                raise self._told()
+                raise self._refusal()
 
     async def begin(self, patience: float) -> Turn:
         """Leave to sign in, when it is one's turn; give it back by `end`.
@@ -125,12 +125,12 @@ class SignIn:
     def refused(self, turn: Turn) -> Cause | None:
         """Note that the proxy, or the directory behind it, did not take the account; what else is known of that."""
         turn.heard = True
-        if turn.begun > self._refused:  # who began before tells nothing new
+        if turn.begun > self._refused:  # who began before says nothing new
             self._refused = anyio.current_time()
             self._pause = SHORT_PAUSE if self._proven else PAUSE
             self._taken = self._proven = False
             self._asking.clear()
-            self._tell()
+            self._wake()
         return Cause.ACCOUNT_LAPSED if self._pause == SHORT_PAUSE else None
 
     async def _wait(self, turn: Turn, until: float) -> None:
@@ -138,7 +138,7 @@ class SignIn:
         while turn.begun == math.inf:
             self._go_no_further_if_refused()
             if anyio.current_time() >= until:
-                raise self._told() if self.guarded else SignInBroken(_UNKNOWN)
+                raise self._refusal() if self.guarded else SignInBroken(_UNKNOWN)
             with anyio.CancelScope(deadline=min(until, self._next_look())):
                 await self._change.wait()
             self._admit()
@@ -146,7 +146,7 @@ class SignIn:
     def _admit(self) -> None:
         """Give a turn to whoever may have one now: to all when the account is taken, else by lot.
 
-        In the order of the plan, all that hang might come first.
+        In the order of the plan, every probe that hangs might come first.
         """
         now = anyio.current_time()
         admitted = False
@@ -157,7 +157,7 @@ class SignIn:
                 self._asking.append(turn)
             admitted = True
         if admitted:
-            self._tell()
+            self._wake()
 
     def _has_room(self, now: float) -> bool:
         if self._taken:
@@ -178,15 +178,15 @@ class SignIn:
         moments += [turn.said + SILENCE for turn in self._asking if turn.shown]
         return min((moment for moment in moments if moment > now), default=math.inf)
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         self._change.set()
         self._change = anyio.Event()
 
     def _go_no_further_if_refused(self) -> None:
         if self.guarded and self._pause == PAUSE:
-            raise self._told()
+            raise self._refusal()
 
-    def _told(self) -> SignInFailed:
+    def _refusal(self) -> SignInFailed:
         since = anyio.current_time() - self._refused
         return SignInFailed(
             f"the account was refused {since:.0f} s ago and is tried again in {self._pause - since:.0f} s, "

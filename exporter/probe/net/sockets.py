@@ -33,7 +33,7 @@ async def connect(addresses: Sequence[AddressInfo], trace: Trace, clock: Clock) 
 
     The next address is tried when the one before has failed or has had its head start, and is one of the other family
     as long as there are any (RFC 8305, section 4), so that neither a dead address nor a dead family makes a host look
-    dead. What each address came to is kept. Raises the OSError that tells most when all fail.
+    dead. What each address came to is kept. Raises the most informative OSError when all fail.
     """
     first, *others = attempts = [_Attempt(info, clock) for info in interleaved(addresses)]
     winner: _Attempt | None = None
@@ -175,8 +175,8 @@ class SocketStream:
     async def write(self, data: bytes) -> None:
         """Send all of it, at once if there is room for it: to wait for room would be to wait for one's turn.
 
-        Where the other side has cut the connection, `read` raises that, after all that was said before: a server that
-        wants a client certificate, or a filter with its page, says so and leaves without having heard us.
+        Where the other side has cut the connection, `read` raises that, after everything that was said before: a
+        server that wants a client certificate, or a filter with its page, says so and leaves without having heard us.
         """
         rest = memoryview(data)
         if rest:

@@ -1,4 +1,4 @@
-"""What this machine's own resolver is told by its files: names of the hosts file, servers, patience, search list."""
+"""What files say to this machine's own resolver: names of the hosts file, servers, timeouts, search list."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESOLV_CONF: Final = Path("/etc/resolv.conf")
 _SERVERS_AT_MOST: Final = 3
 _TIMEOUT, _TIMEOUT_AT_MOST = 5, 30  # seconds
 _ATTEMPTS, _ATTEMPTS_AT_MOST = 2, 5
-_ELSEWHERE: Final = 4.5  # seconds: where no file tells of it, "try again" after that means that nobody answered
+_ELSEWHERE: Final = 4.5  # seconds: where no file says it, "try again" after that means that nobody answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,5 +136,5 @@ def is_listed(name: str) -> bool:
 
 
 def resolver_in_force() -> Resolver:
-    """How the system's resolver asks now, as far as a file tells."""
+    """How the system's resolver asks now, as far as a file says."""
     return _resolv_conf.says() if sys.platform == "linux" else Resolver()

@@ -171,12 +171,12 @@ class TlsStream:
             if self._first and not is_tls_record(self._first):
                 raise NotTls(self._first) from error
             if isinstance(error, ssl.SSLCertVerificationError):
-                await self._tell_early_from_late(error)
+                await self._raise_if_not_yet_valid(error)
             raise
         self._shaken, self._said = True, self._records.size
         return await self.facts(verified=self._verifies)
 
-    async def _tell_early_from_late(self, error: ssl.SSLCertVerificationError) -> None:
+    async def _raise_if_not_yet_valid(self, error: ssl.SSLCertVerificationError) -> None:
         """Windows has one code for a certificate that has expired and for one that is not yet valid."""
         if verify_code(error) == WINDOWS_EXPIRED:
             begins = [one.not_before for one in (await self.facts()).chain if one.not_before is not None]
@@ -194,7 +194,7 @@ class TlsStream:
         return await _heavy.run(partial(facts, shown)) if found is None else found
 
     def _version(self) -> str | None:
-        """The version of TLS; also of a handshake that the certificate ended, which OpenSSL does not tell.
+        """The version of TLS; also of a handshake that the certificate ended, for which OpenSSL gives none.
 
         A client that verifies takes two versions, and the suite is known before the certificate in the newer one only.
         """
@@ -204,7 +204,7 @@ class TlsStream:
 
     @property
     def path(self) -> tuple[bytes, ...]:
-        """The path (DER) that the verification took, as far as it came; empty where the system does not tell it."""
+        """The path (DER) that the verification took, as far as it came; empty where the system does not give it."""
         return () if _SYSTEM_VERIFIES else _ders(self._tls, "get_verified_chain")
 
     @property
@@ -214,7 +214,7 @@ class TlsStream:
         return (self._tls.version() or "", cipher[0]) if cipher else None
 
     def _known(self) -> tuple[bytes, ...]:
-        """The roots that a path may end in, where the system does not tell which it took."""
+        """The roots that a path may end in, where the system does not say which it took."""
         if not (_SYSTEM_VERIFIES and self._verifies):
             return ()
         return (*self._tls.context.get_ca_certs(binary_form=True), *_roots_of_windows())
@@ -310,7 +310,7 @@ def _sent(tls: ssl.SSLObject) -> tuple[bytes, ...]:
 def _ders(tls: ssl.SSLObject, method: str) -> tuple[bytes, ...]:
     """A chain as one of two methods gives it, in DER."""
     # Public from 3.13 on; the same methods stand on the object beneath since 3.10, and truststore reads them there too.
-    # The object beneath tells the path of a verification that failed as well, on all versions.
+    # The object beneath gives the path of a verification that failed as well, on all versions.
     chain = getattr(cast(Any, tls)._sslobj, method)() or ()  # noqa: SLF001
     return tuple(certificate.public_bytes(_DER) for certificate in chain)
 

@@ -21,7 +21,7 @@ class Trace:
     def __init__(self, limit: Limit | None = None) -> None:
         self.limit = limit or Limit()
         self.phase = Phase.RESOLVE
-        self.cause: Cause | None = None  # of a failure to come, where the answer alone does not tell
+        self.cause: Cause | None = None  # of a failure to come, where the answer alone does not show it
         self.seen = Evidence()
         self._reached: dict[Phase, None] = {}
         self._waits: dict[tuple[Phase, float], Arrival] = {}

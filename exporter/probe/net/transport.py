@@ -211,7 +211,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._trace.enter(Phase.CONNECT)
         stream = await connect(addresses, self._trace, self._route.clock)
         self._sockets.append(stream.socket)
-        with suppress(OSError):  # gone already: the next phase tells how
+        with suppress(OSError):  # gone already: the next phase shows how
             peer = str(stream.socket.getpeername()[0])
             self._trace.seen = replace(self._trace.seen, address=peer)
         return stream

@@ -1,1 +1,1 @@
-"""The exporter as a service of Windows: what the service manager is told, and what it tells."""
+"""The exporter as a service of Windows: what goes to the service manager, and what comes from it."""

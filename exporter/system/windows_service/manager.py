@@ -121,7 +121,7 @@ class Logon:
 def install(command: str, logon: Logon | None) -> list[str]:
     """Create the service, or give the one that there is another command and, where one is given, another account.
 
-    What this system cannot be told is given back, in words. Raises ServiceError.
+    Returns what this system does not support, in words. Raises ServiceError.
     """
     with _in_words("install the service"):
         if logon is not None and not (is_built_in(logon.account) or is_virtual(logon.account)):
@@ -155,7 +155,7 @@ def _created_or_changed(manager: Handle, command: str, logon: Logon | None) -> H
 
 
 def _described(service: Handle) -> Iterator[str]:
-    """Tell the service manager the rest; what this system does not know is given back."""
+    """Set the rest of the service's configuration; yields what this system does not support."""
     failures = {
         "ResetPeriod": FORGET_FAILURES_AFTER,
         "RebootMsg": "",

@@ -142,7 +142,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All that stands on the status page. The verdict is that of the whole site, whatever is filtered."""
+    """Everything on the status page. The verdict is that of the whole site, whatever is filtered."""
 
     verdict: Verdict
     summary: str
@@ -251,7 +251,7 @@ _DOWN_FIRST: Final = (EndpointState.DOWN, EndpointState.PENDING, EndpointState.U
 def _targets(snapshot: Snapshot, filters: Filters) -> Targets:
     """A page of the targets, those that are down first.
 
-    The slowest of it that is up fills its bar, so that a time-out does not dwarf the rest.
+    The slowest of it that is up fills its bar, so that a timeout does not dwarf the rest.
     """
     shown = [
         (check, state)

@@ -62,14 +62,14 @@ ASSETS: Final[Mapping[str, Asset]] = MappingProxyType(_assets())
 
 
 def status_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Page:
-    """What a person on call sees first, as the query narrows it. One that cannot be followed is told and left out."""
+    """What a person on call sees first, filtered by the query. Filters that are not understood are named."""
     filters, mistakes = read(query, choices(snapshot))
     text = _rendered("overview.html", view=overview(snapshot, filters), filters=filters, mistakes=mistakes, now=now)
     return Page(text, HTTPStatus.BAD_REQUEST if mistakes else HTTPStatus.OK, refreshes=filters.refresh != PAUSED)
 
 
 def target_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Page:
-    """All that is known of one target, by the path that is asked for or by each; 404 where there is none."""
+    """Everything that is known of one target, by the path that is asked for or by each; 404 where there is none."""
     url, path = query.get("url", ""), query.get("path", "")
     try:
         wanted = canonical(url)

@@ -12,7 +12,7 @@ from exporter.results.readiness import failures_to_come
 
 
 def status(snapshot: Snapshot) -> dict[str, Any]:
-    """All that is known, as JSON values. Times are Unix seconds, durations seconds."""
+    """Everything that is known, as JSON values. Times are Unix seconds, durations seconds."""
     return {
         "version": __version__,
         "paths": dict(snapshot.paths),

@@ -1,4 +1,4 @@
-"""The page of one target: (Snapshot, its checks) -> all that is known of it, by each path. Pure."""
+"""The page of one target: (Snapshot, its checks) -> everything that is known of it, by each path. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """All that is known of a target by one path. What follows the state is empty until the first result."""
+    """Everything that is known of a target by one path. What follows the state is empty until the first result."""
 
     check: Check
     state: EndpointState
