@@ -9,7 +9,7 @@ ARGS   ?=
 IN_PROCESS := not lab and not windows and not other_python and not timing
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab demo test check coverage lowest truth fuzz soak outages format bench image unit schema audit sbom wheel windows release clean
+.PHONY: help run lab demo test check coverage lowest truth fuzz soak outages format bench image unit schema articles audit sbom wheel windows release clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -68,6 +68,9 @@ schema: $(VENV)/developer ## Write the JSON Schemas anew from the models
 	for file in config/schema/*.schema.json; do \
 	    $(BIN)/configmgr-endpoint-exporter config schema $$(basename $$file .schema.json) >$$file.new || exit 1; \
 	    mv $$file.new $$file; done
+
+articles: $(VENV)/developer ## Fetch Microsoft's articles from GitHub and compare them with the catalogue
+	$(BIN)/python -m tests.tools.articles $(ARGS)
 
 fuzz: $(VENV)/developer ## Feed 100,000 broken answers, certificates and configurations to what reads them
 	$(BIN)/python -m tests.tools.fuzz $(ARGS)

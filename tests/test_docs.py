@@ -108,7 +108,7 @@ OPTIONS: Final = ("Option", "Value", "Default", "Meaning")
 
 def options_of(name: str) -> list[dict[str, str]]:
     """The rows of a command's options in the reference."""
-    found = section(f"`{name}(?: [A-Z-]+)?`")
+    found = section(f"`{name}(?: [A-Z.-]+)?`")
     return rows(*OPTIONS, page=found) if "| Option |" in found else []
 
 

@@ -1,10 +1,11 @@
-"""`catalogue import`: what Microsoft publishes for machines, as files that the configuration can name."""
+"""`catalogue`: what Microsoft publishes for machines, as files to name, and its articles beside the catalogue."""
 
 from __future__ import annotations
 
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -28,13 +29,16 @@ from exporter.probe.net import Route, verifying
 from exporter.proxies.finding import Finder, NotFound, finder
 from exporter.proxies.winhttp import NotWindows
 from exporter.published import Choice, Format, Origin, Unusable
+from exporter.system.extras import missing_reader
 from exporter.system.loop import run_on_loop
 from exporter.text.secrets import address
 
 TIMEOUT: Final = "60s"
 
 catalogue = typer.Typer(
-    help="Import endpoint lists that Microsoft publishes.", no_args_is_help=True, rich_markup_mode=None
+    help="Import lists that Microsoft publishes, and follow its articles.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
@@ -114,6 +118,53 @@ def import_(
         typer.echo(str(comparison))
         if comparison.new:
             raise typer.Exit(NOT_READY)
+
+
+class DiffFormat(StrEnum):
+    """How differences are printed."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+@catalogue.command()
+def diff(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...",
+            readable=False,
+            help="Saved articles: Markdown from the documentation's repositories with what it includes beside it, "
+            "or published pages as HTML.",
+        ),
+    ],
+    form: Annotated[DiffFormat, typer.Option("--format", help="`markdown`: an issue to file.")] = DiffFormat.TEXT,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Print also what is the same, and what is left out and why, as JSON does."),
+    ] = False,
+) -> None:
+    """Compare Microsoft's articles with the shipped catalogue; exit with 1 where anything differs."""
+    if missing := missing_reader():
+        typer.echo(f"catalogue diff: {missing}", err=True)
+        raise typer.Exit(BAD_INPUT)
+    from exporter.articles import following, report  # noqa: PLC0415 - needs an optional extra
+
+    differences, mistakes = following.compared_all(sources)
+    for mistake in mistakes:
+        typer.echo(mistake, err=True)
+    if mistakes:
+        raise typer.Exit(BAD_INPUT)
+    match form:
+        case DiffFormat.TEXT:
+            typer.echo(report.as_text(differences, everything=everything))
+        case DiffFormat.MARKDOWN:
+            typer.echo(report.as_markdown(differences), nl=False)
+        case DiffFormat.JSON:
+            typer.echo(report.as_json(differences))
+    if any(difference.different for difference in differences):
+        raise typer.Exit(NOT_READY)
 
 
 def _read(source: str, settings: Settings, proxy: Proxy | None, timeout: float) -> bytes:

@@ -43,6 +43,11 @@ _WHAT_FOLLOWS: Final[Mapping[str, tuple[str, ...]]] = {
         "ServiceTags_Public.json --id AzureFrontDoor.Frontend --output ranges.txt",
         "endpoints.json --diff --config.file exporter.yaml",
     ),
+    "catalogue diff": (
+        "internet-endpoints.md endpoints.html",
+        "internet-endpoints.md --all",
+        "internet-endpoints.md --format markdown > issue.md",
+    ),
     "config init": (
         "",
         "--output site.yaml --role service-connection-point --proxy http://proxy.corp.example:3128",

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from exporter.config.articles import ArticleSection
 from exporter.config.catalogue import (
     CloudSection,
     ForwarderHost,
@@ -43,6 +44,7 @@ class Kind(StrEnum):
     FORWARDERS = "forwarders"
     SOURCES = "sources"
     FINGERPRINTS = "fingerprints"
+    ARTICLES = "articles"
 
 
 def schema_of(kind: Kind, catalogue: Catalogue) -> JsonSchema:
@@ -67,6 +69,7 @@ _MODELS: Final[Mapping[Kind, Any]] = MappingProxyType(
         Kind.FORWARDERS: dict[ForwarderHost, ForwarderSection],
         Kind.SOURCES: dict[str, Text],
         Kind.FINGERPRINTS: FileSection,
+        Kind.ARTICLES: dict[Slug, ArticleSection],
     }
 )
 

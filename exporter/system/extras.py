@@ -24,3 +24,10 @@ def missing_extra(auth: Auth) -> str | None:
         return None
     install = "pip install 'configmgr-endpoint-exporter[negotiate]'"
     return f"{NAMES[auth]} needs {' and '.join(missing)}, which an optional extra brings: {install}"
+
+
+def missing_reader() -> str | None:
+    """What reading articles lacks, with the command that installs it; None: nothing."""
+    if find_spec("lxml") is not None:
+        return None
+    return "needs lxml, which an optional extra brings: pip install 'configmgr-endpoint-exporter[articles]'"
