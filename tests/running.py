@@ -20,6 +20,7 @@ from tests.lab import Lab
 T = TypeVar("T")
 COMMAND: Final = [sys.executable, "-m", "exporter"]
 ADDRESS: Final = "127.0.0.1:10965"
+ACTING: Final = ("--web.enable-lifecycle", "--web.enable-probe")  # for who shows no password
 MOMENTS: Final = 12
 ROOT: Final = Path(__file__).parents[1]
 
@@ -139,7 +140,7 @@ def program(lab: Lab, log: Path, argv: Sequence[str | Path]) -> Iterator[subproc
 def running(lab: Lab, directory: Path, *arguments: str | Path, public: bool = False) -> Iterator[Exporter]:
     """Serve until the block ends; returns when it answers. `public`: the laboratory's root is on Mozilla's list."""
     log = directory / "exporter.log"
-    argv = [*COMMAND, "serve", "--web.listen-address", ADDRESS, *arguments]
+    argv = [*COMMAND, "serve", "--web.listen-address", ADDRESS, *ACTING, *arguments]
     with program(lab, log, among_public_roots(lab, argv) if public else argv) as process:
         exporter = Exporter(lab, process, log)
         eventually("the exporter answers", lambda: _answers(exporter), within=60)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,10 @@ from exporter.cli import app
 from exporter.config import web as web_config
 from exporter.config.documents import DocumentError
 from exporter.config.web import WebConfig
-from exporter.web.access import LONGEST_BODY, LONGEST_HEAD, PROBES_AT_ONCE, Credentials
+from exporter.service.exporter import Exporter as RunningExporter
+from exporter.service.load import Source, deploy, network_of
+from exporter.web.access import LONGEST_BODY, LONGEST_HEAD, PROBE, PROBES_AT_ONCE, RELOAD, Credentials, Policy
+from exporter.web.callers import Names
 from exporter.web.connections import (
     ANSWER_WITHIN,
     CONNECTIONS,
@@ -29,12 +33,23 @@ from exporter.web.connections import (
     HANDSHAKE_WITHIN,
     HEAD_WITHIN,
 )
+from exporter.web.routes import create_app
+from tests.attacks.web import (
+    PROMETHEUS,
+    STRANGER,
+    basic,
+    by_a_name_of_theirs,
+    from_another_site,
+    request,
+    scrape,
+    wrong_passwords,
+)
 from tests.lab import Lab
 from tests.lab.pki import Shape, authority, leaf
 from tests.running import ADDRESS, ROOT, Answer, Exporter, eventually, http, program
 from tests.running import COMMAND as EXPORTER
 from tests.stack import prometheus
-from tests.web_server import Serving, serving
+from tests.web_server import LOOPS, Serving, read, serving
 
 # From forty addresses, each with more than one address may have; half of them say something.
 HALF_OPEN: Final = """
@@ -224,6 +239,148 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     file.write_text(f"basic_auth_users: {{a: '{hashed(SEVENTY_TWO)}', pässwörd: '{hashed('ключ')}'}}\n")
     with serving(PlainTextResponse("in\n"), file) as found:
         yield found
+
+
+# ---------------------------------------------------------------- what acts
+
+
+ANSWERS: Final = PlainTextResponse("in\n")
+ACTING: Final = [("POST", RELOAD, "--web.enable-lifecycle"), ("GET", f"{PROBE}?target=x", "--web.enable-probe")]
+
+
+def status_of(answered: bytes) -> int:
+    return int(answered.split()[1])
+
+
+@pytest.mark.parametrize(("method", "path", "option"), ACTING)
+def test_what_acts_is_closed_unless_it_is_opened(method: str, path: str, option: str) -> None:
+    with serving(ANSWERS, policy=Policy()) as found:
+        answered = found.said(request(path, method=method))
+        assert status_of(found.said(request("/"))) == 200
+    assert status_of(answered) == 403
+    assert option.encode() in answered
+    with serving(ANSWERS, policy=Policy(opened=frozenset({path.partition("?")[0]}))) as found:
+        assert status_of(found.said(request(path, method=method))) == 200
+
+
+@pytest.mark.parametrize(("method", "path", "option"), ACTING)
+def test_what_acts_is_open_to_who_shows_a_password(method: str, path: str, option: str, tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text(f"basic_auth_users: {{a: '{hashed('right')}'}}\n")
+    with serving(ANSWERS, tmp_path / "web.yaml", Policy()) as found:
+        assert found.answer(basic("a", "right"), path=path, method=method) == 200, option
+        assert found.answer(basic("a", "wrong"), path=path, method=method) == 401
+        assert found.answer(path=path, method=method) == 401
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"), [("client_auth_type: RequireAndVerifyClientCert, client_ca_file: root.pem", 200), ("", 403)]
+)
+def test_what_acts_is_open_to_who_shows_a_certificate(asked: str, status: int, tmp_path: Path) -> None:
+    root = authority("Root")
+    (tmp_path / "root.pem").write_bytes(root.pem)
+    (tmp_path / "a.pem").write_bytes(leaf("localhost", root))
+    (tmp_path / "c.pem").write_bytes(leaf("c.example", root, shape=Shape(usage=ExtendedKeyUsageOID.CLIENT_AUTH)))
+    (tmp_path / "web.yaml").write_text(f"tls_server_config: {{cert_file: a.pem, key_file: a.pem, {asked}}}\n")
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "root.pem"))
+    trusting.load_cert_chain(tmp_path / "c.pem")
+    with serving(ANSWERS, tmp_path / "web.yaml", Policy()) as found, found.secure(trusting) as connection:
+        connection.sendall(request(RELOAD, "Connection: close", method="POST"))
+        assert status_of(read(connection)) == status
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_no_page_of_another_site_has_a_browser_act(loop: str, tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text(f"basic_auth_users: {{a: '{hashed('right')}'}}\n")
+    with serving(ANSWERS, loop=loop) as found:
+        open_to_all = from_another_site(found.address)
+        assert found.answer("Sec-Fetch-Site: same-origin", "Origin: http://x", path=RELOAD, method="POST") == 200
+        assert found.answer("Sec-Fetch-Site: cross-site", path="/") == 200  # a link to it
+    with serving(ANSWERS, tmp_path / "web.yaml", loop=loop) as found:
+        with_a_password = from_another_site(found.address, basic("a", "right"))  # which a browser remembers
+    assert set(open_to_all.values()) == set(with_a_password.values()) == {403}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_no_page_reads_anything_by_a_name_that_it_had_lead_here(loop: str, tmp_path: Path) -> None:
+    with serving(ANSWERS, loop=loop) as found:
+        assert set(by_a_name_of_theirs(found.address).values()) == {403}
+        refused = found.said(request("/").replace(b"Host: x", b"Host: evil.example"))
+        health = found.said(request("/-/healthy").replace(b"Host: x", b"Host: evil.example"))
+    assert b"--web.allowed-hosts" in refused
+    assert status_of(health) == 200
+    with serving(ANSWERS, policy=Policy(names=Names(["evil.example"]))) as found:
+        assert set(by_a_name_of_theirs(found.address).values()) == {200}
+    (tmp_path / "web.yaml").write_text(f"basic_auth_users: {{a: '{hashed('right')}'}}\n")
+    with serving(ANSWERS, tmp_path / "web.yaml") as found:  # which no browser shows under another name
+        assert set(by_a_name_of_theirs(found.address).values()) == {401}
+
+
+# ---------------------------------------------------------------- headers
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (request("/"), 200),
+        (request("/-/healthy"), 200),
+        (b"nonsense\r\n\r\n", 400),
+        (request("/", "Transfer-Encoding: chunked", method="HEAD") + b"zz\r\n\r\n", 400),
+        (request("/", "Transfer-Encoding: chunked") + b"0\r\n\r\n", 411),
+        (request("/", f"Content-Length: {LONGEST_BODY + 1}"), 413),
+        (request("/" + "a" * LONGEST_HEAD), 431),
+        (request("/-/reload", "Origin: https://evil.example", method="POST"), 403),
+        (request("/x", basic("a", "wrong")), 200),
+    ],
+)
+def test_every_answer_says_what_may_be_made_of_it(asked: bytes, status: int) -> None:
+    with serving(ANSWERS) as found:
+        answered = found.said(asked).lower()
+    assert status_of(answered) == status
+    assert b"\r\nx-content-type-options: nosniff\r\n" in answered
+    assert b"\r\ncache-control: no-store\r\n" in answered
+
+
+def test_an_answers_own_headers_stay_and_those_of_the_file_win(tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text(
+        "http_server_config: {headers: {X-Frame-Options: sameorigin, Content-Security-Policy: ''}}\n"
+    )
+    page = PlainTextResponse("in\n", headers={"Cache-Control": "no-cache", "Content-Security-Policy": "strict"})
+    with serving(page, tmp_path / "web.yaml") as found:
+        answered = found.said(request("/")).lower()
+    assert b"\r\ncache-control: no-cache\r\n" in answered
+    assert b"\r\ncontent-security-policy: strict\r\n" in answered  # an empty value is none
+    assert b"\r\nx-frame-options: sameorigin\r\n" in answered
+    assert answered.count(b"cache-control") == answered.count(b"nosniff") == 1
+
+
+@pytest.mark.parametrize("path", ["/metrics/", "//evil.example/", "/api/v1/status/", "/runbooks", "/target/"])
+def test_nobody_is_led_to_the_host_that_a_request_names(path: str) -> None:
+    source = Source()
+    deployment = deploy(source)
+    app = create_app(RunningExporter(source, deployment, network_of(deployment)))
+    with serving(app, policy=Policy(names=Names(["*"]))) as found:
+        answered = found.said(request(path).replace(b"Host: x", b"Host: evil.example"))
+    assert status_of(answered) == (307 if path == "/runbooks" else 404)
+    assert b"evil" not in answered
+
+
+# ---------------------------------------------------------------- passwords under attack
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_wrong_passwords_without_end_keep_prometheus_out_at_no_time(loop: str, tmp_path: Path) -> None:
+    file = tmp_path / "web.yaml"
+    file.write_text(f"basic_auth_users: {{prometheus: '{bcrypt.hashpw(b'right', bcrypt.gensalt(10)).decode()}'}}\n")
+    with serving(ANSWERS, file, loop=loop) as found, ThreadPoolExecutor() as stranger:
+        trying = stranger.submit(wrong_passwords, found.address, 150, PROMETHEUS)
+        elsewhere = stranger.submit(wrong_passwords, found.address, 150, STRANGER)
+        unknown = scrape(found.address, basic("prometheus", "right"), source="127.0.0.3")
+        known = [scrape(found.address, basic("prometheus", "right")).status for _ in range(20)]
+        answers = trying.result() + elsewhere.result()
+    assert unknown.status == 200
+    assert known == [200] * 20
+    assert set(answers) <= {401, 429}
+    assert answers[429]
 
 
 @pytest.fixture

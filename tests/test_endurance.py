@@ -30,7 +30,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.alone import CONFIG, alone
 from tests.issuing import issue, presenting
-from tests.running import COMMAND, ROOT, eventually
+from tests.running import ACTING, COMMAND, ROOT, eventually
 from tests.servers import HOST, head, serving, silent, status
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals that Windows does not have")
@@ -110,6 +110,7 @@ def started(directory: Path, settings: Mapping[str, Any], *options: str) -> Iter
         f"{HOST}:0",
         "--config.file",
         str(directory / "e.yaml"),
+        *ACTING,
         *options,
     ]
     with log.open("wb") as output, subprocess.Popen(argv, cwd=ROOT, stderr=output) as process:

@@ -18,7 +18,7 @@ import trio.testing
 
 from exporter.system.systemd import STATUS_EVERY, Notifier
 from tests.lab import Lab
-from tests.running import ADDRESS, COMMAND, eventually, http, program
+from tests.running import ACTING, ADDRESS, COMMAND, eventually, http, program
 
 ALL_UP: Final = re.compile(r"WATCHDOG=1\nSTATUS=(\d+) of \1 targets up")
 
@@ -67,7 +67,7 @@ def test_systemd_is_told_of_start_state_reload_life_and_end(
     config = tmp_path / "exporter.yaml"
     config.write_text("site: {features: [tenant-attach]}\n")
     environment = ["env", f"NOTIFY_SOCKET={tmp_path / 'notify'}", "WATCHDOG_USEC=200000"]
-    serve = [*COMMAND, "serve", "--web.listen-address", ADDRESS, "--config.file", str(config)]
+    serve = [*COMMAND, "serve", "--web.listen-address", ADDRESS, *ACTING, "--config.file", str(config)]
     with program(lab, tmp_path / "log", [*environment, *serve]) as process:
         eventually("ready", lambda: systemd.told("READY"))
         eventually("all is up", lambda: any(map(ALL_UP.fullmatch, systemd.told("WATCHDOG"))))

@@ -21,7 +21,7 @@ from exporter.service.load import Source, deploy, network_of, required_roots_of
 from exporter.system.descriptors import RESERVE
 from tests.lab import Lab
 from tests.lab.wall_clock import wall_clock
-from tests.running import ADDRESS, COMMAND, Exporter, eventually, http, program, running
+from tests.running import ACTING, ADDRESS, COMMAND, Exporter, eventually, http, program, running
 from tests.stack import prometheus
 
 pytestmark = [pytest.mark.lab, pytest.mark.timing]
@@ -159,7 +159,7 @@ site:
 def test_the_whole_catalogue_fits_into_128_megabytes(lab: Lab, tmp_path: Path, figure: Callable[[str], None]) -> None:
     config, log = tmp_path / "exporter.yaml", tmp_path / "exporter.log"
     config.write_text(WHOLE)
-    argv: list[str | Path] = [*COMMAND, "serve", "--web.listen-address", ADDRESS, "--config.file", config]
+    argv: list[str | Path] = [*COMMAND, "serve", "--web.listen-address", ADDRESS, *ACTING, "--config.file", config]
     with memory_limit(128) as group:
         with program(lab, log, argv) as process:
             (group / "cgroup.procs").write_text(str(process.pid))  # before Python has begun

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 import typer
@@ -12,7 +13,8 @@ from exporter.service.load import deploy
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.system.log_queue import queue_for_stderr
 from exporter.web import server
-from exporter.web.access import Credentials
+from exporter.web.access import PROBE, RELOAD, Credentials, Policy
+from exporter.web.callers import names_of_this_machine
 
 DEFAULT_ADDRESS: Final = ":10965"
 
@@ -29,6 +31,22 @@ def serve(
         ),
     ] = None,
     web_config_file: WebConfigFile = None,
+    allowed_hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--web.allowed-hosts",
+            metavar="NAME",
+            help="A name by which the exporter may be asked, beside this machine's own, also *.DOMAIN, or * for all; "
+            "repeatable.",
+        ),
+    ] = None,
+    enable_lifecycle: Annotated[
+        bool,
+        typer.Option("--web.enable-lifecycle", help="Take POST /-/reload from all, not only from who has a password."),
+    ] = False,
+    enable_probe: Annotated[
+        bool, typer.Option("--web.enable-probe", help="Answer /probe to all, not only to who has a password.")
+    ] = False,
     disable_reload: Annotated[
         bool, typer.Option("--web.disable-reload", help="Answer 404 to /-/reload; a signal still reloads.")
     ] = False,
@@ -46,7 +64,15 @@ def serve(
     daemon.prepare(host)
     deployment = daemon.interruptibly(lambda: deploy(source))
     credentials = daemon.interruptibly(lambda: Credentials(web_config_file))
-    switched_off = {"/-/reload": disable_reload, "/probe": disable_probe}
+    policy = Policy(
+        opened=_chosen({RELOAD: enable_lifecycle, PROBE: enable_probe}),
+        switched_off=_chosen({RELOAD: disable_reload, PROBE: disable_probe}),
+        names=daemon.interruptibly(lambda: names_of_this_machine(allowed_hosts or ())),
+    )
     sockets = [server.listen(address) for address in listen or [DEFAULT_ADDRESS]]
-    web = server.ServerConfig(sockets, credentials, frozenset(path for path, off in switched_off.items() if off))
+    web = server.ServerConfig(sockets, credentials, policy)
     daemon.run(source, deployment, web, host)
+
+
+def _chosen(wanted: Mapping[str, bool]) -> frozenset[str]:
+    return frozenset(path for path, yes in wanted.items() if yes)

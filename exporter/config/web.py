@@ -39,6 +39,11 @@ class WebConfig:
     headers: Mapping[str, str] = field(default_factory=dict)  # sent with every answer
 
     @property
+    def knows_who_asks(self) -> bool:
+        """Whether everybody who gets an answer has shown a password, or a certificate."""
+        return bool(self.users) or (self.tls is not None and self.tls.verify_mode is ssl.CERT_REQUIRED)
+
+    @property
     def demands(self) -> dict[str, bool]:
         """What it asks of those who come, for the log."""
         certificate = self.tls is not None and self.tls.verify_mode is ssl.CERT_REQUIRED
@@ -61,7 +66,7 @@ def load(path: Path | None) -> WebConfig:
         tls=context,
         allowed_sans=frozenset(tls.client_allowed_sans) if tls else frozenset(),
         users={name: text.encode() for name, text in section.basic_auth_users.items()},
-        headers=section.http_server_config.headers,
+        headers={name: value for name, value in section.http_server_config.headers.items() if value},  # empty: unset
     )
 
 

@@ -1,22 +1,17 @@
-"""Who may ask over HTTP, and what a request may hold: passwords, limits on requests, and their configuration."""
+"""Who may ask over HTTP, what a request may hold, and how much is done at a time; the web-config in force."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
-from base64 import b64decode
-from binascii import Error as NotBase64
-from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import anyio
-import anyio.to_thread
-import bcrypt
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -25,13 +20,29 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from exporter.config.documents import DocumentError
 from exporter.config.web import WebConfig, files_of, load
 from exporter.system.reader import Reader, Unread
+from exporter.web.callers import Names, sent_by_another_site
+from exporter.web.passwords import Passwords
+from exporter.web.turns import Busy, Turn, Turns
 
 log = structlog.get_logger("exporter")
 
 LONGEST_HEAD: Final = 16 << 10  # bytes
 LONGEST_BODY: Final = 4 << 10  # bytes; no request needs one
 PROBES_AT_ONCE: Final = 8  # on demand, beside those on the timer
+PROBES_OF_ONE: Final = 6  # of one client
+ANSWERS_AT_ONCE: Final = 2  # that are made; others wait. More would only take the interpreter from each other
+ANSWERS_OF_ONE: Final = 1  # client
+ANSWERS_WAITING: Final = 256
+ANSWERS_WAITING_OF_ONE: Final = 16
 OPEN_TO_ALL: Final = frozenset({"/-/healthy", "/-/ready"})
+PROBE: Final = "/probe"
+RELOAD: Final = "/-/reload"
+# What acts, and the option that opens it to whoever reaches the port.
+ACTS: Final = MappingProxyType({RELOAD: "--web.enable-lifecycle", PROBE: "--web.enable-probe"})
+ORIGIN: Final = "origin"  # key in the state of an ASGI scope: the host that asks
+PROVEN: Final = "proven"  # the same: who asks may do so, and asked for more than health
+# Headers of every answer that has none of its own by that name.
+ALWAYS: Final = MappingProxyType({"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"})
 LOOK_EVERY: Final = 1.0  # seconds between two looks at the files
 
 
@@ -107,15 +118,34 @@ def _signature(path: Path) -> object:
 # ---------------------------------------------------------------- requests
 
 
-class Access:
-    """ASGI middleware that refuses what must not reach the application, and adds the headers to every answer."""
+@dataclass(frozen=True)
+class Policy:
+    """What the command line says of requests."""
 
-    def __init__(self, app: ASGIApp, credentials: Credentials, switched_off: Collection[str] = ()) -> None:
+    opened: frozenset[str] = frozenset()  # paths that act, also for who shows no password and no certificate
+    switched_off: frozenset[str] = frozenset()  # paths
+    names: Names = field(default_factory=Names)
+
+
+class Access:
+    """ASGI middleware that refuses what must not reach the application, and adds the headers to every answer.
+
+    What it lets through is done in turn by origin, or by user and origin where there are users: so a stranger at the
+    address of Prometheus delays it no more than a stranger elsewhere does.
+    """
+
+    def __init__(self, app: ASGIApp, credentials: Credentials, policy: Policy | None = None) -> None:
         self._app = app
         self._credentials = credentials
-        self._switched_off = switched_off  # paths
-        self._passwords = _Passwords()
-        self._probes = anyio.Semaphore(PROBES_AT_ONCE)
+        self._policy = policy or Policy()
+        self._passwords = Passwords()
+        self._answers = Turns(
+            at_once=ANSWERS_AT_ONCE,
+            at_once_of_one=ANSWERS_OF_ONE,
+            waiting=ANSWERS_WAITING,
+            waiting_of_one=ANSWERS_WAITING_OF_ONE,
+        )
+        self._probes = Turns(at_once=PROBES_AT_ONCE, at_once_of_one=PROBES_OF_ONE, waiting=0, waiting_of_one=0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -123,38 +153,80 @@ class Access:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update({"date": formatdate(usegmt=True), **config.headers})
+                headers = MutableHeaders(scope=message)
+                for name, value in ALWAYS.items():
+                    headers.setdefault(name, value)
+                headers.update({"date": formatdate(usegmt=True), **config.headers})
             await send(message)
 
         with suppress(asyncio.CancelledError):  # the exporter ends, and has waited for this answer long enough
             await self._answer(scope, receive, sending, config)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, config: WebConfig) -> None:
-        answer = await self._refusal(scope, config) or self._app
-        if answer is not self._app or scope["path"] != "/probe":
-            await answer(scope, receive, send)
-            return
+        path, origin = scope["path"], scope.get("state", {}).get(ORIGIN, "")
         try:
-            self._probes.acquire_nowait()
-        except anyio.WouldBlock:
-            await _TOO_MANY(scope, receive, send)
-            return
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._probes.release()
+            refusal, user = await self._refusal(scope, config, origin)
+            if refusal:
+                await refusal(scope, receive, send)
+            elif path in OPEN_TO_ALL or path == RELOAD:  # costs nothing, or is shared by all who wait for it
+                await self._app(scope, receive, send)
+            else:
+                turns = self._probes if path == PROBE else self._answers
+                turn = await turns.begin((origin, user))
+                await self._in_turn(turn, scope, receive, send)
+        except Busy:
+            await (_TOO_MANY_PROBES if path == PROBE else _TOO_MANY)(scope, receive, send)
 
-    async def _refusal(self, scope: Scope, config: WebConfig) -> ASGIApp | None:
+    async def _in_turn(self, turn: Turn, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            turn.end()  # it is made: who takes it slowly keeps nobody waiting
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            turn.end()
+
+    async def _refusal(self, scope: Scope, config: WebConfig, origin: str) -> tuple[ASGIApp | None, str | None]:
+        """The answer to what must not reach the application, if it must not; and who asks, where there are users."""
         headers, path = Headers(scope=scope), scope["path"]
-        if excess := _excess(scope, headers):
-            return excess
-        asked = config.users and path not in OPEN_TO_ALL
-        if asked and not await self._passwords.open(headers.get("authorization", ""), config):
-            return PlainTextResponse("unauthorized\n", HTTPStatus.UNAUTHORIZED, _ASK)
-        if path in self._switched_off:
+        if excess := _excess(scope, headers) or self._foreign(headers, path, config):
+            return excess, None
+        user = None
+        if config.users and path not in OPEN_TO_ALL:
+            try:
+                user = await self._passwords.user(origin, headers.get("authorization", ""), config.users)
+            except Busy:
+                return _TOO_MANY_PASSWORDS, None
+            if user is None:
+                return PlainTextResponse("unauthorized\n", HTTPStatus.UNAUTHORIZED, _ASK), None
+        if path not in OPEN_TO_ALL:
+            scope.setdefault("state", {})[PROVEN] = True
+        return self._closed(path, config), user
+
+    def _foreign(self, headers: Headers, path: str, config: WebConfig) -> ASGIApp | None:
+        """The refusal of what a page of another site has a browser ask."""
+        host, names = headers.get("host", ""), self._policy.names
+        # Where a password or a certificate is asked for, or the name has to be in ours, such a page gets nowhere.
+        if path not in OPEN_TO_ALL and not config.users and config.tls is None and not names.hold(host):
+            return _forbidden(
+                "the Host header names neither this machine nor an address; "
+                "to be asked by that name, it takes --web.allowed-hosts=NAME"
+            )
+        if path in ACTS and sent_by_another_site(headers.get("sec-fetch-site"), headers.get("origin"), host, names):
+            return _forbidden("a page of another site asks for this, which is not done")
+        return None
+
+    def _closed(self, path: str, config: WebConfig) -> ASGIApp | None:
+        if path in self._policy.switched_off:
             return PlainTextResponse("switched off\n", HTTPStatus.NOT_FOUND)
         if not path.isprintable():  # the routes take `/probe` with a line end behind it for `/probe`
             return PlainTextResponse("no such path\n", HTTPStatus.NOT_FOUND)
+        if path in ACTS and path not in self._policy.opened and not config.knows_who_asks:
+            return _forbidden(
+                f"{path} is for who shows a password or a certificate, by a web-config file; "
+                f"{ACTS[path]} opens it to all who reach this port"
+            )
         return None
 
 
@@ -170,58 +242,24 @@ def _excess(scope: Scope, headers: Headers) -> ASGIApp | None:
     return None
 
 
+def _forbidden(why: str) -> ASGIApp:
+    return PlainTextResponse(f"{why}\n", HTTPStatus.FORBIDDEN)
+
+
 _HANG_UP: Final = {"Connection": "close"}
 _ASK: Final = {"WWW-Authenticate": 'Basic realm="configmgr-endpoint-exporter", charset="UTF-8"'}
 _TOO_MANY: Final = PlainTextResponse(
-    f"{PROBES_AT_ONCE} probes on demand are under way; try again later\n",
+    f"{ANSWERS_WAITING_OF_ONE} requests of yours wait already; try again later\n",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    {"Retry-After": "1"},
+)
+_TOO_MANY_PROBES: Final = PlainTextResponse(
+    f"{PROBES_OF_ONE} probes on demand of yours, or {PROBES_AT_ONCE} of all, are under way; try again later\n",
     HTTPStatus.SERVICE_UNAVAILABLE,
     {"Retry-After": "5"},
 )
-
-
-_BCRYPT_READS: Final = 72  # bytes: others leave the rest unread, so a longer password fits here where it fits there
-
-
-class _Passwords:
-    """Compares passwords with hashes: one at a time, since each takes as long as it should, and what fitted is kept."""
-
-    def __init__(self) -> None:
-        self._one_at_a_time = anyio.CapacityLimiter(1)
-        self._salt = secrets.token_bytes(16)
-        self._nobody = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt(10))  # so that a name takes no less time
-        self._fitted: set[bytes] = set()
-
-    async def open(self, authorization: str, config: WebConfig) -> bool:
-        """Whether these credentials are somebody's."""
-        name, password = _credentials(authorization)
-        if name is None:
-            return False
-        known = config.users.get(name, self._nobody)
-        seen = hashlib.sha256(b"\0".join((self._salt, known, password))).digest()
-        if seen in self._fitted:
-            return True
-        fits = await anyio.to_thread.run_sync(_fits, password, known, limiter=self._one_at_a_time)
-        if not fits or name not in config.users:
-            return False
-        if len(self._fitted) > len(config.users):  # hashes that were replaced
-            self._fitted.clear()
-        self._fitted.add(seen)
-        return True
-
-
-def _credentials(authorization: str) -> tuple[str | None, bytes]:
-    scheme, _, text = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return None, b""
-    with suppress(NotBase64, UnicodeDecodeError, ValueError):
-        name, colon, password = b64decode(text.strip(), validate=True).partition(b":")
-        if colon:
-            return name.decode(), password
-    return None, b""
-
-
-def _fits(password: bytes, known: bytes) -> bool:
-    try:
-        return bcrypt.checkpw(password[:_BCRYPT_READS], known)
-    except ValueError:  # with a NUL in it
-        return False
+_TOO_MANY_PASSWORDS: Final = PlainTextResponse(
+    "passwords from your address wait to be compared already; try again later\n",
+    HTTPStatus.TOO_MANY_REQUESTS,
+    {"Retry-After": "1"},
+)

@@ -11,7 +11,7 @@ from typing import Final, Protocol, cast
 from anyio.lowlevel import checkpoint
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from exporter.metrics.families import probe_registry
@@ -66,10 +66,12 @@ def create_app(service: Service) -> Starlette:
             Route("/-/reload", _reload, methods=["POST"]),
             Route("/api/v1/status", _status),
             Route("/probe", _probe),
+            Route("/runbooks", _to_runbooks),
             Route("/runbooks/", _runbooks),
             Route("/runbooks/{name}", _runbook),
         ]
     )
+    app.router.redirect_slashes = False  # which would lead to whatever host the request names
     app.state.service = service
     return app
 
@@ -143,6 +145,11 @@ async def _status(request: Request) -> Response:
     """JSON: features, targets with their last evidence and their history, what is not probed."""
     store = _service(request).store
     return await in_thread(lambda: JSONResponse(status(store.snapshot())))
+
+
+async def _to_runbooks(_: Request) -> Response:
+    """Leads to `/runbooks/`."""
+    return RedirectResponse("/runbooks/")
 
 
 async def _runbooks(_: Request) -> Response:

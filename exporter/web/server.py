@@ -8,17 +8,19 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final
 
 import anyio
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from exporter.system.words import words_of
-from exporter.web.access import LONGEST_HEAD, Access, Credentials
-from exporter.web.connections import CONNECTION, HEAD_WITHIN, Connection, ConnectionLimiter, TimedAnswers, accept
+from exporter.web.access import ALWAYS, LONGEST_HEAD, ORIGIN, Access, Credentials, Policy
+from exporter.web.connections import CONNECTION, HEAD_WITHIN, Answers, Connection, ConnectionLimiter, accept, contain
 
 GRACE: Final = 2  # seconds that answers under way have to finish
 BACKLOG: Final = 2048  # connections that wait to be accepted; others, of a Prometheus too, are tried again later
@@ -34,7 +36,7 @@ class ServerConfig:
 
     sockets: Sequence[socket.socket]
     credentials: Credentials
-    switched_off: frozenset[str] = frozenset()  # paths
+    policy: Policy = field(default_factory=Policy)
 
     @property
     def addresses(self) -> str:
@@ -117,6 +119,18 @@ def _shown(bound: socket.socket) -> str:
     return f"[{host}]:{port}" if bound.family == socket.AF_INET6 else f"{host}:{port}"
 
 
+class _Handler(H11Protocol):
+    """The library's, whose answer to what is no request lacks the headers that all answers have."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse, and hang up."""
+        fields = {**ALWAYS, "Content-Type": "text/plain; charset=utf-8", "Connection": "close"}
+        head = h11.Response(status_code=400, headers=list(fields.items()), reason=HTTPStatus(400).phrase)
+        for event in (head, h11.Data(data=f"{msg}\n".encode()), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
 class WebServer:
     """Serves an application on its sockets, from `serve` to `stop`; it takes no signals.
 
@@ -128,7 +142,7 @@ class WebServer:
         self._served = config
         self._accepting: anyio.CancelScope | None = None
         self._config = uvicorn.Config(
-            TimedAnswers(Access(app, config.credentials, config.switched_off)),
+            Answers(Access(app, config.credentials, config.policy)),
             http="h11",
             ws="none",
             h11_max_incomplete_event_size=LONGEST_HEAD,
@@ -145,11 +159,13 @@ class WebServer:
         self._server.lifespan = self._config.lifespan_class(self._config)
 
     def _handler(self, connection: Connection) -> asyncio.Protocol:
-        return H11Protocol(self._config, self._server.server_state, {CONNECTION: connection})
+        state = {CONNECTION: connection, ORIGIN: connection.origin}
+        return _Handler(self._config, self._server.server_state, state)
 
     async def serve(self) -> None:
         """Accept connections, until `stop`."""
         await self._server.startup(sockets=[])
+        asyncio.get_running_loop().set_exception_handler(contain)
         with anyio.CancelScope() as self._accepting, ExitStack() as listening:
             async with anyio.create_task_group() as group:
                 for listener in map(listening.enter_context, self._served.sockets):

@@ -20,7 +20,7 @@ from exporter.model.vocabulary import Reason
 from tests.lab import EXTRA_HOSTS, Lab, catalogue_hosts
 from tests.lab.scripts import sleep
 from tests.lab.windows import Windows, windows_in, windows_path
-from tests.running import ADDRESS, Exporter, eventually
+from tests.running import ACTING, ADDRESS, Exporter, eventually
 
 INTERVAL: Final = 10.0  # seconds
 UP: Final = "configmgr_endpoint_up"
@@ -74,7 +74,16 @@ def served(
     """The service on Windows, until the block ends. `before`: a command of this machine that starts others."""
     config = directory / "exporter.yaml"
     config.write_text(settings, encoding="utf-8")
-    arguments = ["-m", "exporter", "serve", "--web.listen-address", ADDRESS, "--config.file", windows_path(config)]
+    arguments = [
+        "-m",
+        "exporter",
+        "serve",
+        "--web.listen-address",
+        ADDRESS,
+        *ACTING,
+        "--config.file",
+        windows_path(config),
+    ]
     log = directory / "exporter.log"
     with log.open("wb") as output:
         # A file as its output is more than wine's CPython can begin with; what goes through `cat` is a pipe.

@@ -14,7 +14,7 @@ import pytest
 
 from tests.lab import PROXY_HOST, Lab
 from tests.lab.windows import Windows, windows_path
-from tests.running import ADDRESS, eventually, http
+from tests.running import ACTING, ADDRESS, eventually, http
 
 pytestmark = [pytest.mark.lab, pytest.mark.windows]
 
@@ -148,7 +148,7 @@ def test_a_service_goes_by_the_file_that_the_account_names_and_reads_it_again(la
         running.enter_context(serving(PAC))
         log = running.enter_context((windows.folder / "serve.log").open("wb"))
         # Python itself, since the command of the bundle would leave it behind when it is killed.
-        arguments = ("-m", "exporter", "serve", "--web.listen-address", ADDRESS, "--config.file", config)
+        arguments = ("-m", "exporter", "serve", "--web.listen-address", ADDRESS, *ACTING, "--config.file", config)
         service = running.enter_context(windows.popen(windows.python, *arguments, stdout=PIPE, stderr=STDOUT))
         running.enter_context(Popen(["cat"], stdin=service.stdout, stdout=log))  # Python has pipes there, or no streams
         running.callback(service.kill)
