@@ -597,9 +597,9 @@ def test_no_mutated_request_ends_anything_or_is_a_traceback(
 ) -> None:
     with serving(whole_app, loop=loop) as found:
         answers = mutated_requests(found.address, 300, seed=1)
-        assert scrape(found.address).status == 200
+        assert scrape(found.address, within=60).status == 200
         eventually("nobody is there", lambda: found.open() == 0)
-    assert not complaints
+    assert [record.getMessage() for record in complaints] == []
     assert answers.total() == 300
     assert not answers[500]
 
