@@ -5,11 +5,15 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
+# Also what pip builds with, by whichever of these it reads: the second from version 25.3 on.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
+
 # Tests that neither need the laboratory, another Python or Windows, nor bound time.
 IN_PROCESS := not lab and not windows and not other_python and not timing
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab demo test check coverage lowest truth fuzz soak outages format bench image unit schema articles audit sbom wheel windows release clean
+.PHONY: help run lab demo test check coverage lowest truth fuzz soak outages format bench image unit schema articles lock audit sbom wheel windows release clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -92,6 +96,16 @@ image: $(VENV)/developer ## Build the container image, run it confined, and prin
 unit: $(VENV)/developer ## Boot systemd in a container, and print how the exporter's unit does there (root, Debian)
 	sh tests/lab/install.sh tests/tools/image-packages.txt
 	$(BIN)/python -m tests.tools.unit
+
+# Every file of each version has its hash, whatever the system: none is downloaded for that. The tools come from pyproject.toml.
+LOCK := $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 --constraint constraints.txt \
+    --generate-hashes --no-header --no-annotate
+
+lock: $(VENV)/developer ## Write the hashes of what is installed anew, for the versions of constraints.txt
+	$(LOCK) --extra fast --output-file locked/run.txt pyproject.toml
+	$(LOCK) --extra fast --extra negotiate --output-file locked/negotiate.txt pyproject.toml
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" \
+	    | $(LOCK) --output-file locked/build.txt -
 
 audit: $(VENV)/audit ## Look up known flaws of the pinned packages; asks PyPI
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt $(ARGS)

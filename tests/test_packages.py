@@ -71,9 +71,10 @@ def test_no_shell_stands_between_a_signal_and_the_exporter(stages: Any) -> None:
 
 
 def test_the_image_is_built_of_the_versions_that_are_tested(stages: Any) -> None:
-    installs = [run for stage in stages for run in said(stage, "RUN") if "pip install" in run]
-    assert len(installs) == 1
-    assert "--constraint constraints.txt" in installs[0]
+    runs = [run for stage in stages for run in said(stage, "RUN")]
+    installs = [options for run in runs for options in re.findall("pip install ([^&]*)", run)]
+    assert ["--require-hashes" in options for options in installs] == [True, True, False]
+    assert {"--no-index", "--no-deps"} < set(installs[-1].split())  # the wheel that was built before
 
 
 def test_a_container_is_asked_for_its_health_where_it_listens(stages: Any) -> None:

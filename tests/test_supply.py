@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
@@ -17,7 +18,7 @@ from typing import Final
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 from exporter import __version__
 
@@ -172,3 +173,71 @@ def test_what_runs_is_pinned() -> None:
 def test_an_audit_that_gets_no_answer_is_no_pass() -> None:
     (audit,) = re.findall(r"^\t.*pip-audit --.*$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert {"--strict", "--requirement", "constraints.txt"} < set(audit.split())
+
+
+# ---------------------------------------------------------------- by hashes
+
+LOCKED: Final = sorted((ROOT / "locked").glob("*.txt"))
+PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def locked(name: str) -> dict[NormalizedName, tuple[str, list[str]]]:
+    """The version of each package in a file of hashes, and the hashes."""
+    text = (ROOT / "locked" / f"{name}.txt").read_text(encoding="utf-8").replace("\\\n", " ")
+    found = {}
+    for line in filter(None, text.splitlines()):
+        requirement, *hashes = line.split("--hash=")
+        package, version = requirement.partition(";")[0].strip().split("==")
+        found[canonicalize_name(package)] = (version, [each.strip() for each in hashes])
+    return found
+
+
+@pytest.mark.parametrize("name", [path.stem for path in LOCKED])
+def test_what_is_installed_has_the_version_that_is_pinned_and_hashes(name: str) -> None:
+    pinned = {canonicalize_name(package): version for package, version in PINNED.items()}
+    found = locked(name)
+    assert found
+    assert {package: version for package, (version, _) in found.items()} == {
+        package: pinned[package] for package in found
+    }
+    assert all(
+        hashes and all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes) for _, hashes in found.values()
+    )
+
+
+def test_everything_that_runs_and_builds_has_a_hash() -> None:
+    build = {canonicalize_name(found.name) for found in needed("hatchling")}
+    assert [path.stem for path in LOCKED] == ["build", "negotiate", "run"]
+    assert locked("run").keys() >= RUNTIME.keys() - {NAME}
+    assert locked("negotiate").keys() >= locked("run").keys() | {"pyspnego", "gssapi", "krb5", "sspilib", "pywin32"}
+    assert locked("build").keys() == build
+
+
+def test_whoever_builds_it_does_so_by_the_versions_that_are_pinned() -> None:
+    assert dict(line.split("==") for line in PROJECT["build-system"]["requires"]) == {
+        package: version for package, (version, _) in locked("build").items()
+    }
+
+
+def test_nothing_without_a_known_hash_comes_into_the_image_or_the_bundle() -> None:
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    bundle = (ROOT / "config" / "windows" / "bundle.py").read_text(encoding="utf-8")
+    from_the_index = [each for each in re.findall(r"pip install ([^&\n]*)", image) if "--no-index" not in each]
+    assert len(from_the_index) == 2
+    assert all("--require-hashes" in options for options in from_the_index)
+    assert re.findall(r"_run\(\[\*argv, \"(--[a-z-]+)", bundle) == ["--require-hashes", "--no-deps"]
+
+
+def test_a_file_with_another_hash_is_not_installed(wheel: Path, tmp_path: Path) -> None:
+    wanted = tmp_path / "wanted.txt"
+    wanted.write_text(f"{NAME}=={__version__} --hash=sha256:{'0' * 64}\n")
+    argv = [sys.executable, "-m", "pip", "install", "--require-hashes", "--no-index", "--no-deps"]
+    argv += ["--target", str(tmp_path)]
+    done = subprocess.run(
+        [*argv, "--find-links", str(wheel.parent), "--requirement", str(wanted)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in done.stderr

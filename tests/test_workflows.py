@@ -78,3 +78,24 @@ def test_a_workflow_that_gives_rights_to_strangers_does_not_pass(tmp_path: Path)
     assert good.returncode == 0, good.stdout + good.stderr
     assert bad.returncode != 0
     assert "template-injection" in bad.stdout
+
+
+def test_what_is_released_is_attested_and_code_and_repository_are_looked_at() -> None:
+    release = read(ROOT / ".github/workflows/release.yml")["jobs"]
+    attested = {name: job["permissions"] for name, job in release.items() if "attest-build-provenance" in str(job)}
+    used = {
+        step["uses"].split("@")[0]
+        for path in WORKFLOWS
+        for job in read(path)["jobs"].values()
+        for step in job.get("steps", ())
+        if "uses" in step
+    }
+    assert attested.keys() == {"files", "image"}
+    assert all(rights["id-token"] == rights["attestations"] == "write" for rights in attested.values())
+    assert {"github/codeql-action/analyze", "ossf/scorecard-action"} < used
+    assert "make audit" in set(commands(ROOT / ".github/workflows/ci.yml"))
+
+
+def test_everything_that_is_pinned_is_moved_by_somebody() -> None:
+    moved = {entry["package-ecosystem"] for entry in read(ROOT / ".github/dependabot.yml")["updates"]}
+    assert moved == {"docker", "docker-compose", "github-actions", "pip"}

@@ -29,7 +29,8 @@ HERE: Final = Path(__file__).parent
 CACHE: Final = ROOT / ".venv" / "windows"
 NAME: Final = "configmgr-endpoint-exporter"
 PACKAGES: Final = "python/Lib/site-packages"
-EXTRAS: Final = "negotiate"  # NTLM and Kerberos by Windows itself, with the account that the exporter runs as
+# With the extra `negotiate`: NTLM and Kerberos by Windows itself, with the account that the exporter runs as.
+LOCKED: Final = ROOT / "locked" / "negotiate.txt"
 
 # The file of this name isolates Python from every other one: neither PYTHONPATH nor the registry counts. Folders are
 # relative to it. Without `import site`, the packages of a user (%APPDATA%\Python) do not count either, which would come
@@ -146,12 +147,12 @@ def _wheel(folder: Path) -> Path:
 
 
 def _install(python: Python, target: Path, wheel: Path) -> None:
-    """Unpack the wheel and everything that it needs on Windows, in the versions of constraints.txt."""
+    """Unpack what the exporter needs on Windows, each file by its hash in LOCKED, and then the wheel."""
     argv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-config", "--target", str(target)]
     argv += ["--python-platform", "x86_64-pc-windows-msvc", "--python-version", python.version]
     argv += ["--python", sys.executable, "--only-binary", ":all:", "--link-mode", "copy"]
-    argv += ["--constraint", str(ROOT / "constraints.txt"), f"{wheel}[{EXTRAS}]"]
-    _run(argv, "uv could not install what the exporter needs on Windows")
+    _run([*argv, "--require-hashes", "--requirement", str(LOCKED)], "uv could not install what the exporter needs")
+    _run([*argv, "--no-deps", str(wheel)], "uv could not install the exporter")
 
 
 def _run(argv: list[str], failed: str, **environment: str) -> None:
