@@ -7,6 +7,7 @@ once, and must succeed.
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import subprocess
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from tests.lab.__main__ import PROMPT
 from tests.running import ROOT
@@ -73,18 +74,19 @@ def _open(line: str) -> str:
 class Shell:
     """A shell of its own in a laboratory of its own."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], output: TextIO) -> None:
         self._process = process
+        self._output = output
         self._mark = secrets.token_hex(8)
 
     def type(self, command: str) -> tuple[str, int]:
         """What the command shows, and its status."""
-        if self._process.stdin is None or self._process.stdout is None:
-            raise AssertionError("opened with pipes")
+        if self._process.stdin is None:
+            raise AssertionError("opened with a pipe")
         self._process.stdin.write(f"{command}\nprintf '\\n{self._mark} %s\\n' $?\n")
         self._process.stdin.flush()
         output: list[str] = []
-        for line in self._process.stdout:
+        for line in self._output:
             if line.startswith(self._mark):
                 return "".join(output).removesuffix("\n"), int(line.removeprefix(self._mark))
             output.append(line)
@@ -104,12 +106,22 @@ class Shell:
 
 @contextmanager
 def opened(directory: Path) -> Iterator[Shell]:
-    """What `make lab` opens, in this directory."""
+    """What `make lab` opens, in this directory, before a terminal without colours that is as wide as the pages."""
+    import pty  # noqa: PLC0415 - Windows, where the pages are read too, has none
+    import tty  # noqa: PLC0415
+
     argv = [sys.executable, "-m", "tests.lab"]
-    with subprocess.Popen(
-        argv, cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        shell = Shell(process)
+    shown, terminal = pty.openpty()
+    tty.setraw(terminal)  # so that a line ends as the program ended it
+    environment = os.environ | {"COLUMNS": "80", "TERM": "dumb"}
+    with (
+        open(shown, encoding="utf-8", newline="\n") as output,  # noqa: PTH123 - a descriptor has no path
+        subprocess.Popen(
+            argv, cwd=directory, stdin=subprocess.PIPE, stdout=terminal, stderr=terminal, text=True, env=environment
+        ) as process,
+    ):
+        os.close(terminal)
+        shell = Shell(process, output)
         shell.type("")  # past the words of welcome
         yield shell
         if process.stdin is not None:
