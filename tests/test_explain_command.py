@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -274,9 +276,24 @@ def test_a_failure_is_shown_with_its_phase_its_cause_and_what_to_do(
     words = all_words().reasons[reason]
     assert text.startswith(f"DOWN: {key.target.url} ({key.path})\n  {reason}: in words\n")
     assert [line.split()[0] for line in text.splitlines() if line.endswith("FAILED")] == [phase]
-    assert f"Likely cause\n  {words.summary}\n  To do ({words.who}): {words.remedy}\n" in text
+    remedy = re.sub(r"\\{\w+\\}", ".+", re.escape(words.for_one or words.remedy))
+    asked = re.escape(f"Likely cause\n  {words.summary}\n  To do ({words.who}): ")
+    assert re.search(rf"{asked}{remedy}\n", text)
     assert "The same fault in Configuration Manager\n" in text
     assert "/troubleshoot\n" in text
+
+
+def test_a_firewall_is_asked_for_by_role_pattern_address_port_and_time() -> None:
+    evidence = Evidence(addresses=("192.0.2.7", "192.0.2.8"))
+    failure = Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, "silence")
+    taken = {Phase.RESOLVE: 0.1, Phase.CONNECT: 10.0}
+    text = shown(Result(key_of("https://go.microsoft.com/"), BEGUN, taken, evidence, failure), 1000)
+    (asked,) = (line for line in text.splitlines() if "To do (firewall)" in line)
+    assert "Allow TCP port 443 outbound from client, console, management-point to go.microsoft.com" in asked
+    assert (
+        f"to 192.0.2.7, 192.0.2.8, TCP port 443, at {datetime.fromtimestamp(BEGUN, UTC):%Y-%m-%d %H:%M:%S} UTC" in asked
+    )
+    assert "{" not in asked
 
 
 def test_a_healthy_probe_speaks_of_no_fault() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -28,7 +28,7 @@ from exporter.model.vocabulary import (
     Tried,
 )
 from exporter.report.findings import places, plural
-from exporter.report.reasons import Who, words_of
+from exporter.report.reasons import Who, Words, words_of
 from exporter.text.secrets import harmless
 
 Fact = tuple[str, str]  # what it is, and what it says
@@ -259,10 +259,26 @@ def asking(check: Check) -> Iterator[str]:
             yield f"{', '.join(features)}: {place}"
 
 
-def cause(failure: Failure) -> tuple[str, str]:
+def cause(probe: Probe, failure: Failure) -> tuple[str, str]:
     """Why it fails, what to change, and who can."""
-    words = words_of(failure)
+    words = words_for(probe, failure)
     return words.summary, words.to_do
+
+
+def words_for(probe: Probe, failure: Failure) -> Words:
+    """The words for the failure of one target, with what is known of it in the remedy."""
+    words, result = words_of(failure), probe.result
+    if not words.for_one or not probe.needs:
+        return words
+    target, evidence = result.key.target, result.evidence
+    remedy = words.for_one.format(
+        port=target.port,
+        roles=", ".join(sorted({need.use.consumer.role for need in probe.needs})),
+        patterns=_patterns(probe.needs),
+        addresses=", ".join(evidence.addresses) or target.host,
+        time=f"{moment(result.started):%Y-%m-%d %H:%M:%S} UTC",
+    )
+    return replace(words, remedy=remedy)
 
 
 def to_come(needs: Sequence[Requirement]) -> Iterator[str]:

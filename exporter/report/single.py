@@ -76,7 +76,7 @@ def _print_probe(probe: Probe, sheet: _Sheet) -> None:
     sheet.lines("Documented as", documented(probe.needs))
     sheet.lines("Needed by", asking(probe.check))
     if probe.result.failure:
-        sheet.lines("Likely cause", cause(probe.result.failure))
+        sheet.lines("Likely cause", cause(probe, probe.result.failure))
     if probe.threatened:
         sheet.lines("Failure to come", to_come(probe.uninspectable))
     if probe.troubled:

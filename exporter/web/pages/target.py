@@ -21,9 +21,10 @@ from exporter.report.facts import (
     handshake_with_proxy,
     to_come,
     traces,
+    words_for,
 )
 from exporter.report.quoted import quoted
-from exporter.report.reasons import Words, words_of
+from exporter.report.reasons import Words
 from exporter.web.pages.bars import Bar, bar
 
 
@@ -69,7 +70,7 @@ def route(check: Check, snapshot: Snapshot) -> Route:
         tuple(asking(check)),
         tuple(documented(needs)),
         latest=latest,
-        words=words_of(result.failure) if result.failure else None,
+        words=words_for(probe, result.failure) if result.failure else None,
         threat=tuple(to_come(probe.uninspectable)) if probe.threatened else (),
         bar=bar(result, result.duration),
         facts=_seen(probe),
