@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from exporter import __version__
+from exporter.model.vocabulary import Reason
 
 ROOT: Final = Path(__file__).parents[1]
 NAME: Final = "configmgr-endpoint-exporter"
@@ -154,7 +155,10 @@ def link(existing: Path, name: Path) -> None:
 def test_an_installed_wheel_runs_without_the_source(clean: Path) -> None:
     where = ran(clean, "-c", "import exporter; print(exporter.__file__)")
     listed = json.loads(ran(clean.with_name(NAME), "endpoints", "--format", "json"))
+    words = "from exporter.report import commands, reasons; print(len(reasons.all_words().reasons), len(commands.{}))"
+    read = ran(clean, "-c", words.format("all_commands().reasons"))
     assert str(ROOT) not in where
+    assert read.split() == [str(len(Reason))] * 2
     assert ran(clean, "-m", "exporter", "--version").strip() == __version__
     assert len(listed) > 100
 

@@ -117,7 +117,8 @@ def test_examples_boards_rules_and_documents_are_in_it(files: Mapping[str, bytes
         "docs/status-page.png",
     )
     boards = ("dashboards/readiness.json", "dashboards/rules/alerts.yaml", "dashboards/runbooks/README.md", "README.md")
-    assert not {*wanted, *boards, "FIRST-STEPS.txt"} - files.keys()
+    read = {f"{PACKAGES}/exporter/report/{name}.yaml" for name in ("commands", "reasons")}
+    assert not {*wanted, *boards, *read, "FIRST-STEPS.txt"} - files.keys()
     assert all(
         files[name].count(b"\n") == files[name].count(b"\r\n") for name in ("config/exporter.yaml", "FIRST-STEPS.txt")
     )
