@@ -250,7 +250,7 @@ class _Comparison:
 
     def _section(self, headings: tuple[str, ...]) -> FollowedSection | None:
         """The section that the nearest of its headings means; the article's title means only what stands above all."""
-        way = tuple(heading.lower() for heading in headings)
+        way = tuple(heading.lower().rstrip(":") for heading in headings)
         for end in range(len(way), 0, -1):
             if end == 1 and len(way) > 1:
                 return None
@@ -303,10 +303,10 @@ class _Comparison:
         return bool(days) and min(days) <= self._date
 
     def _expected(self, row: Row) -> bool:
-        """Whether the revision at hand should have a line for a row of this article."""
+        """Whether the revision at hand must have a line for a row of this article: what has a status is known."""
         if not self._cites(row) or row.feature in self._unread:
             return False
-        return row.endpoint.status is Status.ACTIVE or _day(row.endpoint.since) > self._date
+        return row.endpoint.status is Status.ACTIVE
 
     def _finding(self, kind: Kind, line: Line, rows: tuple[Row, ...], why: str) -> Finding:
         return Finding(kind, line.printed.text, line.spot, _way(line.headings), rows, why)
@@ -347,13 +347,6 @@ def _status(rows: tuple[Row, ...]) -> str:
         return ""
     endpoint = rows[0].endpoint
     return f"{endpoint.status}{f' since {endpoint.since}' if endpoint.since else ''}"
-
-
-def _day(since: str | None) -> str:
-    """A date, which may be a month, a quarter or a year, so that it can be compared with a day."""
-    text = since or ""
-    quarter = re.fullmatch(r"(\d{4})-Q([1-4])", text)
-    return f"{quarter[1]}-{int(quarter[2]) * 3 - 2:02}" if quarter else text
 
 
 def _spelled(ports: Iterable[int]) -> str:
