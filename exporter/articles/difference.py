@@ -11,8 +11,8 @@ from typing import Final
 
 from exporter.articles.article import Article, Line, Spot
 from exporter.articles.printed import Printed, printed
-from exporter.model.articles import Followed, FollowedSection, Row
-from exporter.model.patterns import is_wildcard, matches_wildcard, span
+from exporter.model.articles import Exempt, Followed, FollowedSection, Row
+from exporter.model.patterns import host_of, is_wildcard, matches_wildcard, span
 from exporter.model.vocabulary import Status
 
 Place = tuple[str, str]  # a host and a path
@@ -26,7 +26,7 @@ class Kind(StrEnum):
     MOVED = "moved"  # to another section, which is for another feature, role or cloud
     CHANGED = "changed"  # in scheme or port
     UNREAD = "unread"  # a part of the article that is not there
-    EARLIER = "earlier"  # as a revision before a known day had it
+    KNOWN = "known"  # differs, as an earlier revision did, or on purpose
     LEFT_OUT = "left out"  # on purpose
     SAME = "same"
 
@@ -136,9 +136,9 @@ class _Comparison:
         yield from self._not_in_their_section()
         for row in self._own:
             if str(row) not in self._present and self._expected(row):
-                yield Finding(
-                    Kind.GONE, row.endpoint.pattern, None, row.feature, (row,), "no line of the article has it"
-                )
+                known = _why(_host(row), self._followed.on_purpose)
+                kind, why = (Kind.KNOWN, known) if known else (Kind.GONE, "no line of the article has it")
+                yield Finding(kind, row.endpoint.pattern, None, row.feature, (row,), why)
         for part in self._article.unread:
             why = "is included, and is not there; save it beside the article"
             yield Finding(Kind.UNREAD, part.name, part.spot, _way(part.headings), (), why)
@@ -150,14 +150,14 @@ class _Comparison:
         self._present.update(map(str, candidates))
         self._listed.add(place[0])
         if not candidates:
-            why = self._why_left_out(place[0])
+            why = _why(place[0], self._followed.left_out)
             if why is None:
                 self._elsewhere.append((place, together))
                 return
             yield from (self._finding(Kind.LEFT_OUT, line, (), why) for line in together.lines)
             return
         fault, known = self._ports(together, candidates)
-        kind = Kind.EARLIER if known else Kind.CHANGED if fault else Kind.SAME
+        kind = Kind.KNOWN if known else Kind.CHANGED if fault else Kind.SAME
         for line in together.lines:
             yield self._finding(kind, line, candidates, known or fault or _status(candidates))
 
@@ -176,7 +176,7 @@ class _Comparison:
         earlier = together.section.earlier if together.section else None
         if earlier and self._date < earlier.until and wanted <= earlier.ports:
             return fault, f"{earlier.why} ({_spelled(earlier.ports)} until {earlier.until})"
-        return fault, ""
+        return fault, _why(_host(candidates[0]), self._followed.on_purpose) or ""
 
     def _asked(self, together: _Together) -> frozenset[int]:
         """The ports that the article asks for on these lines; empty where it does not say."""
@@ -227,7 +227,7 @@ class _Comparison:
         rows = candidates or tuple(self._rows.get(place, ())) or self._covering(place[0], section)
         if rows:
             return self._finding(Kind.SAME, line, rows, _status(rows))
-        why = self._why_left_out(place[0])
+        why = _why(place[0], self._followed.left_out)
         if why is not None:
             return self._finding(Kind.LEFT_OUT, line, (), why)
         if place[0] in self._listed:
@@ -290,13 +290,6 @@ class _Comparison:
         found = (row for place, rows in wildcards if matches_wildcard(place[0], host) for row in rows)
         return tuple(row for row in found if section and row.feature in section.features)
 
-    def _why_left_out(self, host: str) -> str | None:
-        for left in self._followed.left_out:
-            for known in left.hosts:
-                if host == known or (is_wildcard(known) and matches_wildcard(known, host)):
-                    return left.why
-        return None
-
     def _cites(self, row: Row) -> bool:
         """Whether a row was read in this article, in this revision or an earlier one."""
         days = [day for key in row.endpoint.source if (day := self._followed.revisions.get(key))]
@@ -312,6 +305,14 @@ class _Comparison:
         return Finding(kind, line.printed.text, line.spot, _way(line.headings), rows, why)
 
 
+def _why(host: str, exempt: Iterable[Exempt]) -> str | None:
+    """Why a host is exempt; None: it is not."""
+    for known in exempt:
+        if any(host == name or (is_wildcard(name) and matches_wildcard(name, host)) for name in known.hosts):
+            return known.why
+    return None
+
+
 def _way(headings: tuple[str, ...]) -> str:
     """The way to a section from the article's title, which is left out where there is more."""
     return " > ".join(headings[1:] or headings)
@@ -323,6 +324,10 @@ def _renamed(place: Place, followed: Followed) -> Place:
     for earlier, today in followed.renamed.items():
         host = host.replace(earlier, today)
     return host, path
+
+
+def _host(row: Row) -> str:
+    return host_of(row.endpoint.pattern)
 
 
 def _printed(row: Row) -> list[Printed]:

@@ -26,7 +26,7 @@ from exporter.config.fields import (
     written,
 )
 from exporter.config.groups import Names, Port
-from exporter.model.articles import Earlier, Followed, FollowedSection, LeftOut, Row
+from exporter.model.articles import Earlier, Exempt, Followed, FollowedSection, Row
 from exporter.model.vocabulary import Catalogue
 
 FILE: Final = "vocabulary/articles.yaml"
@@ -121,13 +121,17 @@ class SectionSection(Section):
         )
 
 
-class LeftOutSection(Section):
-    """What an article names and the catalogue leaves out."""
+class ExemptSection(Section):
+    """What an article and the catalogue do not have alike."""
 
     hosts: Annotated[list[Text], NOT_EMPTY, distinct()] = Field(
         description="As they are printed, or wildcards for several of them."
     )
-    why: Text = Field(description="Why they are left out.")
+    why: Text = Field(description="Why.")
+
+    def exempt(self) -> Exempt:
+        """The same as a value."""
+        return Exempt(tuple(map(str.lower, self.hosts)), self.why)
 
 
 class ArticleSection(Section):
@@ -148,7 +152,10 @@ class ArticleSection(Section):
         default={}, description="Placeholders of earlier revisions, and what stands for them today."
     )
     sections: Annotated[list[SectionSection], NOT_EMPTY] = Field(description="Its sections.")
-    left_out: list[LeftOutSection] = Field(default=[], description="What of it the catalogue leaves out.")
+    left_out: list[ExemptSection] = Field(default=[], description="What of it the catalogue leaves out.")
+    on_purpose: list[ExemptSection] = Field(
+        default=[], description="What the catalogue has with other ports, or though no line of the article prints it."
+    )
 
     def followed(self, name: str) -> Followed:
         """The same as a value."""
@@ -159,7 +166,8 @@ class ArticleSection(Section):
             self.markdown,
             dict(self.revisions),
             tuple(section.section() for section in self.sections),
-            tuple(LeftOut(tuple(map(str.lower, left.hosts)), left.why) for left in self.left_out),
+            tuple(exempt.exempt() for exempt in self.left_out),
+            tuple(exempt.exempt() for exempt in self.on_purpose),
             {earlier.lower(): today.lower() for earlier, today in self.renamed.items()},
             self.cloud,
         )

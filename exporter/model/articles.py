@@ -46,8 +46,8 @@ class FollowedSection:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Endpoints, or wildcards for them, that an article names and the catalogue leaves out."""
+class Exempt:
+    """Endpoints, or wildcards for them, that an article and the catalogue do not have alike, and why."""
 
     hosts: tuple[str, ...]  # in lower case
     why: str
@@ -63,6 +63,7 @@ class Followed:
     markdown: str  # its repository and its path there
     revisions: Mapping[str, str]  # source of the catalogue -> the day of the revision that it is
     sections: tuple[FollowedSection, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[Exempt, ...] = ()
+    on_purpose: tuple[Exempt, ...] = ()  # what the catalogue has in another way, or beyond the article
     renamed: Mapping[str, str] = field(default_factory=dict)  # placeholders of earlier revisions -> of today's
     cloud: str | None = None  # for which all of it is; None: it says so itself, or it is for all
