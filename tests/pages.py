@@ -199,7 +199,7 @@ SITES: Final = MappingProxyType(
 def serving(store: ResultStore) -> Iterator[str]:
     """The exporter's own application on the loopback; gives its address."""
     registry: CollectorRegistry = registry_for(State(store))
-    app = create_app(cast(Service, SimpleNamespace(store=store, registry=registry)))
+    app = create_app(cast(Service, SimpleNamespace(store=store, registry=registry, warnings=())))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()

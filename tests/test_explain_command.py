@@ -663,6 +663,8 @@ def test_a_word_with_a_password_or_control_characters_is_not_repeated() -> None:
 class OneProbe:
     """What the HTTP side asks, with one result for everything."""
 
+    warnings: tuple[str, ...] = ()
+
     def __init__(self) -> None:
         self.store = ResultStore(WORK)
         self.registry = Exposition()

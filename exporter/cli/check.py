@@ -27,6 +27,7 @@ from exporter.cli.options import (
     Roles,
     progress,
     source_of,
+    warn,
     writing,
 )
 from exporter.cli.output import console
@@ -101,6 +102,7 @@ def check(
     if path is not None:
         raise typer.BadParameter("--path goes with --against")
     deployment = deploy(source)
+    warn(deployment)
     for line in deployment.found.notes:
         typer.echo(line, err=True)
     with progress(len(deployment.plan.checks)) as advance:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from exporter import report
-from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, WebConfigFile, source_of
+from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Roles, WebConfigFile, source_of, warn
 from exporter.cli.output import console
 from exporter.config import web
 from exporter.config.documents import Mistake
@@ -45,6 +45,7 @@ def validate(
     typer.echo(f"{name}: ok, {len(plan.checks)} targets to probe, {len(plan.unprobed)} endpoints without a target")
     if web_config_file:
         typer.echo(f"{web_config_file}: ok")
+    warn(deployment)
     _refused_here("`serve` and `check` refuse", lacking)
     _refused_here("`serve` refuses", lacking_for_web)
 

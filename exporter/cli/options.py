@@ -15,7 +15,7 @@ from exporter.cli.output import console
 from exporter.config.documents import reason
 from exporter.config.fields import found, unknown
 from exporter.plan.selection import Selection
-from exporter.service.load import Source
+from exporter.service.load import Deployment, Source
 from exporter.system.log import LogFormat, LogLevel
 
 NOT_READY: Final = 1  # exit status: the answer is no
@@ -80,6 +80,12 @@ def source_of(
 ) -> Source:
     """Where the configuration comes from, narrowed as the command line says."""
     return Source(config_file, Selection(tuple(features or ()), tuple(roles or ()), tuple(clouds or ())))
+
+
+def warn(deployment: Deployment) -> None:
+    """Say on stderr what the configuration says in vain."""
+    for mistake in deployment.unused:
+        typer.echo(mistake.as_warning, err=True)
 
 
 @contextmanager

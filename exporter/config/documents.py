@@ -14,8 +14,9 @@ from typing import Annotated, Final, TypeVar, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.config.fields import Faults, Place, Section, expected, expected_by, found, shown, unknown
+from exporter.config.fields import Faults, Section, expected, expected_by, found, shown, unknown
 from exporter.config.yaml_tree import NotYaml, Tree
+from exporter.model.vocabulary import Place
 from exporter.text.secrets import HIDDEN, may_stand_at
 
 T = TypeVar("T")
@@ -35,6 +36,11 @@ class Mistake:
 
     def __str__(self) -> str:
         return ": ".join(filter(None, (f"{self.file}:{self.line}", spelled(self.place), self.message)))
+
+    @property
+    def as_warning(self) -> str:
+        """The same of what is right, but says nothing."""
+        return ": ".join(filter(None, (f"{self.file}:{self.line}", "warning", spelled(self.place), self.message)))
 
 
 class DocumentError(Exception):

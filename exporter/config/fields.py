@@ -24,10 +24,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from exporter.model.vocabulary import Place
 from exporter.text.printable import short
 from exporter.text.secrets import without_user
 
-Place = tuple[str | int, ...]  # keys and list positions, from the top of a file down
 JsonSchema = dict[str, Any]
 NOTHING: Final[JsonSchema] = {"type": "null"}
 KNOWN: Final = "known"  # in a JSON Schema: whoever writes it knows the words

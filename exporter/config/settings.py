@@ -31,7 +31,6 @@ from exporter.config.fields import (
     CloudName,
     Faults,
     Named,
-    Place,
     RoleName,
     Rule,
     Section,
@@ -60,6 +59,7 @@ from exporter.model.vocabulary import (
     Catalogue,
     Group,
     Parameter,
+    Place,
     Prefix,
     Probing,
     Proxy,
@@ -67,6 +67,7 @@ from exporter.model.vocabulary import (
     Site,
     SystemProxy,
     TlsSettings,
+    Written,
 )
 
 T = TypeVar("T")
@@ -108,7 +109,7 @@ def _settings(main: Document, directory: Path, catalogue: Catalogue) -> tuple[Se
     section = main.validate(MainSection, context=known)
     located = [*groups_at(main, ("groups",), known), *chain.from_iterable(groups_at(file, (), known) for file in files)]
     add_contradictions(located)
-    groups = tuple(replace(here.group, own=True) for here in located)
+    groups = tuple(replace(here.group, own=True, file=here.document.file) for here in located)
     _add_bad_fillings(main, known, (*groups, *catalogue.groups))
     held = look_up(main, directory)
     lacking = lacking_here((main, *files), (*mistakes, *amiss))
@@ -116,7 +117,21 @@ def _settings(main: Document, directory: Path, catalogue: Catalogue) -> tuple[Se
         raise AssertionError("what is not valid is blamed")
     settings = section.settings(groups, collapsed(chain.from_iterable(ranges)), held)
     proxies = {name: replace(proxy, line=_line(main, proxy)) for name, proxy in settings.proxies.items()}
-    return replace(settings, proxies=proxies), lacking
+    return replace(settings, proxies=proxies, written=_written(main, directory)), lacking
+
+
+def _written(main: Document, directory: Path) -> Written:
+    """Where the file says what may turn out to be said in vain."""
+    places: list[Place] = [("site", "roles"), ("site", "features"), ("site", "clouds"), ("site", "parameters")]
+    places += [("proxies",), ("via",), ("group_files",), ("groups",)]
+    below: list[Place] = []
+    for place in places:
+        value = main.at(place)
+        steps = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+        below += [(*place, step) for step in steps]
+    files = {str(directory / str(main.at(place))): place for place in below if place[0] == "group_files"}
+    lines = {place: main.line(place) for place in (("site",), *places, *below)}
+    return Written(main.file, lines, files, empty=main.value is None)
 
 
 def _line(main: Document, proxy: Proxy) -> int:

@@ -25,8 +25,9 @@ from exporter.config.documents import (
     read_bytes,
     reason,
 )
-from exporter.config.fields import Faults, Place, Section, Text, one_of
+from exporter.config.fields import Faults, Section, Text, one_of
 from exporter.config.machine import GIVE_FILE
+from exporter.model.vocabulary import Place
 
 
 @dataclass(frozen=True)

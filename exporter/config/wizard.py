@@ -10,8 +10,7 @@ from typing import Final
 
 from exporter.config import settings as config
 from exporter.config.documents import DocumentError
-from exporter.config.fields import Place
-from exporter.model.vocabulary import Catalogue
+from exporter.model.vocabulary import Catalogue, Place
 
 PROXY: Final = "corporate"
 

@@ -9,7 +9,8 @@ from typing import Final
 import yaml
 from yaml.reader import Reader
 
-from exporter.config.fields import Place, found
+from exporter.config.fields import found
+from exporter.model.vocabulary import Place
 
 MAX_VALUES: Final = 100_000  # after aliases are unfolded: a kilobyte of them can stand for billions
 MAX_DEPTH: Final = 32  # the C parser recurses, and a file of brackets would overflow its stack

@@ -119,6 +119,7 @@ class Group:
     messages: tuple[str, ...] = ()  # the product's status messages and components
     troubleshooting: str | None = None
     own: bool = False  # the operator's, not Microsoft's
+    file: str = field(default="", compare=False)  # where the operator wrote it
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +259,19 @@ class Proxy:
     line: int = field(default=1, compare=False)  # of the configuration, where one of the three stands
 
 
+Place: TypeAlias = tuple[str | int, ...]  # keys and list positions, from the top of a file down
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where a configuration says what; nothing, where there is none."""
+
+    file: str = ""
+    lines: Mapping[Place, int] = field(default_factory=dict)  # of what is said of site, proxies, via and groups
+    group_files: Mapping[str, Place] = field(default_factory=dict)  # path -> where it is named
+    empty: bool = False  # whether the file says nothing at all
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration, every mistake already refused."""
@@ -269,6 +283,7 @@ class Settings:
     via: Mapping[str, str] = field(default_factory=dict)  # role -> proxy name; roles not named go direct
     groups: tuple[Group, ...] = ()  # the operator's own, from group_files and groups
     address_ranges: tuple[Prefix, ...] = ()  # where the addresses of endpoints are expected
+    written: Written = field(default_factory=Written, compare=False)
 
 
 # ---------------------------------------------------------------- what is probed

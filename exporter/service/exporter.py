@@ -13,7 +13,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from exporter.config.documents import DocumentError
+from exporter.config.documents import DocumentError, Mistake
 from exporter.metrics.families import Conditions, Events, ReloadStatus, State, Timing, registry_for
 from exporter.model.vocabulary import (
     CheckKey,
@@ -31,6 +31,10 @@ from exporter.system.lag import Pulse, watch
 from exporter.system.reader import Reader, Unread
 
 log = structlog.get_logger("exporter")
+_EMPTY: Final = (
+    "the file says nothing any more, perhaps because it is only half written; the configuration before it stays. Write "
+    "{} to have everything probed, and direct"
+)
 _LEVEL: Final = logging.getLogger("exporter")  # to ask it first: to be turned down by `log` is 2 % of a probe
 
 
@@ -147,6 +151,8 @@ class Exporter:
 
     def _read(self) -> tuple[Deployment, Network, Mapping[str, bool]]:
         deployment = deploy(self._source)
+        if deployment.settings.written.empty and deployment.settings != self._deployment.settings:
+            raise DocumentError([Mistake(deployment.settings.written.file, 1, (), _EMPTY)])
         network = network_of(deployment, self._network)
         return deployment, network, required_roots_of(network)
 
@@ -165,6 +171,13 @@ class Exporter:
     def _warn(self) -> None:
         for warning in self._deployment.found.warnings:
             log.warning("proxy not as configured in the system", detail=warning)
+        for mistake in self._deployment.unused:
+            log.warning("the configuration says something in vain", detail=str(mistake))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the configuration in force says in vain, and where."""
+        return tuple(map(str, self._deployment.unused))
 
     def _reschedule(self) -> None:
         if self._schedule is not None:

@@ -28,6 +28,7 @@ from exporter.model.vocabulary import (
 from exporter.plan.checks import plan
 from exporter.plan.requirements import everything, requirements
 from exporter.plan.selection import Selection
+from exporter.plan.unused import unused
 from exporter.probe.block_pages import domains_of
 from exporter.probe.classify import Signs
 from exporter.probe.net import clock_in_force, sign_ins_of, trusted_roots, verifying
@@ -52,6 +53,7 @@ class Deployment:
     plan: Plan
     domains: frozenset[str]  # that the documents name: where an endpoint may lead to
     found: Found = field(default_factory=Found)  # of proxies that Windows or a PAC file names
+    unused: tuple[Mistake, ...] = ()  # what the configuration says in vain
 
 
 def deploy(source: Source) -> Deployment:
@@ -81,7 +83,17 @@ def _deployed(source: Source, read: _Read, *, elsewhere: bool) -> Deployment:
         lambda: trusted(read.settings.tls),
         elsewhere=elsewhere,
     )
-    return Deployment(read.settings, work, domains_of(patterns), found)
+    return Deployment(read.settings, work, domains_of(patterns), found, _unused(read))
+
+
+def _unused(read: _Read) -> tuple[Mistake, ...]:
+    """What the configuration says in vain, in the order of its lines."""
+    written = read.settings.written
+    found = (
+        Mistake(written.file, written.lines.get(each.place, 1), each.place, each.message)
+        for each in unused(read.catalogue, read.settings)
+    )
+    return tuple(sorted(found, key=lambda mistake: mistake.line))
 
 
 def planned(source: Source) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, Protocol, cast
@@ -45,6 +45,10 @@ class Service(Protocol):
 
     store: ResultStore
     registry: Exposition
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the configuration says in vain."""
 
     async def probe(self, keys: Iterable[CheckKey], within: float | None = None) -> Mapping[CheckKey, Result]:
         """Probe checks of the plan once, now."""
@@ -142,9 +146,11 @@ async def _reload(request: Request) -> Response:
 
 
 async def _status(request: Request) -> Response:
-    """JSON: features, targets with their last evidence and their history, what is not probed."""
-    store = _service(request).store
-    return await in_thread(lambda: JSONResponse(status(store.snapshot())))
+    """JSON: features, targets with their last evidence and their history, what is not probed, and warnings."""
+    service = _service(request)
+    return await in_thread(
+        lambda: JSONResponse({**status(service.store.snapshot()), "warnings": list(service.warnings)})
+    )
 
 
 async def _to_runbooks(_: Request) -> Response:
