@@ -8,7 +8,7 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import EllipsisType
+from types import EllipsisType, NoneType, UnionType
 from typing import Annotated, Final, TypeVar, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
@@ -253,7 +253,12 @@ def _section(kind: object) -> type[Section] | None:
 
 
 def _bare(kind: object) -> object:
-    return _bare(get_args(kind)[0]) if get_origin(kind) is Annotated else kind
+    """Less what it is annotated with, and less that it may be left out."""
+    if get_origin(kind) is Annotated:
+        return _bare(get_args(kind)[0])
+    if isinstance(kind, UnionType) and len(given := [one for one in get_args(kind) if one is not NoneType]) == 1:
+        return _bare(given[0])
+    return kind
 
 
 def spelled(place: Place) -> str:

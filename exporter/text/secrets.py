@@ -38,7 +38,8 @@ _LOOSE_TOKEN: Final = re.compile(
 _GIVEN_BACK: Final = re.compile(r"(?i)\b((?:proxy-)?authorization\s*[:=]\s*(?:[a-z]+\s+)?)[\w.~+/-]+=*")
 _USER: Final = re.compile(r"(?<=://)[^\s/?#]*@")  # up to the last @: a password may hold one
 _PLACE: Final = re.compile(  # in a file: where a password may stand, alone or in place of the whole text
-    r"passw|secret|token|credential|api_?key|auth_users|\bauth\b|^proxies(\.[^.]+)?$|^tls_server_config$", re.IGNORECASE
+    r"passw|secret|token|credential|api_?key|auth_users|\bauth\b|^proxies(\.[^.]+)?$|^tls_server_config(\.key)?$",
+    re.IGNORECASE,
 )
 
 

@@ -22,7 +22,7 @@ from exporter.config.web import WebConfig, files_of, load
 from exporter.system.reader import Reader, Unread
 from exporter.web.callers import Names, sent_by_another_site
 from exporter.web.passwords import Passwords
-from exporter.web.turns import Busy, Turn, Turns
+from exporter.web.turns import Busy, TokenBucket, Turn, Turns
 
 log = structlog.get_logger("exporter")
 
@@ -139,6 +139,7 @@ class Access:
         self._credentials = credentials
         self._policy = policy or Policy()
         self._passwords = Passwords()
+        self._bucket: TokenBucket | None = None
         self._answers = Turns(
             at_once=ANSWERS_AT_ONCE,
             at_once_of_one=ANSWERS_OF_ONE,
@@ -190,6 +191,8 @@ class Access:
     async def _refusal(self, scope: Scope, config: WebConfig, origin: str) -> tuple[ASGIApp | None, str | None]:
         """The answer to what must not reach the application, if it must not; and who asks, where there are users."""
         headers, path = Headers(scope=scope), scope["path"]
+        if path not in OPEN_TO_ALL and not self._within_the_rate(config):
+            return _TOO_OFTEN, None
         if excess := _excess(scope, headers) or self._foreign(headers, path, config):
             return excess, None
         user = None
@@ -203,6 +206,14 @@ class Access:
         if path not in OPEN_TO_ALL:
             scope.setdefault("state", {})[PROVEN] = True
         return self._closed(path, config), user
+
+    def _within_the_rate(self, config: WebConfig) -> bool:
+        if config.rate_limit is None:
+            self._bucket = None
+            return True
+        if self._bucket is None or self._bucket.limit != config.rate_limit:
+            self._bucket = TokenBucket(config.rate_limit)
+        return self._bucket.take()
 
     def _foreign(self, headers: Headers, path: str, config: WebConfig) -> ASGIApp | None:
         """The refusal of what a page of another site has a browser ask."""
@@ -257,6 +268,11 @@ _TOO_MANY_PROBES: Final = PlainTextResponse(
     f"{PROBES_OF_ONE} probes on demand of yours, or {PROBES_AT_ONCE} of all, are under way; try again later\n",
     HTTPStatus.SERVICE_UNAVAILABLE,
     {"Retry-After": "5"},
+)
+_TOO_OFTEN: Final = PlainTextResponse(
+    "more requests than rate_limit of the web-config file lets through; try again later\n",
+    HTTPStatus.TOO_MANY_REQUESTS,
+    {"Retry-After": "1"},
 )
 _TOO_MANY_PASSWORDS: Final = PlainTextResponse(
     "passwords from your address wait to be compared already; try again later\n",

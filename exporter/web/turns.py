@@ -1,4 +1,4 @@
-"""Whose turn it is: so much work at a time, one party after the other, and few of each wait."""
+"""Whose turn it is: so much work at a time, one party after the other, and few of each wait; so many in a time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,27 @@ from collections import Counter, deque
 from collections.abc import Hashable
 
 import anyio
+
+from exporter.config.web import RateLimit
+
+
+class TokenBucket:
+    """Lets one through an interval, and `burst` at once after a pause."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        self.limit = limit
+        self._tokens = float(limit.burst)
+        self._filled = anyio.current_time()
+
+    def take(self) -> bool:
+        """Whether one more may pass now."""
+        now = anyio.current_time()
+        self._tokens = min(float(self.limit.burst), self._tokens + (now - self._filled) / self.limit.interval)
+        self._filled = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 class Busy(Exception):
