@@ -155,14 +155,25 @@ def test_a_line_under_another_heading_has_moved(compare: Compare) -> None:
     moved = "- `young.example.com`\n"
     done = compare(TEXT.replace(moved, "") + "\n" + moved)
     assert different(done) == [(Kind.MOVED, "young.example.com")]
-    assert done.different[0].why == "the catalogue has it for portal"
+    assert done.different[0].why == "the catalogue has it for portal (client)"
     assert done.different[0].rows[0].line == 10
 
 
 def test_a_line_for_another_cloud_has_moved(compare: Compare) -> None:
     done = compare(TEXT.replace("- US Government cloud", "- Azure public cloud"))
     assert different(done) == [(Kind.MOVED, "portal.example.us")]
-    assert done.different[0].why == "the catalogue has it for portal (azure-us-government)"
+    assert done.different[0].why == "the catalogue has it for portal (client, azure-us-government)"
+
+
+def test_a_line_for_another_role_has_moved(compare: Compare, catalogue: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "catalogue"
+    shutil.copytree(catalogue, folder)
+    (folder / "updates.yaml").write_text(UPDATES.replace("software-update-point", "site-server"), encoding="utf-8")
+    (tmp_path / "article.md").write_text(TEXT, encoding="utf-8")
+    (done,), _ = compared_all([tmp_path / "article.md"], folder)
+    assert {finding.kind for finding in done.different} == {Kind.MOVED}
+    assert {finding.why for finding in done.different} == {"the catalogue has it for updates (site-server)"}
+    assert different(compare(TEXT)) == []
 
 
 @pytest.mark.parametrize(
@@ -201,7 +212,7 @@ def test_a_section_that_is_not_followed_is_said_to_be_none(compare: Compare) -> 
     assert different(done) == [(Kind.NEW, "holo.example.com"), (Kind.NEW, "portal.example.com")]
     first, second = done.different
     assert first.why == "in a section that the catalogue does not follow yet"
-    assert second.why.endswith("; the catalogue has it for portal")
+    assert second.why.endswith("; the catalogue has it for portal (client)")
 
 
 def test_what_differs_on_purpose_is_said_to_be_known(compare: Compare) -> None:

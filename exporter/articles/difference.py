@@ -359,5 +359,5 @@ def _spelled(ports: Iterable[int]) -> str:
 
 
 def _whose(rows: tuple[Row, ...]) -> str:
-    named = (row.feature + (f" ({', '.join(row.clouds)})" if row.clouds else "") for row in rows)
+    named = (f"{row.feature} ({', '.join((*row.roles, *row.clouds)) or 'all'})" for row in rows)
     return ", ".join(dict.fromkeys(named))
