@@ -492,7 +492,7 @@ def test_an_issue_names_each_difference_and_nothing_in_it_breaks_out(compare: Co
 
 
 def test_an_issue_about_nothing_says_so(compare: Compare) -> None:
-    assert report.as_markdown([compare(TEXT)]).startswith("The catalogue has all that the articles list.\n")
+    assert report.as_markdown([compare(TEXT)]).startswith("The catalogue has everything that the articles list.\n")
 
 
 # ---------------------------------------------------------------- the command

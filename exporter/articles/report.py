@@ -62,7 +62,7 @@ def as_markdown(differences: Sequence[Difference]) -> str:
     """An issue that a maintainer could file as it is: what differs, article by article, and what to do."""
     differing = [difference for difference in differences if difference.different]
     if not differing:
-        return "The catalogue has all that the articles list.\n" + _compared(differences)
+        return "The catalogue has everything that the articles list.\n" + _compared(differences)
     parts = [
         _TO_DO,
         *(_article(difference) for difference in differing),
