@@ -92,6 +92,7 @@ ALERTS: Final[Mapping[str, Labels]] = {
     "ExporterDown": SITE,
     "ReloadFailed": SITE,
     "ProbesStale": SITE,
+    "CheckStale": SITE,
     "SlotsMissed": SITE,
     "PathDown dns": SITE | {"path": "dns"},
     "PathDown": SITE | PATH,

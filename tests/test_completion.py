@@ -63,7 +63,7 @@ def test_what_explain_takes_is_completed() -> None:
 
 
 def test_formats_are_completed() -> None:
-    assert completed("check --format ").keys() == {"table", "json", "junit", "markdown"}
+    assert completed("check --format ").keys() == {"table", "json", "junit", "markdown", "prometheus"}
     assert {"squid", "pac", "edl"} < completed("allowlist --format ").keys()
     assert {"exporter", "groups"} < completed("config schema ").keys()
 

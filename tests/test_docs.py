@@ -47,7 +47,7 @@ from exporter.web.routes import create_app
 from tests.lab import Lab
 from tests.running import command
 from tests.strategies import PREFIX
-from tests.tools.reference import COMMANDS, PAGE, REMEDY, Series, built, described, exemplary, keys_of
+from tests.tools.reference import COMMANDS, PAGE, REMEDY, Series, all_families, built, described, exemplary, keys_of
 from tests.walk import PAGES
 
 ROOT: Final = Path(__file__).parents[1]
@@ -346,7 +346,7 @@ def exporter() -> Exporter:
 
 @pytest.fixture(scope="module")
 def exposed(exporter: Exporter) -> Series:
-    return described(exporter.registry.collect())
+    return described(all_families(exporter))
 
 
 def documented_series() -> Series:

@@ -20,6 +20,7 @@ from exporter.model.patterns import is_wildcard
 from exporter.model.vocabulary import Answer, Certificate, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts
 from exporter.service.exporter import Exporter
 from exporter.service.load import Source, deploy, network_of
+from tests.tools.reference import all_families
 
 ROOT: Final = Path(__file__).parents[1]
 DASHBOARDS: Final = ROOT / "dashboards"
@@ -206,7 +207,7 @@ def exposed() -> dict[str, list[Labels]]:
         failure = Failure(Phase.PROCESSING, Reason.HTTP_STATUS, "status 502") if number % 2 else None
         running.finished(Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), seen, failure))
     found: dict[str, list[Labels]] = {}
-    for family in running.registry.collect():
+    for family in all_families(running):
         for sample in family.samples:
             found.setdefault(sample.name, []).append(sample.labels)
     return found

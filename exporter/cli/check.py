@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -50,6 +51,7 @@ class CheckFormat(StrEnum):
     JSON = "json"
     JUNIT = "junit"
     MARKDOWN = "markdown"
+    PROMETHEUS = "prometheus"
 
 
 def _collected(file: Path | None) -> Path | None:
@@ -95,21 +97,29 @@ def check(
     configure(log_level, log_format)
     source = source_of(config_file, feature, role, cloud)
     if against is not None:
-        if textfile is not None:
-            raise typer.BadParameter("--textfile does not go with --against, which probes nothing")
+        for option, given in (
+            ("--textfile", textfile is not None),
+            ("--format prometheus", form is CheckFormat.PROMETHEUS),
+        ):
+            if given:
+                raise typer.BadParameter(f"{option} does not go with --against, which probes nothing")
         _compare(lists.compare(needed(source, path)[0], lists.read_allowed(against)), form)
         return
     if path is not None:
         raise typer.BadParameter("--path goes with --against")
+    if textfile is not None:
+        _look_whether_it_can_be_written(textfile)
     deployment = deploy(source)
     warn(deployment)
     for line in deployment.found.notes:
         typer.echo(line, err=True)
     with progress(len(deployment.plan.checks)) as advance:
         snapshot = run_on_loop(check_once, deployment, advance)
-    if textfile is not None:
-        _replace(textfile, metrics.textfile(snapshot))
-    _print(snapshot, form)
+    try:
+        if textfile is not None:
+            _replace(textfile, metrics.textfile(snapshot))
+    finally:  # what was found out is shown, whatever becomes of the file
+        _print(snapshot, form)
     if not report.all_ready(snapshot):
         raise typer.Exit(NOT_READY)
 
@@ -124,11 +134,27 @@ def _print(snapshot: Snapshot, form: CheckFormat) -> None:
             typer.echo(report.check_junit(snapshot))
         case CheckFormat.MARKDOWN:
             typer.echo(report.check_markdown(snapshot))
+        case CheckFormat.PROMETHEUS:
+            typer.echo(metrics.textfile(snapshot), nl=False)
+
+
+def _look_whether_it_can_be_written(file: Path) -> None:
+    """Raise BadParameter where it cannot, before anybody waits for probes whose results would go nowhere."""
+    beside = _beside(file)
+    with writing(file, "--textfile"):
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        beside.touch()
+        beside.unlink()
+
+
+def _beside(file: Path) -> Path:
+    return file.with_name(f"{file.name}.{os.getpid()}")
 
 
 def _replace(file: Path, content: bytes) -> None:
     """Write the file so that who reads it meanwhile sees all of the old one or all of the new one."""
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
+    unfinished = _beside(file)
     with writing(file, "--textfile"):
         try:
             unfinished.write_bytes(content)

@@ -576,11 +576,21 @@ def _register_state(registry: CollectorRegistry, state: Collector) -> None:
         reasons.labels(reason, words.summary, words.who).set(1)
 
 
-def textfile(snapshot: Snapshot) -> bytes:
-    """State for the textfile collector of another exporter, which has process and Go metrics of its own."""
+def of_check(snapshot: Snapshot) -> CollectorRegistry:
+    """State after one round, and when that was, which is now; process and Go metrics are those of whoever shows it."""
     registry = CollectorRegistry()
     _register_state(registry, Seen(snapshot))
-    return generate_latest(registry)
+    Gauge(
+        "configmgr_exporter_check_timestamp_seconds",
+        "When the last `check` that wrote these metrics ended, Unix time; `serve` has no such series.",
+        registry=registry,
+    ).set_to_current_time()
+    return registry
+
+
+def textfile(snapshot: Snapshot) -> bytes:
+    """The same for the textfile collector of another exporter."""
+    return generate_latest(of_check(snapshot))
 
 
 class Seen(Collector):

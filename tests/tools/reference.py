@@ -30,6 +30,7 @@ from exporter.config.fields import NOT_EMPTY, Section
 from exporter.config.groups import GroupSection
 from exporter.config.settings import MainSection
 from exporter.daemon import INTERNAL_ERROR
+from exporter.metrics.families import of_check
 from exporter.model.vocabulary import (
     Answer,
     Certificate,
@@ -189,6 +190,13 @@ def exemplary() -> Exporter:
     return running
 
 
+def all_families(exporter: Exporter) -> list[Metric]:
+    """Every family that a scrape of it has, and what only a `check` writes."""
+    scraped = list(exporter.registry.collect())
+    names = {family.name for family in scraped}
+    return scraped + [one for one in of_check(exporter.store.snapshot()).collect() if one.name not in names]
+
+
 def described(families: Iterable[Metric]) -> Series:
     """Each series by the name that people write: its type, and its labels."""
     found: Series = {}
@@ -207,7 +215,7 @@ def _samples(family: Metric) -> Iterator[tuple[str, list[str]]]:
 
 
 def _metrics(exporter: Exporter) -> str:
-    families = sorted(exporter.registry.collect(), key=lambda family: family.name)
+    families = sorted(all_families(exporter), key=lambda family: family.name)
     rows = {
         name: (_code(name), family.type, ", ".join(map(_code, labels)), family.documentation)
         for family in families
