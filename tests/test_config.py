@@ -21,7 +21,9 @@ from exporter.model.vocabulary import (
     Catalogue,
     Endpoint,
     ExtraPorts,
+    FeatureSettings,
     Group,
+    Importance,
     Probing,
     Proxy,
     Settings,
@@ -31,6 +33,7 @@ from exporter.model.vocabulary import (
     TlsSettings,
     Trust,
     VersionRange,
+    WhyReference,
 )
 
 DATA = Path(__file__).parent / "data"
@@ -191,6 +194,7 @@ def test_what_the_example_comments_out_is_valid_too(config: Path) -> None:
     assert settings.via == {"service-connection-point": "corporate"}
     assert len(settings.site.roles) == 9
     assert [group.feature for group in settings.groups] == ["intranet-portal", "field-office"]
+    assert settings.features["console-feedback"] == FeatureSettings(Importance.NORMAL)
 
 
 def test_every_key_arrives() -> None:
@@ -218,6 +222,10 @@ def test_every_key_arrives() -> None:
     }
     assert settings.via == {"client": "corporate", "software-update-point": "plain"}
     assert [group.feature for group in settings.groups] == ["intranet-portal", "field-office"]
+    assert settings.features == {
+        "tenant-attach": FeatureSettings(Importance.CRITICAL, {"https://aka.ms/configmgrgateway": False}),
+        "intranet-portal": FeatureSettings(None, {"login.corp.example": True}),
+    }
 
 
 def test_every_key_of_a_group_arrives() -> None:
@@ -230,6 +238,7 @@ def test_every_key_of_a_group_arrives() -> None:
         status=Status.DEPRECATED,
         roles=("client",),
         clouds=("azure-public",),
+        importance=Importance.LOW,
         endpoints=group.endpoints,
         logs=("Portal.log",),
         messages=("4711",),
@@ -257,6 +266,7 @@ def test_every_key_of_a_group_arrives() -> None:
         docs="https://portal.corp.example/login",
         source=("our own list",),
         note="Ask Ann",
+        reference=WhyReference.KNOWN_DEAD,
     )
 
 

@@ -32,10 +32,12 @@ from exporter.metrics.families import probe_registry
 from exporter.model.vocabulary import (
     Catalogue,
     EndpointState,
+    Importance,
     Phase,
     Reason,
     Settings,
     Status,
+    WhyReference,
     WhyUnprobed,
 )
 from exporter.probe.classify import REFUSED
@@ -181,7 +183,12 @@ def defaults(section: type[Section], prefix: str = "") -> dict[str, Any]:
 
 def put(document: Any, key: str, value: Any) -> Any:
     """The document with a value at a key in the reference's spelling, or without that key where the value is `...`."""
-    *way, last = key.replace("NAME", "corporate").replace("[]", ".0").split(".")
+    *way, last = (
+        key.replace("features.NAME", "features.tenant-attach")
+        .replace("NAME", "corporate")
+        .replace("[]", ".0")
+        .split(".")
+    )
     place = document
     for step in way:
         place = place[0] if step == "0" else place.setdefault(step, {})
@@ -245,6 +252,8 @@ def kind_of(snippet: str) -> str:
             return "scrape"
         case {"basic_auth_users": _}:
             return "web"
+        case {"features": _}:
+            return "features"
         case dict(keys) if keys.keys() <= MainSection.keys().keys():
             return "configuration"
     raise AssertionError(f"of no known kind:\n{snippet}")
@@ -274,6 +283,19 @@ def test_the_configuration_that_is_shown_probes_the_groups_that_are_shown(tmp_pa
         "https://granitefalls.blob.corp.example/",
     }
     assert {check.key.path for check in work.checks} == {"direct", "proxy:corporate"}
+
+
+def test_what_is_said_of_features_holds(tmp_path: Path) -> None:
+    path = tmp_path / "exporter.yaml"
+    path.write_text(yaml_snippet("features"))
+    work = deploy(Source(path)).plan
+    decides = {need.use.pattern: need.endpoint.decides for need in work.requirements}
+    assert decides["http://ntservicepack.microsoft.com"]
+    assert not decides["http://ocsp.msocsp.com"]
+    of_attach = {need.importance for need in work.requirements if need.use.consumer.feature == "tenant-attach"}
+    assert of_attach == {Importance.CRITICAL}
+    reasons = {code(row["`because`"])[0] for row in rows("`because`", "Means", page=CONFIGURATION)}
+    assert reasons == set(WhyReference)
 
 
 # ---------------------------------------------------------------- the vocabulary

@@ -46,6 +46,7 @@ from exporter.model.vocabulary import (
     TlsFacts,
     Tried,
     Use,
+    WhyReference,
     WhyUnprobed,
 )
 from exporter.plan.checks import plan
@@ -79,6 +80,8 @@ configmgr_endpoint_tls_intercepted                               gauge      feat
 configmgr_endpoint_tls_inspection_unsupported                    gauge      feature role cloud pattern
 configmgr_trust_anchor_present                                   gauge      anchor
 configmgr_endpoint_unprobed                                      gauge      feature role cloud pattern reason
+configmgr_endpoint_reference_only                                gauge      feature role cloud pattern reason
+configmgr_feature_info                                           gauge      feature role cloud importance
 configmgr_feature_ready                                          gauge      feature role cloud
 configmgr_feature_endpoints                                      gauge      feature role cloud state
 configmgr_probe_duration_seconds                                 histogram  feature role cloud
@@ -191,7 +194,9 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     why = Requirement(Use(CLIENT, "*.akamai.example"), Endpoint(""), None, (), WhyUnprobed.NO_REPRESENTATIVE, "")
     pinned = Endpoint("pinned.example", tls_inspection=Support.UNSUPPORTED)
     uninspectable = Requirement(Use(CLIENT, "pinned.example"), pinned, None, (other.key.target,))
-    store = ResultStore(Plan((CHECK, other), (*NEEDED, why, uninspectable)))
+    listed = Endpoint("listed.example", reference=WhyReference.KNOWN_DEAD)
+    reference = Requirement(Use(CLIENT, "listed.example"), listed, None, (other.key.target,))
+    store = ResultStore(Plan((CHECK, other), (*NEEDED, why, uninspectable, reference)))
     registry = registry_for(State(store))
     events = Events(registry)
     events.adopt(store.plan)

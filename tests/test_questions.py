@@ -158,7 +158,7 @@ def test_a_person_is_asked_until_the_answers_fit(tmp_path: Path) -> None:
         ("did you mean azure-public", ""),
         ("Roles that the site has", "client, site-server"),
         ("cloud management gateway", "Granite!"),
-        ("expected 3 to 24 lower-case letters", "granitefalls"),
+        ("expected 3 to 24 letters", "granitefalls"),
         ("Azure region", "westus"),
         ("Web proxy", "proxy"),
         ("write http://host:port", URL),

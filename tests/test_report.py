@@ -404,7 +404,7 @@ def test_no_text_breaks_a_markdown_table(snapshot: Snapshot) -> None:
     shown = [row for rows in found for row in rows[1:]]
     for fault in down(snapshot):
         facts = [fault.key.target.url, fault.key.path, fault.failure.reason, one_line(fault.failure.message)]
-        assert [*facts, "; ".join(needed_by((*fault.broken, *fault.covered)))] in shown
+        assert [*facts, "; ".join(needed_by(fault.uses))] in shown
 
 
 @given(ANY_SNAPSHOT, st.integers(60, 200))
@@ -447,7 +447,18 @@ def test_endpoints_json_keeps_the_contract(requirements: tuple[Requirement, ...]
 def test_csv_gives_back_every_cell_and_no_formula(requirements: tuple[Requirement, ...]) -> None:
     text = endpoints_csv(requirements)
     header, *records = csv.reader(io.StringIO(text, newline=""))
-    assert header == ["feature", "role", "cloud", "pattern", "status", "targets", "reason", "docs"]
+    assert header == [
+        "feature",
+        "role",
+        "cloud",
+        "pattern",
+        "status",
+        "targets",
+        "reason",
+        "docs",
+        "decides",
+        "because",
+    ]
     for record, requirement in zip(records, requirements, strict=True):
         cells = dict(zip(header, record, strict=True))
         assert cells["pattern"].removeprefix("'") == requirement.use.pattern.removeprefix("'")
@@ -457,7 +468,7 @@ def test_csv_gives_back_every_cell_and_no_formula(requirements: tuple[Requiremen
 
 
 def test_csv_lines_end_as_the_standard_says() -> None:
-    assert endpoints_csv(()) == "feature,role,cloud,pattern,status,targets,reason,docs\r\n"
+    assert endpoints_csv(()) == "feature,role,cloud,pattern,status,targets,reason,docs,decides,because\r\n"
 
 
 @given(ANY_REQUIREMENTS, st.integers(40, 200))

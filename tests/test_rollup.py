@@ -32,8 +32,10 @@ from exporter.model.vocabulary import (
     Tried,
     Trust,
     Use,
+    WhyReference,
     WhyUnprobed,
 )
+from exporter.plan.checks import plan
 from exporter.results.readiness import failures_to_come, families, features, paths, read_of
 from tests.strategies import plans_with_results, results_of
 
@@ -402,3 +404,52 @@ def test_a_result_that_turns_from_down_to_up_takes_no_path_down(drawn: Drawn, da
     before = paths(results.values())
     after = paths({**results, fixed: data.draw(results_of(fixed, up=True))}.values())
     assert all(after.get(path, True) for path, up in before.items() if up)
+
+
+# ---------------------------------------------------------------- what decides nothing
+
+
+def with_reference(**hosts: bool) -> Plan:
+    """A plan whose endpoints decide, or not."""
+    needed = [
+        Requirement(
+            Use(CLIENT, host),
+            Endpoint(host, reference=None if decides else WhyReference.KNOWN_DEAD),
+            None,
+            (Target(f"https://{host}/"),),
+        )
+        for host, decides in hosts.items()
+    ]
+    return plan(needed, {}, {})
+
+
+@pytest.mark.parametrize("reason", [None, Reason.DNS_NOT_FOUND])
+def test_what_is_for_reference_only_decides_nothing_whatever_came_of_it(reason: Reason | None) -> None:
+    work = with_reference(needed=True, listed=False)
+    needed, listed = key("needed"), key("listed")
+    for up, ready in ((None, True), (Reason.HTTP_STATUS, False)):
+        (feature,) = features(work, {needed: result(needed, up), listed: result(listed, reason)})
+        found = {endpoint.use.pattern: endpoint for endpoint in feature.endpoints}
+        assert feature.ready is ready
+        assert found["listed"].state is EndpointState.REFERENCE
+        assert found["listed"].seen is (DOWN if reason else UP)
+
+
+def test_nobody_waits_for_what_is_for_reference_only_and_nothing_is_ready_by_it() -> None:
+    needed, listed = key("needed"), key("listed")
+    (waiting,) = features(with_reference(needed=True, listed=False), {needed: result(needed)})
+    (alone,) = features(with_reference(listed=False), {listed: result(listed)})
+    assert waiting.ready is True
+    assert alone.ready is None
+
+
+def test_a_check_counts_for_whom_it_decides_something() -> None:
+    other = Consumer("updates", "console", "azure-public")
+    reference = Endpoint("a", reference=WhyReference.KNOWN_DEAD)
+    needed = [
+        Requirement(Use(CLIENT, "a"), reference, None, (Target("https://a/"),)),
+        Requirement(Use(other, "a"), Endpoint("a"), None, (Target("https://a/"),)),
+    ]
+    (check,) = plan(needed, {}, {}).checks
+    assert check.consumers == (CLIENT, other)
+    assert check.counted_for == (other,)

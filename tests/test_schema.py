@@ -202,6 +202,7 @@ ONLY_THE_READER: Final = {
     "ca-file-without-certificate": ANOTHER_FILE,
     "control-character-escaped": MEANING,
     "duplicate-keys": MEANING,
+    "features-unknown": ANOTHER_KEY,
     "group-contradiction": ANOTHER_KEY,
     "group-file-missing": ANOTHER_FILE,
     "group-file-with-mistakes": ANOTHER_FILE,

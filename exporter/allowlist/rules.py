@@ -12,6 +12,7 @@ from exporter.model.vocabulary import (
     DEFAULT_PORTS,
     DIRECT,
     Catalogue,
+    Endpoint,
     Group,
     Proxy,
     Requirement,
@@ -112,7 +113,7 @@ def _rules_of(line: Requirement, authenticated_proxy: Support, proxy: Proxy | No
     endpoint, consumer = line.endpoint, line.use.consumer
     for opening in _openings(line, proxy):
         web = opening.protocol in WEB
-        conditions = "; ".join(filter(None, (endpoint.condition, opening.when)))
+        conditions = "; ".join(filter(None, (endpoint.condition, opening.when, _reference(endpoint))))
         yield Rule(
             role=consumer.role,
             path=_path(opening.host, opening.protocol, proxy),
@@ -129,6 +130,10 @@ def _rules_of(line: Requirement, authenticated_proxy: Support, proxy: Proxy | No
             targets=tuple(target.url for target in line.targets if opening.includes(target)),
             missing=opening.missing,
         )
+
+
+def _reference(endpoint: Endpoint) -> str | None:
+    return None if endpoint.reference is None else f"reference only: {endpoint.reference}"
 
 
 def _path(host: str, protocol: str, proxy: Proxy | None) -> str:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from exporter.config.documents import Document, raise_errors, read_all
 from exporter.config.fields import (
     NOT_EMPTY,
+    CloudName,
     ParameterName,
     Section,
     Slug,
@@ -107,6 +108,7 @@ def _filled(group: Group, first: Group) -> Group:
         logs=group.logs or first.logs,
         messages=group.messages or first.messages,
         troubleshooting=group.troubleshooting or first.troubleshooting,
+        importance=group.importance or first.importance,
     )
 
 
@@ -222,8 +224,15 @@ class RepresentativeSection(Section):
     schemes: Annotated[list[Scheme], distinct()] = Field(
         default=[], description="By which it is probed; empty: by those of the endpoint."
     )
+    clouds: Annotated[list[CloudName], distinct()] = Field(
+        default=[], description="Where it stands for the wildcard; empty: in every cloud."
+    )
     source: Sources = Field(default=[], description="The documents that name it.")
     note: Text | None = Field(default=None, description="For the reader.")
+
+    def representative(self) -> Representative:
+        """The same as a value of the vocabulary."""
+        return Representative(self.host, tuple(self.schemes), tuple(self.source), self.note, tuple(self.clouds))
 
 
 class WildcardSection(Section):
@@ -241,7 +250,7 @@ class WildcardSection(Section):
     def wildcard(self) -> Wildcard:
         """The same as a value of the vocabulary."""
         return Wildcard(
-            tuple(Representative(r.host, tuple(r.schemes), tuple(r.source), r.note) for r in self.representatives),
+            tuple(one.representative() for one in self.representatives),
             tuple(self.stand_ins),
             self.none_found,
         )

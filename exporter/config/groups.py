@@ -52,11 +52,12 @@ from exporter.model.vocabulary import (
     Endpoint,
     ExtraPorts,
     Group,
-    Place,
+    Importance,
     Status,
     Support,
     Trust,
     VersionRange,
+    WhyReference,
 )
 
 
@@ -238,6 +239,15 @@ def _destination(text: str) -> str:
     return text.lower().removesuffix(".")
 
 
+def _beside_decides(because: WhyReference | None, info: ValidationInfo) -> WhyReference | None:
+    decides = info.data.get("decides")
+    if decides is False and because is None:
+        raise ValueError(f"`decides: false` needs a reason; give one of {', '.join(WhyReference)}")
+    if decides is True and because is not None:
+        raise ValueError("only what does not decide has such a reason; add `decides: false`, or remove this key")
+    return because
+
+
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -251,6 +261,8 @@ Source = Annotated[Text, named_in_context(Named.SOURCE)]
 Sources = Annotated[list[Source], BeforeValidator(_as_list, json_schema_input_type=Source | list[Source])]
 StatusWord = Annotated[Status, member_of("status", Status)]
 SupportWord = Annotated[Support, member_of("value", Support)]
+ReferenceWord = Annotated[WhyReference, member_of("reason", WhyReference)]
+ImportanceWord = Annotated[Importance, member_of("importance", Importance)]
 TrustWord = Annotated[Trust, member_of("trust", Trust)]
 Destination = Annotated[str, Rule(_destination, {"pattern": r"^[^\s/]+$"})]
 LeadsTo = Annotated[list[Destination], distinct()]
@@ -329,6 +341,14 @@ class EndpointSection(Section):
         "domain and those of all endpoints.",
     )
     docs: Link | None = Field(default=None, description="Where a person reads about it.")
+    decides: bool = Field(
+        default=True,
+        description="false: for reference only. It is listed, allowed and probed, and its feature is ready without it.",
+    )
+    # Checked against the field above it.
+    because: Annotated[ReferenceWord | None, AfterValidator(_beside_decides)] = Field(
+        default=None, validate_default=True, description="Why it does not decide; given exactly where it does not."
+    )
     source: Sources = Field(default=[], description="The documents that it was read in.")
     note: Text | None = Field(default=None, description="For the reader.")
 
@@ -357,6 +377,7 @@ class EndpointSection(Section):
             docs=self.docs,
             source=tuple(self.source),
             note=self.note,
+            reference=self.because,
         )
 
 
@@ -372,6 +393,9 @@ class GroupSection(Section):
     )
     clouds: Annotated[list[CloudName], distinct()] = Field(
         default=[], description="Where; empty: every cloud of the site."
+    )
+    importance: ImportanceWord | None = Field(
+        default=None, description="What it means when the feature is not ready; left out: normal."
     )
     endpoints: Annotated[list[EndpointSection], NOT_EMPTY] = Field(description="What is needed, line by line.")
     logs: list[Text] = Field(default=[], description="The product's log files that show the same fault.")
@@ -391,4 +415,5 @@ class GroupSection(Section):
             logs=tuple(self.logs),
             messages=tuple(self.messages),
             troubleshooting=self.troubleshooting,
+            importance=self.importance,
         )

@@ -48,7 +48,7 @@ from exporter.config.fields import (
     url_fault,
     within,
 )
-from exporter.config.groups import GroupSection, Names, StatusWord, add_contradictions
+from exporter.config.groups import GroupSection, ImportanceWord, Names, StatusWord, add_contradictions
 from exporter.config.groups import read_groups as groups_at
 from exporter.config.machine import Held, look_up
 from exporter.config.prefixes import read_prefixes
@@ -57,6 +57,7 @@ from exporter.model.patterns import fill, parameters_of
 from exporter.model.vocabulary import (
     Auth,
     Catalogue,
+    FeatureSettings,
     Group,
     Parameter,
     Place,
@@ -154,6 +155,7 @@ class Known(Names):
     """What the configuration may refer to, its own definitions included, also those that hold a mistake."""
 
     parameters: Mapping[str, Parameter | None] = field(default_factory=dict)  # None: only the operator's groups use it
+    patterns: Mapping[str, Collection[str]] = field(default_factory=dict)  # of each feature
     proxies: Collection[str] = ()
     directory: Path = Path()
 
@@ -165,10 +167,17 @@ def _names(catalogue: Catalogue, main: Document, files: Iterable[Document], dire
     paths = _texts(path for group in groups for path in peek(group, "endpoints", ..., "path"))
     limits = (only for group in groups for only in peek(group, "endpoints", ..., "only_for"))
     used = chain(chain.from_iterable(map(parameters_of, (*probes, *paths))), *map(_keys, limits))
+    patterns: dict[str, set[str]] = {}
+    for group in catalogue.groups:
+        patterns.setdefault(group.feature, set()).update(endpoint.pattern for endpoint in group.endpoints)
+    for own in groups:
+        for feature in _texts(peek(own, "feature")):
+            patterns.setdefault(feature, set()).update(_texts(peek(own, "endpoints", ..., "pattern")))
     return Known(
         roles=catalogue.roles.keys(),
         clouds=catalogue.clouds.keys(),
         features={*features, *(group.feature for group in catalogue.groups)},
+        patterns=patterns,
         parameters={**dict.fromkeys(used), **catalogue.parameters},
         values=_closed(catalogue),
         proxies=_keys(main.at(("proxies",))),
@@ -286,6 +295,23 @@ def _via(proxy_of: dict[str, object], info: ValidationInfo) -> dict[str, str]:
     if faults:
         raise Faults(faults)
     return {role: str(proxy) for role, proxy in proxy_of.items()}
+
+
+def _known_features(
+    sections: dict[str, FeatureSection | None], info: ValidationInfo
+) -> dict[str, FeatureSection | None]:
+    known = _known(info)
+    faults: list[tuple[Place, str]] = []
+    for name, section in sections.items():
+        if name not in known.features:
+            faults.append(((name,), unknown("feature", known.features, name)))
+            continue
+        patterns = known.patterns.get(name, ())
+        strays = (pattern for pattern in (section.decides if section else ()) if pattern not in patterns)
+        faults += (((name, "decides", stray), unknown("pattern of this feature", patterns, stray)) for stray in strays)
+    if faults:
+        raise Faults(faults)
+    return sections
 
 
 def _proxy_url(url: str) -> str:
@@ -416,6 +442,23 @@ class SiteSection(Section):
         )
 
 
+class FeatureSection(Section):
+    """What you say of a feature, against the catalogue."""
+
+    importance: ImportanceWord | None = Field(
+        default=None, description="What it means for you when the feature is not ready; left out: as shipped."
+    )
+    decides: dict[Text, bool] = Field(
+        default={},
+        description="Documented pattern to whether the feature is ready only with it: true for what is shipped for "
+        "reference only, false for what you know to be dead.",
+    )
+
+    def settings(self) -> FeatureSettings:
+        """The same as a value of the vocabulary."""
+        return FeatureSettings(self.importance, self.decides)
+
+
 class ProbeSection(Section):
     """How each target is probed."""
 
@@ -527,6 +570,9 @@ class MainSection(Section):
     groups: Annotated[list[Any], CheckedAs(list[GroupSection])] = Field(
         default=[], description="Groups of your own, inline."
     )
+    features: Annotated[dict[Slug, FeatureSection | None], AfterValidator(_known_features)] = Field(
+        default={}, description="Feature to what you say of it, against what is shipped."
+    )
     address_ranges: Annotated[list[Text], distinct()] = Field(
         default=[], description="Files with ranges of addresses, where the addresses of endpoints are expected."
     )
@@ -541,4 +587,5 @@ class MainSection(Section):
             via=self.via,
             groups=groups,
             address_ranges=address_ranges,
+            features={name: feature.settings() for name, feature in self.features.items() if feature},
         )

@@ -23,6 +23,7 @@ from exporter.model.vocabulary import (
     ClockSource,
     Consumer,
     EndpointState,
+    Importance,
     Latest,
     Phase,
     Plan,
@@ -104,7 +105,7 @@ class Events:
         """Begin the series of consumers that are new, and end those of consumers that have gone."""
         phases: dict[Consumer, set[Phase]] = {}
         for check in plan.checks:
-            for consumer in check.consumers:
+            for consumer in check.counted_for:
                 phases.setdefault(consumer, set()).update(_phases_of(check))
         for consumer in self._consumers - phases.keys():
             labels = dict(zip(CONSUMER, _labels(consumer), strict=True))
@@ -125,10 +126,10 @@ class Events:
             self.phases.labels(*labels, phase)
 
     def count(self, check: Check, result: Result) -> None:
-        """Count a finished probe once for each consumer."""
+        """Count a finished probe once for each consumer for whom it decides something."""
         failed = result.failure
         completed = {phase: took for phase, took in result.phases.items() if not failed or phase != failed.phase}
-        for consumer in check.consumers:
+        for consumer in check.counted_for:
             labels = _labels(consumer)
             self.probes.labels(*labels).inc()
             if failed:
@@ -364,6 +365,7 @@ def _endpoint_lines(requirement_of: Mapping[Use, Requirement], check: Check, lat
 def _rolled_up_families(snapshot: Snapshot) -> Iterator[Metric]:
     """What follows from the plan, its features and its paths."""
     yield from _feature_families(snapshot)
+    yield from _weights(snapshot.plan)
     path = GaugeMetricFamily(
         "configmgr_path_up",
         "0: what fails on this path (dns, direct, proxy:NAME) is explained by the path, not by the endpoints.",
@@ -408,7 +410,7 @@ def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
     )
     endpoints = GaugeMetricFamily(
         "configmgr_feature_endpoints",
-        "Documented endpoints of the feature by state: up, down, unprobed, pending.",
+        "Documented endpoints of the feature by state: up, down, unprobed, pending, reference.",
         labels=(*CONSUMER, "state"),
     )
     for feature in snapshot.features:
@@ -419,6 +421,28 @@ def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
         for state in EndpointState:
             endpoints.add_metric((*labels, state), states.count(state))
     yield from (unprobed, uninspectable, ready, endpoints)
+
+
+def _weights(plan: Plan) -> Iterator[Metric]:
+    """What it means when something fails: nothing, or as much as its feature."""
+    reference = GaugeMetricFamily(
+        "configmgr_endpoint_reference_only",
+        "1 for each documented endpoint that is probed and decides nothing, and why: leave its targets out of alerts.",
+        labels=(*USE, "reason"),
+    )
+    importance: dict[Consumer, Importance] = {}
+    for requirement in plan.requirements:
+        importance[requirement.use.consumer] = requirement.importance
+        if requirement.targets and requirement.endpoint.reference is not None:
+            reference.add_metric((*_use(requirement.use), requirement.endpoint.reference), 1)
+    info = GaugeMetricFamily(
+        "configmgr_feature_info",
+        "1, with what it means when the feature is not ready: critical, normal, low.",
+        labels=(*CONSUMER, "importance"),
+    )
+    for consumer, word in importance.items():
+        info.add_metric((*_labels(consumer), word), 1)
+    yield from (reference, info)
 
 
 def _use(use: Use) -> tuple[str, str, str, str]:

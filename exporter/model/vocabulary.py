@@ -40,6 +40,23 @@ class Trust(StrEnum):
     CUSTOMER = "customer"  # the operator's own certificate, as on a cloud management gateway
 
 
+class WhyReference(StrEnum):
+    """Why an endpoint decides nothing about readiness, although a document lists it: a closed set."""
+
+    KNOWN_DEAD = "known_dead"  # others have found that it answers nowhere
+    CERTIFICATE_NAME = "certificate_name"  # others have found that its certificate does not cover the name
+    SOURCES_DISAGREE = "sources_disagree"  # another document says that it is not needed, or asks for it in another way
+    CONFIGURED = "configured"  # the operator says so
+
+
+class Importance(StrEnum):
+    """What it means for the site when a feature is not ready."""
+
+    CRITICAL = "critical"
+    NORMAL = "normal"
+    LOW = "low"
+
+
 @dataclass(frozen=True, slots=True)
 class VersionRange:
     """Versions of Configuration Manager (YYMM) that need an endpoint; both ends belong to it."""
@@ -91,6 +108,12 @@ class Endpoint:
     docs: str | None = None  # None: the group's
     source: tuple[str, ...] = ()  # keys of the catalogue's sources
     note: str | None = None
+    reference: WhyReference | None = None  # why it decides nothing; None: it decides
+
+    @property
+    def decides(self) -> bool:
+        """Whether its feature is not ready without it."""
+        return self.reference is None
 
     def ports_of(self, scheme: str) -> tuple[int, ...]:
         """The ports of one of its schemes: all given ones if it is the only scheme, else its own in order.
@@ -119,7 +142,7 @@ class Group:
     messages: tuple[str, ...] = ()  # the product's status messages and components
     troubleshooting: str | None = None
     own: bool = False  # the operator's, not Microsoft's
-    file: str = field(default="", compare=False)  # where the operator wrote it
+    importance: Importance | None = None  # of the feature; None: as the feature's first group says, else normal
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +153,7 @@ class Representative:
     schemes: tuple[str, ...] = ()  # empty: those of the endpoint
     source: tuple[str, ...] = ()
     note: str | None = None
+    clouds: tuple[str, ...] = ()  # where it stands for the wildcard; empty: everywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +297,14 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureSettings:
+    """What the operator says of a feature, against the catalogue."""
+
+    importance: Importance | None = None  # None: as the catalogue has it
+    decides: Mapping[str, bool] = field(default_factory=dict)  # pattern -> whether it decides
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration, every mistake already refused."""
 
@@ -283,7 +315,7 @@ class Settings:
     via: Mapping[str, str] = field(default_factory=dict)  # role -> proxy name; roles not named go direct
     groups: tuple[Group, ...] = ()  # the operator's own, from group_files and groups
     address_ranges: tuple[Prefix, ...] = ()  # where the addresses of endpoints are expected
-    written: Written = field(default_factory=Written, compare=False)
+    features: Mapping[str, FeatureSettings] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- what is probed
@@ -361,6 +393,7 @@ class Requirement:
     logs: tuple[str, ...] = ()  # of the feature: the product's log files that show the same fault
     messages: tuple[str, ...] = ()  # of the feature: the product's status messages
     troubleshooting: str | None = None
+    importance: Importance = Importance.NORMAL  # of the feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,11 +423,17 @@ class Check:
 
     key: CheckKey
     uses: tuple[Use, ...]  # sorted, no two alike
+    reference: frozenset[Use] = frozenset()  # those of them that decide nothing
 
     @cached_property
     def consumers(self) -> tuple[Consumer, ...]:
-        """Whose label sets it is counted under; each once, however many patterns it serves."""
+        """Who asks for it; each once, however many patterns it serves."""
         return tuple(sorted({use.consumer for use in self.uses}))
+
+    @cached_property
+    def counted_for(self) -> tuple[Consumer, ...]:
+        """Whose label sets it is counted under: those for whom it decides something."""
+        return tuple(sorted({use.consumer for use in self.uses if use not in self.reference}))
 
 
 @dataclass(frozen=True)
@@ -408,6 +447,11 @@ class Plan:
     def unprobed(self) -> tuple[Requirement, ...]:
         """What cannot be checked."""
         return tuple(requirement for requirement in self.requirements if not requirement.targets)
+
+    @cached_property
+    def reference(self) -> frozenset[Use]:
+        """What is probed and decides nothing."""
+        return frozenset(need.use for need in self.requirements if need.targets and not need.endpoint.decides)
 
     @cached_property
     def requirement_of(self) -> Mapping[Use, Requirement]:
@@ -739,6 +783,7 @@ class EndpointState(StrEnum):
     DOWN = "down"
     UNPROBED = "unprobed"
     PENDING = "pending"
+    REFERENCE = "reference"  # probed, and decides nothing, whatever came of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -748,6 +793,12 @@ class EndpointReadiness:
     use: Use
     state: EndpointState
     checks: tuple[CheckKey, ...] = ()
+    outcome: EndpointState | None = None  # of what decides nothing: what its probes came to
+
+    @property
+    def seen(self) -> EndpointState:
+        """What its probes came to, whether or not that decides something."""
+        return self.outcome or self.state
 
 
 @dataclass(frozen=True, slots=True)

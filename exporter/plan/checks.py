@@ -19,11 +19,12 @@ def plan(requirements: Iterable[Requirement], proxies: Mapping[str, Proxy], via:
     for target in (target for requirement in needed for target in requirement.targets):
         merged[target] = merged[target].also(target) if target in merged else target
     uses: dict[CheckKey, set[Use]] = {}
+    reference = frozenset(requirement.use for requirement in needed if not requirement.endpoint.decides)
     for requirement in needed:
         for target in requirement.targets:
             key = CheckKey(merged[target], _proxy_for(target, proxies, via.get(requirement.use.consumer.role)))
             uses.setdefault(key, set()).add(requirement.use)
-    checks = (Check(key, tuple(sorted(users))) for key, users in uses.items())
+    checks = (Check(key, tuple(sorted(users)), reference & users) for key, users in uses.items())
     return Plan(tuple(sorted(checks, key=lambda check: order(check.key))), needed)
 
 

@@ -15,6 +15,7 @@ from exporter.model.vocabulary import (
     Consumer,
     Endpoint,
     Group,
+    Importance,
     Representative,
     Requirement,
     Site,
@@ -29,6 +30,7 @@ def requirements(catalogue: Catalogue, groups: Iterable[Group], site: Site) -> t
     """Every documented endpoint that the site selects, once for each consumer; each with targets or with a reason."""
     titled = tuple(groups)
     docs_of = {group.feature: group.docs for group in reversed(titled) if group.docs}
+    importance_of = {group.feature: group.importance for group in titled if group.importance}
     values = _known_values(catalogue, site.parameters)
     found: dict[Use, Requirement] = {}
     for group in titled:
@@ -37,12 +39,25 @@ def requirements(catalogue: Catalogue, groups: Iterable[Group], site: Site) -> t
         for endpoint in group.endpoints:
             if not _selected(endpoint, site):
                 continue
-            targets, why, detail = _targets(catalogue, endpoint, values, own=group.own)
+            in_cloud = {
+                cloud: _targets(_known_in(catalogue, endpoint, cloud), endpoint, values, own=group.own)
+                for cloud in site.clouds
+            }
             for consumer in _consumers(catalogue, group, site):
+                targets, why, detail = in_cloud[consumer.cloud]
                 use = Use(consumer, endpoint.pattern)
                 docs = endpoint.docs or group.docs or docs_of.get(group.feature)
                 new = Requirement(
-                    use, endpoint, docs, targets, why, detail, group.logs, group.messages, group.troubleshooting
+                    use,
+                    endpoint,
+                    docs,
+                    targets,
+                    why,
+                    detail,
+                    group.logs,
+                    group.messages,
+                    group.troubleshooting,
+                    importance_of.get(group.feature, Importance.NORMAL),
                 )
                 found[use] = _merged(found[use], new) if use in found else new
     return tuple(found[use] for use in sorted(found))
@@ -96,6 +111,16 @@ def _merged(first: Requirement, second: Requirement) -> Requirement:
 
 
 # ---------------------------------------------------------------- targets
+
+
+def _known_in(catalogue: Catalogue, endpoint: Endpoint, cloud: str) -> Catalogue:
+    """The catalogue with only those hosts for the endpoint's wildcard that stand for it in a cloud."""
+    host = host_of(endpoint.pattern)
+    known = catalogue.wildcards.get(host)
+    if known is None or not any(one.clouds for one in known.representatives):
+        return catalogue
+    here = tuple(one for one in known.representatives if cloud in (one.clouds or (cloud,)))
+    return replace(catalogue, wildcards={**catalogue.wildcards, host: replace(known, representatives=here)})
 
 
 def _targets(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter.config.documents import DocumentError
 from exporter.config.fields import unknown
-from exporter.model.vocabulary import Catalogue, Group, Site
+from exporter.model.vocabulary import Catalogue, Endpoint, FeatureSettings, Group, Site, WhyReference
 
 
 class SelectionError(Exception):
@@ -17,6 +17,22 @@ class SelectionError(Exception):
 
 UNUSABLE: Final = (DocumentError, SelectionError)  # what a person must fix before there is a plan
 _OF_SITE: Final = " of this site"
+
+
+def weighed(groups: Iterable[Group], said: Mapping[str, FeatureSettings]) -> tuple[Group, ...]:
+    """The groups with what the operator says of their features: how important they are, and what decides."""
+    return tuple(_weighed(group, said[group.feature]) if group.feature in said else group for group in groups)
+
+
+def _weighed(group: Group, said: FeatureSettings) -> Group:
+    endpoints = (_decided(endpoint, said.decides.get(endpoint.pattern)) for endpoint in group.endpoints)
+    return replace(group, importance=said.importance or group.importance, endpoints=tuple(endpoints))
+
+
+def _decided(endpoint: Endpoint, decides: bool | None) -> Endpoint:
+    if decides is None or decides is endpoint.decides:
+        return endpoint
+    return replace(endpoint, reference=None if decides else WhyReference.CONFIGURED)
 
 
 @dataclass(frozen=True, slots=True)

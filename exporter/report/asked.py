@@ -9,7 +9,7 @@ from exporter.config.fields import found, meant
 from exporter.model.patterns import host_of, is_wildcard, matches_wildcard
 from exporter.model.vocabulary import EndpointState, Plan, Requirement, Site, Snapshot, Target, Use
 from exporter.plan.requirements import canonical
-from exporter.report.findings import details, states
+from exporter.report.findings import details
 from exporter.report.reasons import all_words
 
 
@@ -24,8 +24,8 @@ class Asked:
         """Whether the endpoint is, by the rule for endpoints; where targets are meant, whether all of them are."""
         if not self.uses:
             return all(latest.result.up for latest in snapshot.latest.values())
-        state_of = states(snapshot)
-        return all(state_of[use] is EndpointState.UP for use in self.uses)
+        found = {endpoint.use: endpoint.seen for feature in snapshot.features for endpoint in feature.endpoints}
+        return all(found[use] is EndpointState.UP for use in self.uses)
 
 
 def asked(plan: Plan, word: str) -> Asked | None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from exporter.model.vocabulary import (
-    CheckKey,
     EndpointReadiness,
     EndpointState,
-    Latest,
     Requirement,
     Snapshot,
-    Use,
 )
 from exporter.report import values
 from exporter.report.findings import all_ready
@@ -25,14 +22,13 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 def check_json(snapshot: Snapshot) -> str:
     """The whole snapshot, in ASCII. Durations are in seconds; `up` and `ready` are null while there is no verdict."""
-    unprobed = {requirement.use: requirement for requirement in snapshot.plan.unprobed}
     report = {
         "ready": all_ready(snapshot),
         "features": [
             {
                 **values.consumer(feature.consumer),
                 "ready": feature.ready,
-                "endpoints": [_endpoint(endpoint, snapshot.latest, unprobed) for endpoint in feature.endpoints],
+                "endpoints": [_endpoint(endpoint, snapshot) for endpoint in feature.endpoints],
             }
             for feature in snapshot.features
         ],
@@ -53,7 +49,7 @@ def endpoints_csv(requirements: Iterable[Requirement]) -> str:
     """
     out = io.StringIO(newline="")
     table = csv.writer(out)
-    table.writerow(("feature", "role", "cloud", "pattern", "status", "targets", "reason", "docs"))
+    table.writerow(("feature", "role", "cloud", "pattern", "status", "targets", "reason", "docs", "decides", "because"))
     for requirement in requirements:
         consumer = requirement.use.consumer
         cells = (
@@ -65,21 +61,23 @@ def endpoints_csv(requirements: Iterable[Requirement]) -> str:
             " ".join(target.url for target in requirement.targets),
             requirement.why_unprobed or "",
             requirement.docs or "",
+            str(requirement.endpoint.decides).lower(),
+            requirement.endpoint.reference or "",
         )
         table.writerow([inert(cell) for cell in cells])
     return out.getvalue()
 
 
-def _endpoint(
-    endpoint: EndpointReadiness, latest: Mapping[CheckKey, Latest], unprobed: Mapping[Use, Requirement]
-) -> dict[str, Any]:
+def _endpoint(endpoint: EndpointReadiness, snapshot: Snapshot) -> dict[str, Any]:
+    latest, requirement = snapshot.latest, snapshot.plan.requirement_of[endpoint.use]
     facts: dict[str, Any] = {
         "pattern": endpoint.use.pattern,
-        **values.state(endpoint.state),
+        **values.endpoint(endpoint),
+        **values.weight(requirement.endpoint),
         "targets": [{**values.check(key), **values.outcome(latest.get(key))} for key in endpoint.checks],
     }
     if endpoint.state is EndpointState.UNPROBED:
-        facts |= values.not_probed(unprobed[endpoint.use])
+        facts |= values.not_probed(requirement)
     return facts
 
 
@@ -90,6 +88,7 @@ def _requirement(requirement: Requirement) -> dict[str, Any]:
         "pattern": requirement.use.pattern,
         "targets": [target.url for target in requirement.targets],
         "status": endpoint.status,
+        **values.weight(endpoint),
         "docs": requirement.docs,
         "condition": endpoint.condition,
         "tls_inspection": endpoint.tls_inspection,

@@ -246,6 +246,8 @@ def documented(needs: Sequence[Requirement]) -> Iterator[str]:
 def _remarks(endpoint: Endpoint) -> Iterator[str]:
     if endpoint.status is not Status.ACTIVE:
         yield endpoint.status
+    if endpoint.reference is not None:
+        yield f"reference only ({endpoint.reference}): it decides nothing"
     yield from filter(None, (endpoint.condition, endpoint.note))
 
 

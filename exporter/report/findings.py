@@ -36,6 +36,12 @@ class Down:
     failure: Failure
     broken: tuple[Use, ...]  # endpoints that are down
     covered: tuple[Use, ...]  # wildcards that another of their targets keeps up, or may yet
+    reference: tuple[Use, ...] = ()  # endpoints that decide nothing
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """All that it is probed for."""
+        return (*self.broken, *self.covered, *self.reference)
 
 
 def all_ready(snapshot: Snapshot) -> bool:
@@ -58,8 +64,9 @@ def down(snapshot: Snapshot) -> tuple[Down, ...]:
         if latest is None or latest.result.failure is None:
             continue
         broken = tuple(use for use in check.uses if state_of[use] is EndpointState.DOWN)
-        covered = tuple(use for use in check.uses if state_of[use] is not EndpointState.DOWN)
-        found.append(Down(check.key, latest.result.failure, broken, covered))
+        covered = tuple(use for use in check.uses if state_of[use] not in {EndpointState.DOWN, EndpointState.REFERENCE})
+        reference = tuple(use for use in check.uses if state_of[use] is EndpointState.REFERENCE)
+        found.append(Down(check.key, latest.result.failure, broken, covered, reference))
     return tuple(found)
 
 
@@ -75,6 +82,21 @@ def alike(faults: Iterable[Down]) -> list[tuple[Failure, list[Down]]]:
         found.setdefault((fault.failure.reason, fault.failure.cause), []).append(fault)
     in_order = sorted(found, key=lambda kind: (list(Reason).index(kind[0]), kind[1] or ""))
     return [(found[kind][0].failure, found[kind]) for kind in in_order]
+
+
+def broken(faults: Iterable[Down]) -> list[Down]:
+    """Those that make something unusable."""
+    return [fault for fault in faults if fault.broken]
+
+
+def harmless(faults: Iterable[Down]) -> tuple[tuple[str, list[Down]], ...]:
+    """Those that do not, by what is said of them."""
+    others = [fault for fault in faults if not fault.broken]
+    kinds = (
+        ("Down, but another target of the wildcard is up or pending", [fault for fault in others if fault.covered]),
+        ("Down, but for reference only: it decides nothing", [fault for fault in others if not fault.covered]),
+    )
+    return tuple((said, group) for said, group in kinds if group)
 
 
 def unprobed(snapshot: Snapshot) -> dict[WhyUnprobed, dict[str, list[Requirement]]]:
@@ -124,7 +146,10 @@ def summary(snapshot: Snapshot) -> str:
     found, state = (verdicts[False], "not ready") if verdicts[False] else (verdicts[True], "ready")
     parts = [f"{found} of {plural(len(snapshot.features), 'feature')} (by role and cloud) {state}"]
     parts += [f"{verdicts[None]} without a verdict"] if verdicts[None] else []
-    parts += [f"{len(down(snapshot))} of {plural(len(snapshot.plan.checks), 'target')} down"]
+    faults = down(snapshot)
+    idle = sum(not (fault.broken or fault.covered) for fault in faults)
+    parts += [f"{len(faults) - idle} of {plural(len(snapshot.plan.checks), 'target')} down"]
+    parts += [f"{idle} more down, for reference only"] if idle else []
     missing = sum(len(patterns) for patterns in unprobed(snapshot).values())
     parts += [f"{plural(missing, 'endpoint')} not probed"] if missing else []
     return "; ".join(parts)

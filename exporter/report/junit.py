@@ -24,7 +24,8 @@ def check_junit(snapshot: Snapshot) -> str:
     """A suite for each feature, role and cloud, a case for each endpoint and target, times in seconds; in ASCII.
 
     Law: a case fails exactly if its target is down and its endpoint with it, so there are failures exactly if not
-    all is ready. What is not probed, pending, or down behind a wildcard that another target keeps up, is skipped.
+    all is ready. What is not probed, pending, for reference only, or down behind a wildcard that another target
+    keeps up, is skipped.
     """
     why = {requirement.use: requirement for requirement in snapshot.plan.unprobed}
     suites = [_suite(feature, snapshot.latest, why) for feature in snapshot.features]
@@ -70,6 +71,8 @@ def _probed(suite: str, endpoint: EndpointReadiness, key: CheckKey, latest: Late
     elif result.failure is not None:
         if endpoint.state is EndpointState.DOWN:
             _fail(case, result.failure)
+        elif endpoint.state is EndpointState.REFERENCE:
+            _skip(case, result.failure.reason, "down, but for reference only: it decides nothing")
         else:
             _skip(case, result.failure.reason, "down, but another target of the wildcard is up or pending")
     return case

@@ -10,10 +10,12 @@ from exporter.report.findings import (
     Down,
     alike,
     blamed,
+    broken,
     counts,
     details,
     down,
     emphasised,
+    harmless,
     headline,
     needed_by,
     occurring,
@@ -55,18 +57,16 @@ def _features(snapshot: Snapshot) -> Iterator[str]:
 
 def _down(snapshot: Snapshot) -> Iterator[str]:
     faults = down(snapshot)
-    broken = [fault for fault in faults if fault.broken]
-    covered = [fault for fault in faults if not fault.broken]
-    if broken:
+    if breaking := broken(faults):
         yield from ("", "## Down")
-        for failure, group in alike(broken):
+        for failure, group in alike(breaking):
             words = words_of(failure)
             yield from ("", f"### {failure.reason}: {plural(len(group), 'target')}", "", words.summary, "")
             yield from (words.to_do, "")
             yield from _targets(group)
-    if covered:
-        yield from ("", "## Down, but another target of the wildcard is up or pending", "")
-        yield from _targets(covered)
+    for said, others in harmless(faults):
+        yield from ("", f"## {said}", "")
+        yield from _targets(others)
 
 
 def _targets(faults: Iterable[Down]) -> Iterator[str]:
@@ -80,7 +80,7 @@ def _targets(faults: Iterable[Down]) -> Iterator[str]:
                 code(fault.key.path),
                 failure.reason,
                 prose(failure.message),
-                _needed_by((*fault.broken, *fault.covered)),
+                _needed_by(fault.uses),
             )
         )
 

@@ -23,10 +23,12 @@ from exporter.report.findings import (
     Verdict,
     alike,
     blamed,
+    broken,
     counts,
     details,
     down,
     emphasised,
+    harmless,
     headline,
     needed_by,
     occurring,
@@ -129,28 +131,26 @@ def _worst_first(feature: FeatureReadiness) -> tuple[int, Consumer]:
 
 def _print_down(snapshot: Snapshot, page: Page) -> None:
     faults = down(snapshot)
-    broken = [fault for fault in faults if fault.broken]
-    covered = [fault for fault in faults if not fault.broken]
     for sentence in blamed(snapshot):
         page.line(sentence, "bold red")
         page.gap()
-    for failure, group in alike(broken):
+    for failure, group in alike(broken(faults)):
         page.line(f"DOWN: {failure.reason}, {plural(len(group), 'target')}", "bold red")
         page.words(words_of(failure))
         page.gap()
         for fault in group:
             _print_target(fault, fault.failure.message, page)
         page.gap()
-    if covered:
-        page.line("Down, but another target of the wildcard is up or pending:", _NO_VERDICT)
-        for fault in covered:
+    for said, others in harmless(faults):
+        page.line(f"{said}:", _NO_VERDICT)
+        for fault in others:
             _print_target(fault, f"{fault.failure.reason}: {fault.failure.message}", page)
         page.gap()
 
 
 def _print_target(fault: Down, message: str, page: Page) -> None:
     page.line(f"{fault.key.target.url} ({fault.key.path}): {message}", indent=2)
-    for who in needed_by((*fault.broken, *fault.covered)):
+    for who in needed_by(fault.uses):
         page.line(f"for {who}", indent=6)
 
 
@@ -184,11 +184,13 @@ class _Line:
 
 def _listed(requirement: Requirement) -> _Line:
     status = requirement.endpoint.status
-    name = requirement.use.pattern if status is Status.ACTIVE else f"{requirement.use.pattern} ({status})"
+    marks: list[str] = [] if status is Status.ACTIVE else [status]
+    marks += [] if (why := requirement.endpoint.reference) is None else [f"reference only: {why}"]
+    name = f"{requirement.use.pattern} ({', '.join(marks)})" if marks else requirement.use.pattern
     if requirement.targets:
         return _Line(name, tuple(target.url for target in requirement.targets))
-    why = filter(None, (requirement.why_unprobed, requirement.detail))
-    return _Line(name, (f"not probed: {': '.join(why)}",))
+    said = filter(None, (requirement.why_unprobed, requirement.detail))
+    return _Line(name, (f"not probed: {': '.join(said)}",))
 
 
 def _by_consumers(requirements: Iterable[Requirement]) -> dict[tuple[Consumer, ...], list[_Line]]:

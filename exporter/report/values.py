@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from exporter.model.vocabulary import CheckKey, Consumer, EndpointState, Latest, Requirement
+from exporter.model.vocabulary import (
+    CheckKey,
+    Consumer,
+    Endpoint,
+    EndpointReadiness,
+    EndpointState,
+    Latest,
+    Requirement,
+)
 
 _UP: Final[Mapping[EndpointState, bool]] = {EndpointState.UP: True, EndpointState.DOWN: False}
 
@@ -19,6 +27,16 @@ def consumer(who: Consumer) -> dict[str, str]:
 def state(found: EndpointState) -> dict[str, Any]:
     """What an endpoint or a target came to; `up` is null while there is no verdict."""
     return {"state": found, "up": _UP.get(found)}
+
+
+def endpoint(found: EndpointReadiness) -> dict[str, Any]:
+    """What an endpoint came to; `up` also where that decides nothing."""
+    return {"state": found.state, "up": _UP.get(found.seen)}
+
+
+def weight(documented: Endpoint) -> dict[str, Any]:
+    """Whether an endpoint decides something, and if not, why."""
+    return {"decides": True} if documented.reference is None else {"decides": False, "because": documented.reference}
 
 
 def not_probed(requirement: Requirement) -> dict[str, Any]:

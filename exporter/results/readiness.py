@@ -39,7 +39,7 @@ def features(plan: Plan, results: Mapping[CheckKey, Result]) -> tuple[FeatureRea
     """
     endpoints: dict[Consumer, list[EndpointReadiness]] = {}
     for use, keys in plan.checks_of.items():
-        endpoints.setdefault(use.consumer, []).append(EndpointReadiness(use, _state(use, keys, results), keys))
+        endpoints.setdefault(use.consumer, []).append(_endpoint(use, keys, results, plan))
     return tuple(
         FeatureReadiness(consumer, _ready([endpoint.state for endpoint in found]), tuple(found))
         for consumer, found in endpoints.items()
@@ -142,6 +142,16 @@ def read_of(result: Result) -> object:
 
 def _points_at(result: Result, culprits: Collection[Reason | Cause]) -> bool:
     return result.failure is not None and not {result.failure.reason, result.failure.cause}.isdisjoint(culprits)
+
+
+def _endpoint(
+    use: Use, keys: tuple[CheckKey, ...], results: Mapping[CheckKey, Result], plan: Plan
+) -> EndpointReadiness:
+    """An endpoint; one that decides nothing keeps what its probes came to beside that."""
+    state = _state(use, keys, results)
+    if keys and use in plan.reference:
+        return EndpointReadiness(use, EndpointState.REFERENCE, keys, outcome=state)
+    return EndpointReadiness(use, state, keys)
 
 
 def _state(use: Use, keys: Iterable[CheckKey], results: Mapping[CheckKey, Result]) -> EndpointState:

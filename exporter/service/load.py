@@ -27,8 +27,7 @@ from exporter.model.vocabulary import (
 )
 from exporter.plan.checks import plan
 from exporter.plan.requirements import everything, requirements
-from exporter.plan.selection import Selection
-from exporter.plan.unused import unused
+from exporter.plan.selection import Selection, weighed
 from exporter.probe.block_pages import domains_of
 from exporter.probe.classify import Signs
 from exporter.probe.net import clock_in_force, sign_ins_of, trusted_roots, verifying
@@ -139,7 +138,7 @@ class _Read:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        return (*self.catalogue.groups, *self.settings.groups)
+        return weighed((*self.catalogue.groups, *self.settings.groups), self.settings.features)
 
 
 def _read(source: Source) -> _Read:

@@ -106,7 +106,7 @@ def inside(annotation: Any) -> tuple[type[Section] | None, str]:
     annotation = _bare(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation, "."
-    inner = get_args(annotation)[-1] if get_origin(annotation) in {list, dict} else None
+    inner = _bare(get_args(annotation)[-1]) if get_origin(annotation) in {list, dict} else None
     if isinstance(inner, type) and issubclass(inner, Section):
         return inner, "[]." if get_origin(annotation) is list else ".NAME."
     return None, ""

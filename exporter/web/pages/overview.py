@@ -81,6 +81,7 @@ class DownRow:
     message: str
     latest: Latest
     breaks: tuple[str, ...]
+    breaks_nothing: str  # why, where it breaks nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,16 +209,17 @@ def _admits_feature(feature: FeatureReadiness, filters: Filters) -> bool:
 
 def _faults(snapshot: Snapshot, filters: Filters) -> Iterator[Fault]:
     """What is down, by reason; within one, what breaks a feature comes first."""
-    if not filters.admits_state(EndpointState.DOWN):
+    if filters.state not in {"", EndpointState.DOWN, EndpointState.REFERENCE}:
         return
-    shown = [fault for fault in down(snapshot) if _admits((*fault.broken, *fault.covered), fault.key, filters)]
+    shown = [fault for fault in down(snapshot) if _admits(fault.uses, fault.key, filters)]
     for failure, group in alike(shown):
         rows = [_down_row(fault, snapshot) for fault in sorted(group, key=lambda fault: not fault.broken)[:DOWN_ROWS]]
         yield Fault(failure.reason, words_of(failure), tuple(rows), len(group))
 
 
 def _down_row(fault: Down, snapshot: Snapshot) -> DownRow:
-    return DownRow(fault.key, fault.failure.message, snapshot.latest[fault.key], needed_by(fault.broken))
+    why = "another target of the wildcard is up" if fault.covered else "it is listed for reference only"
+    return DownRow(fault.key, fault.failure.message, snapshot.latest[fault.key], needed_by(fault.broken), why)
 
 
 def _threats(snapshot: Snapshot, filters: Filters) -> Iterator[Threat]:

@@ -24,7 +24,8 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
                 "endpoints": [
                     {
                         "pattern": endpoint.use.pattern,
-                        **values.state(endpoint.state),
+                        **values.endpoint(endpoint),
+                        **_weight(snapshot, endpoint.use),
                         "targets": [values.check(key) for key in endpoint.checks],
                     }
                     for endpoint in feature.endpoints
@@ -42,6 +43,11 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
 
 def _to_come(snapshot: Snapshot) -> tuple[tuple[CheckKey, Use], ...]:
     return failures_to_come(snapshot.plan, {key: latest.result for key, latest in snapshot.latest.items()})
+
+
+def _weight(snapshot: Snapshot, use: Use) -> dict[str, Any]:
+    requirement = snapshot.plan.requirement_of.get(use)
+    return values.weight(requirement.endpoint) if requirement else {}
 
 
 def _use(use: Use) -> dict[str, str]:
