@@ -426,7 +426,7 @@ def test_deprecated_and_retired_lines_come_by_their_status_alone(known: Catalogu
 def test_the_version_decides_which_graph_the_cloud_services_need(known: Catalogue, version: str, graph: str) -> None:
     site = Site(version=version, features=("cloud-services",), statuses=tuple(Status))
     patterns = {use.pattern for use in needed(known, site)}
-    assert {pattern for pattern in patterns if "graph." in pattern} == {graph}
+    assert {pattern for pattern in patterns if "://graph." in pattern} == {graph}
 
 
 def test_what_every_role_needs_is_shown_for_each_role_of_the_site(known: Catalogue) -> None:
