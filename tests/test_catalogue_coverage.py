@@ -346,7 +346,7 @@ def test_what_has_no_target_is_known() -> None:
         ("*.onmicrosoft.com", no_host),
         ("*.res.cdn.office.net", no_host),
         ("*.statics.teams.cdn.office.net", no_host),
-        ("<other clients>", WhyUnprobed.NOT_HTTP),
+        ("<peer>", WhyUnprobed.NOT_HTTP),
         ("time.windows.com", WhyUnprobed.NOT_HTTP),
         ("win1910.ipv6.microsoft.com", WhyUnprobed.NOT_HTTP),
     }
@@ -354,7 +354,7 @@ def test_what_has_no_target_is_known() -> None:
 
 def test_templates_wait_for_their_parameters() -> None:
     templates = {endpoint.pattern for _, endpoint in ENDPOINTS if "<" in endpoint.pattern}
-    templates -= {"<other clients>"}  # which no HTTP reaches
+    templates -= {"<peer>"}  # which no HTTP reaches
     waiting = {
         needed.use.pattern
         for needed in requirements(CATALOGUE, CATALOGUE.groups, SITE)

@@ -172,7 +172,7 @@ def test_ports_that_no_http_reaches_are_listed_and_allowed() -> None:
         if need.why_unprobed is WhyUnprobed.NOT_HTTP
     }
     assert unprobed == {
-        ("<other clients>", "tcp", 7680),
+        ("<peer>", "tcp", 7680),
         ("win1910.ipv6.microsoft.com", "udp", 3544),
         ("time.windows.com", "udp", 123),
     }
