@@ -53,6 +53,7 @@ from exporter.model.vocabulary import (
     ExtraPorts,
     Group,
     Importance,
+    Place,
     Status,
     Support,
     Trust,

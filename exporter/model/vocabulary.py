@@ -142,6 +142,7 @@ class Group:
     messages: tuple[str, ...] = ()  # the product's status messages and components
     troubleshooting: str | None = None
     own: bool = False  # the operator's, not Microsoft's
+    file: str = field(default="", compare=False)  # where the operator wrote it
     importance: Importance | None = None  # of the feature; None: as the feature's first group says, else normal
 
 
@@ -315,6 +316,7 @@ class Settings:
     via: Mapping[str, str] = field(default_factory=dict)  # role -> proxy name; roles not named go direct
     groups: tuple[Group, ...] = ()  # the operator's own, from group_files and groups
     address_ranges: tuple[Prefix, ...] = ()  # where the addresses of endpoints are expected
+    written: Written = field(default_factory=Written, compare=False)
     features: Mapping[str, FeatureSettings] = field(default_factory=dict)
 
 

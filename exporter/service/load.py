@@ -28,6 +28,7 @@ from exporter.model.vocabulary import (
 from exporter.plan.checks import plan
 from exporter.plan.requirements import everything, requirements
 from exporter.plan.selection import Selection, weighed
+from exporter.plan.unused import unused
 from exporter.probe.block_pages import domains_of
 from exporter.probe.classify import Signs
 from exporter.probe.net import clock_in_force, sign_ins_of, trusted_roots, verifying
