@@ -23,7 +23,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 _CHUNK: Final = 64 * 1024
 LONGEST_HEAD: Final = 100 * 1024  # bytes; nobody sends a tenth of it
-MOST_HEADERS: Final = 1000  # of a head; what follows is passed over
+MOST_HEADERS: Final = 256  # of a head; what follows is passed over
 MOST_INTERIM: Final = 20  # answers before the one that is meant; one or two are usual
 MOST_CHUNKS: Final = 1000  # of a body; what is read of it, 64 KiB at most, has a handful
 _MOST_TRAILERS: Final = 100
