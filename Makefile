@@ -13,7 +13,7 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 IN_PROCESS := not lab and not windows and not other_python and not timing
 
 .DEFAULT_GOAL := help
-.PHONY: help run lab demo test check coverage lowest truth fuzz soak outages format bench image unit schema articles lock audit sbom wheel windows release clean
+.PHONY: help run lab demo test check coverage lowest truth fuzz attack soak outages format bench image unit schema articles lock audit sbom wheel windows release clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -78,6 +78,9 @@ articles: $(VENV)/developer ## Fetch Microsoft's articles from GitHub and compar
 
 fuzz: $(VENV)/developer ## Feed 100,000 broken answers, certificates and configurations to what reads them
 	$(BIN)/python -m tests.tools.fuzz $(ARGS)
+
+attack: $(VENV)/developer ## Attack it for ten minutes from its port, servers, proxy and certificates, and print what that cost
+	$(BIN)/python -m tests.tools.attack $(ARGS)
 
 soak: $(VENV)/laboratory ## Break things at random for 15 minutes, and see that the exporter is as before
 	$(BIN)/python -m tests.tools.soak $(ARGS)

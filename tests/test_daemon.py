@@ -39,6 +39,32 @@ def test_threads_have_no_heaps_of_their_own() -> None:
     assert megabytes < 64  # what glibc reserves for one
 
 
+HELD: Final = """
+import re
+from pathlib import Path
+from exporter.daemon import share_one_heap
+
+def held():
+    return int(re.findall(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[0])
+
+share_one_heap()
+metrics = bytes(int('8000000'))
+del metrics
+before, texts, pins = held(), [], []
+for _ in range(200):
+    texts.append(b"x" * 200_000)
+    pins.append(bytes(20_000))
+del texts
+print((held() - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's heaps")
+def test_what_is_large_and_over_is_not_held_by_small_things_behind_it() -> None:
+    megabytes = int(subprocess.run([sys.executable, "-c", HELD], check=True, capture_output=True, text=True).stdout)
+    assert megabytes < 20  # of forty
+
+
 def test_a_defect_is_told_as_what_it_is_also_where_it_ends_a_group_of_tasks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

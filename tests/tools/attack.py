@@ -35,7 +35,6 @@ from tests.tools.fuzz import a_chain
 SECONDS: Final = 600.0
 FRIENDLY: Final = 0.1  # of the time
 GROWTH: Final = 40.0  # megabytes
-INTERVAL: Final = 5  # seconds between two probes of a target
 COPIES: Final = 3  # of each hostile target
 LEFT_OVER: Final = 8  # descriptors that may be of what goes on
 ROLES: Final = (
@@ -60,6 +59,7 @@ class Amount:
     handshakes: int
     chains: int
     probes: int  # of hostile servers and through the hostile proxy, at least
+    interval: int = 5  # seconds between two probes of a target
 
     def part(self, share: float) -> Amount:
         return Amount(
@@ -68,6 +68,7 @@ class Amount:
             int(self.handshakes * share),
             int(self.chains * share),
             int(self.probes * share),
+            self.interval,
         )
 
 
@@ -154,7 +155,7 @@ def exporter(name: str, directory: Path, configuration: str, tls: ssl.SSLContext
         process.wait(60)
 
 
-def of_servers(ports: dict[str, dict[str, int]], directory: Path) -> str:
+def of_servers(ports: dict[str, dict[str, int]], directory: Path, interval: int) -> str:
     """Probes hostile servers, and one that means no harm."""
     hostile = [f"http://127.0.0.1:{port}" for port in ports["http"].values()]
     hostile += [f"https://localhost:{port}" for port in ports["https"].values()]
@@ -163,7 +164,7 @@ def of_servers(ports: dict[str, dict[str, int]], directory: Path) -> str:
     return "\n".join(
         [
             "site: {features: [hostile, good]}",
-            f"probe: {{interval: {INTERVAL}s, timeout: 2s, attempts: 1}}",
+            f"probe: {{interval: {interval}s, timeout: 2s, attempts: 1}}",
             f"tls: {{ca_file: {directory / 'root.pem'}}}",
             "groups:",
             "- feature: hostile",
@@ -179,12 +180,12 @@ def of_servers(ports: dict[str, dict[str, int]], directory: Path) -> str:
     )
 
 
-def of_proxy(ports: dict[str, dict[str, int]]) -> str:
+def of_proxy(ports: dict[str, dict[str, int]], interval: int) -> str:
     """Probes the whole catalogue through a hostile proxy: by an account for some of the roles."""
     url = f"http://127.0.0.1:{ports['proxy']['any']}"
     via = ", ".join(f"{role}: {'known' if role == 'console' else 'hostile'}" for role in ROLES)
     return (
-        f"probe: {{interval: {2 * INTERVAL}s, timeout: 2s, attempts: 1}}\n"
+        f"probe: {{interval: {2 * interval}s, timeout: 2s, attempts: 1}}\n"
         f"proxies:\n  hostile: {{url: '{url}'}}\n  known: {{url: '{url}', username: user, password_file: password}}\n"
         f"via: {{{via}}}\n"
     )
@@ -273,16 +274,16 @@ def run(amount: Amount, seed: int, directory: Path, tell: Callable[[str], None])
         ports = stack.enter_context(servers(directory))
         client = ssl.create_default_context(cafile=str(directory / "root.pem"))
         both = [
-            stack.enter_context(exporter("servers", directory, of_servers(ports, directory))),
-            stack.enter_context(exporter("proxy", directory, of_proxy(ports), client)),
+            stack.enter_context(exporter("servers", directory, of_servers(ports, directory, amount.interval))),
+            stack.enter_context(exporter("proxy", directory, of_proxy(ports, amount.interval), client)),
         ]
-        rounds = 2 * INTERVAL * (2 if amount.seconds > SECONDS / 2 else 1)
-        time.sleep(max(amount.seconds * FRIENDLY, rounds))
-        before = [(one.megabytes, one.descriptors, one.value(_PROBES)) for one in both]
+        rounds = 4.0 * amount.interval
         done = threading.Event()
-        watching = [threading.Thread(target=one.watch, args=(done,)) for one in both]
+        watching = [threading.Thread(target=one.watch, args=(done,), daemon=True) for one in both]
         for thread in watching:
             thread.start()
+        time.sleep(max(amount.seconds * FRIENDLY, rounds))
+        before = [(one.megabytes, one.descriptors, one.value(_PROBES)) for one in both]
         (directory / "hostile").touch()
         for what, attempts, came in at_once(attacks(both[0], both[1], amount, seed), amount.seconds):
             tell(f"{what:<52} {attempts:>6}  {came}")
@@ -354,9 +355,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        wrong = run(
-            ALL.part(given.seconds / SECONDS), given.seed, Path(directory), _tell
-        )
+        wrong = run(ALL.part(given.seconds / SECONDS), given.seed, Path(directory), _tell)
     for line in wrong:
         _tell(f"WRONG: {line}")
     return 1 if wrong else 0
