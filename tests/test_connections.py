@@ -430,6 +430,7 @@ def test_odd_names_in_a_certificate_end_nothing_and_open_nothing(
         f"client_ca_file: clients.pem{allowed}}}\n"
     )
     app = Recorder()
+    complaints.clear()  # of servers that ended while somebody did not read
     with serving(app, tmp_path / "web.yaml", loop=loop) as found:
 
         def asked(name: str) -> list[int]:
@@ -595,6 +596,7 @@ def test_who_takes_nothing_of_an_answer_keeps_no_place(loop: str, monkeypatch: p
 def test_no_mutated_request_ends_anything_or_is_a_traceback(
     loop: str, whole_app: Starlette, complaints: list[logging.LogRecord]
 ) -> None:
+    complaints.clear()  # of servers that ended while somebody did not read
     with serving(whole_app, loop=loop) as found:
         answers = mutated_requests(found.address, 300, seed=1)
         assert scrape(found.address, within=60).status == 200

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import anyio
 import pytest
+from trio.testing import MockClock
 
-from exporter.service.reloading import NotReloaded, Reloads
+from exporter.service.reloading import LONGEST_PAUSE, NotReloaded, Reloads
 
 pytestmark = pytest.mark.anyio
 
@@ -38,3 +39,19 @@ async def test_one_reload_runs_one_waits_and_all_who_ask_share_that_one(fails: b
         done.set()
     assert begun == 2
     assert heard == ["a mistake" if fails else "reloaded"] * 1000
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.0, 0.0), (2.0, 2.0), (60.0, LONGEST_PAUSE)])
+@pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})])
+async def test_between_two_reloads_all_else_has_as_much_time_as_the_first_one_took(took: float, pause: float) -> None:
+    begun = list[float]()
+
+    async def work() -> None:
+        begun.append(anyio.current_time())
+        await anyio.sleep(took)
+
+    async with anyio.create_task_group() as group:
+        reloads = Reloads(group, work)
+        await reloads.ask().wait()
+        await reloads.ask().wait()
+    assert begun[1] - begun[0] == pytest.approx(took + pause)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import anyio
 import structlog
@@ -12,6 +14,8 @@ from exporter.plan.selection import UNUSABLE
 from exporter.probe.classify import defect
 
 log = structlog.get_logger("exporter")
+
+LONGEST_PAUSE: Final = 5.0  # seconds between two reloads, which otherwise is as long as the first of them took
 
 
 class NotReloaded(Exception):
@@ -51,6 +55,7 @@ class Reloads:
         self._one = anyio.Lock()
         self._waiting: Reload | None = None
         self._under_way: Reload | None = None
+        self._next_at = -math.inf
 
     def ask(self) -> Reload:
         """A reload that begins from now on: the one that waits already, if there is one."""
@@ -67,7 +72,9 @@ class Reloads:
 
     async def _run(self, reload: Reload) -> None:
         async with self._one:
+            await anyio.sleep_until(self._next_at)
             self._waiting, self._under_way = None, reload
+            begun = anyio.current_time()
             try:
                 await self._work()
             except (*UNUSABLE, NotReloaded) as error:
@@ -78,3 +85,6 @@ class Reloads:
             else:
                 reload.end(None)
             self._under_way = None
+            # What a reload works out keeps the interpreter from all else, which then has as much time for itself.
+            now = anyio.current_time()
+            self._next_at = now + min(now - begun, LONGEST_PAUSE)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final, NoReturn, Protocol
 
@@ -31,9 +30,10 @@ CONNECTIONS_OF_ONE_ORIGIN: Final = 64
 HANDSHAKE_WITHIN: Final = 5.0  # seconds for TLS
 HEAD_WITHIN: Final = 10.0  # seconds for the head of a request, from the first moment it is waited for
 ANSWER_WITHIN: Final = 300.0  # seconds for an answer to be made and taken
-AT_ONCE: Final = 16  # connections that are accepted, before all else has its turn
+ACCEPTED_AT_ONCE: Final = 64  # connections, before all else has its turn
+OPENED_AT_ONCE: Final = 16
 STALLED_AFTER: Final = 5.0  # seconds in which nothing of an answer is taken
-PIECE: Final = 32 << 10  # bytes of an answer that are sent at a time, so that the rest is here, where it is counted
+PIECE: Final = 16 << 10  # bytes of an answer that are sent at a time, so that the rest is here, where it is counted
 SYSTEM_BUFFER: Final = (
     128 << 10
 )  # bytes for a connection, which would be some MB and are counted as ours in a container
@@ -144,9 +144,14 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(
-        self, origin: str, limiter: ConnectionLimiter, handler: Callable[[Connection], asyncio.Protocol]
+        self,
+        origin: str,
+        accepted: socket.socket,
+        limiter: ConnectionLimiter,
+        handler: Callable[[Connection], asyncio.Protocol],
     ) -> None:
         self.origin = origin
+        self._socket: socket.socket | None = accepted  # until there is a transport, which then owns it
         self.proven = False
         self.unsent = 0
         self.lost = asyncio.Event()
@@ -178,39 +183,50 @@ class Connection(asyncio.Protocol):
         """Whether nothing more can be sent."""
         return self._transport is None or self._transport.is_closing()
 
-    def open(self, socket: socket.socket, config: WebConfig) -> None:
-        """Begin to speak on a socket, with TLS if that is configured; the place is free again when it ends."""
+    def open(self, config: WebConfig) -> None:
+        """Begin to speak, with TLS if that is configured; the place is free again when it ends."""
+        if self._socket is None:  # it had to make room meanwhile
+            return
         self._allowed_sans = frozenset(map(plain_name, config.allowed_sans))
-        self._opening = self._loop.create_task(self._open(socket, config.tls))
-        self._opening.add_done_callback(partial(self._opened, socket))
+        self._opening = self._loop.create_task(self._open(self._socket, config.tls))
+        self._opening.add_done_callback(self._opened)
 
     def abort(self) -> None:
         """End at once, whatever is still to be sent."""
         if self._opening is not None:
             self._opening.cancel()
+        elif self._transport is None:
+            self._close()
         if self._transport is not None:
             self._transport.abort()
 
-    async def _open(self, socket: socket.socket, context: ssl.SSLContext | None) -> None:
+    async def _open(self, accepted: socket.socket, context: ssl.SSLContext | None) -> None:
         try:
-            socket.setblocking(False)
+            accepted.setblocking(False)
             await self._loop.connect_accepted_socket(
-                lambda: self, socket, ssl=context, ssl_handshake_timeout=HANDSHAKE_WITHIN if context else None
+                lambda: self, accepted, ssl=context, ssl_handshake_timeout=HANDSHAKE_WITHIN if context else None
             )
         except Exception as error:  # noqa: BLE001 - no TLS, no certificate, too slow, or names in it that cannot be read
             log.debug("connection not opened", origin=self.origin, error=str(error))
 
-    def _opened(self, socket: socket.socket, _: asyncio.Task[None]) -> None:
+    def _opened(self, _: asyncio.Task[None]) -> None:
         self._opening = None  # it may hold an error, whose traceback holds this and the buffers of TLS
         if self._transport is None:
-            socket.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Close what never had a transport."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
             self.connection_lost(None)
 
     # ---------------------------------------------------------------- called by the event loop
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # TCP gives no other
         """Judge the certificate, and let the library's protocol begin."""
-        self._transport = transport
+        self._transport, self._socket = transport, None
+        transport.set_write_buffer_limits(high=PIECE)
         if self._allowed_sans and self._allowed_sans.isdisjoint(_names(transport)):
             log.debug(
                 "connection not opened", origin=self.origin, error="none of client_allowed_sans in the certificate"
@@ -296,34 +312,61 @@ class Connection(asyncio.Protocol):
         self._deadline = None if seconds is None else self._loop.call_later(seconds, self.abort)
 
 
-async def accept(
-    listener: socket.socket,
-    limiter: ConnectionLimiter,
-    credentials: Credentials,
-    handler: Callable[[Connection], asyncio.Protocol],
-) -> NoReturn:
-    """Accept connections, for ever. Those for which there is no place are closed at once."""
-    loop = asyncio.get_running_loop()
-    listener.setblocking(False)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SYSTEM_BUFFER)  # as each that it accepts has, then
-    in_a_row = 0
-    while True:
-        try:
-            accepted, address = await loop.sock_accept(listener)
-        except ConnectionError:  # it has gone before it was accepted, which Windows reports
-            await anyio.lowlevel.checkpoint()
-            continue
-        except OSError as error:  # out of descriptors: it stays in the queue until there is one
-            log.error("no connection can be accepted", error=str(error))  # noqa: TRY400 - says everything
-            await anyio.sleep(1)
-            continue
-        connection = Connection(origin_of(address[0]), limiter, handler)
-        if limiter.admit(connection):
-            connection.open(accepted, credentials.config)
-        else:
-            accepted.close()
-        in_a_row += 1
-        if in_a_row % AT_ONCE == 0:  # a flood is accepted without a pause, and would delay everything else
+class Acceptor:
+    """Accepts connections as fast as they come, and opens them in turn: one of each origin before the next of any.
+
+    Who comes in a flood waits behind it no longer than one who comes alone, for what is dear is to open a connection.
+    """
+
+    def __init__(
+        self,
+        limiter: ConnectionLimiter,
+        credentials: Credentials,
+        handler: Callable[[Connection], asyncio.Protocol],
+    ) -> None:
+        self._limiter = limiter
+        self._credentials = credentials
+        self._handler = handler
+        self._accepted: dict[str, deque[Connection]] = {}  # in the order in which the origins come next
+        self._more = anyio.Event()
+
+    async def accept(self, listener: socket.socket) -> NoReturn:
+        """Accept, for ever. Connections for which there is no place are closed at once."""
+        loop = asyncio.get_running_loop()
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SYSTEM_BUFFER)  # as each that it accepts has, then
+        in_a_row = 0
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(listener)
+            except ConnectionError:  # it has gone before it was accepted, which Windows reports
+                await anyio.lowlevel.checkpoint()
+                continue
+            except OSError as error:  # out of descriptors: it stays in the queue until there is one
+                log.error("no connection can be accepted", error=str(error))  # noqa: TRY400 - says everything
+                await anyio.sleep(1)
+                continue
+            connection = Connection(origin_of(address[0]), accepted, self._limiter, self._handler)
+            if self._limiter.admit(connection):
+                self._accepted.setdefault(connection.origin, deque()).append(connection)
+                self._more.set()
+            else:
+                connection.abort()
+            in_a_row += 1
+            if in_a_row % ACCEPTED_AT_ONCE == 0:  # a flood is accepted without a pause, and would delay everything else
+                await anyio.lowlevel.checkpoint()
+
+    async def open(self) -> NoReturn:
+        """Open what was accepted, for ever."""
+        while True:
+            if not self._accepted:
+                self._more = anyio.Event()
+                await self._more.wait()
+            for origin in list(self._accepted)[:OPENED_AT_ONCE]:
+                waiting = self._accepted.pop(origin)
+                waiting.popleft().open(self._credentials.config)
+                if waiting:
+                    self._accepted[origin] = waiting  # behind all others
             await anyio.lowlevel.checkpoint()
 
 

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from exporter.system.words import words_of
 from exporter.web.access import ALWAYS, LONGEST_HEAD, ORIGIN, Access, Credentials, Policy
-from exporter.web.connections import CONNECTION, HEAD_WITHIN, Answers, Connection, ConnectionLimiter, accept, contain
+from exporter.web.connections import CONNECTION, HEAD_WITHIN, Acceptor, Answers, Connection, ConnectionLimiter, contain
 
 GRACE: Final = 2  # seconds that answers under way have to finish
 BACKLOG: Final = 2048  # connections that wait to be accepted; others, of a Prometheus too, are tried again later
@@ -167,9 +167,11 @@ class WebServer:
         await self._server.startup(sockets=[])
         asyncio.get_running_loop().set_exception_handler(contain)
         with anyio.CancelScope() as self._accepting, ExitStack() as listening:
+            acceptor = Acceptor(self.connections, self._served.credentials, self._handler)
             async with anyio.create_task_group() as group:
+                group.start_soon(acceptor.open)
                 for listener in map(listening.enter_context, self._served.sockets):
-                    group.start_soon(accept, listener, self.connections, self._served.credentials, self._handler)
+                    group.start_soon(acceptor.accept, listener)
 
     async def stop(self) -> None:
         """Accept no more, wait for GRACE seconds until what was asked is answered, and hang up."""
