@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -82,23 +83,23 @@ def _rules(text: str, file: str, remedy: str) -> tuple[Rule, ...]:
 def _delimiter(text: str) -> str | None:
     """What stands between the cells, if these are records of `allowlist`, perhaps with columns taken out."""
     first, _, _ = text.partition("\n")
-    for delimiter in _DELIMITERS:
-        header = next(csv.reader([first.rstrip("\r")], delimiter=delimiter), [])
-        if {"host", "protocol", "ports"} <= set(header) <= set(HEADER):
-            return delimiter
+    with suppress(csv.Error):  # a cell that is longer than any of ours
+        for delimiter in _DELIMITERS:
+            header = next(csv.reader([first.rstrip("\r")], delimiter=delimiter), [])
+            if {"host", "protocol", "ports"} <= set(header) <= set(HEADER):
+                return delimiter
     return None
 
 
 def _records(text: str, file: str, delimiter: str) -> Iterator[Entry]:
     table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    for record in table:
-        if not any(record.values()):
-            continue  # a spreadsheet's empty row
-        try:
-            yield Entry(plain(record["host"]), record["protocol"], span(record["ports"]))
-        except (TypeError, ValueError, AttributeError):
-            message = "no record of an allow list; write the file anew by `allowlist --format csv`"
-            raise DocumentError([Mistake(file, table.line_num, (), message)]) from None
+    try:
+        for record in table:
+            if any(record.values()):  # or it is a spreadsheet's empty row
+                yield Entry(plain(record["host"]), record["protocol"], span(record["ports"]))
+    except (TypeError, ValueError, AttributeError, csv.Error):
+        message = "no record of an allow list; write the file anew by `allowlist --format csv`"
+        raise DocumentError([Mistake(file, table.line_num, (), message)]) from None
 
 
 def _listed(text: str, file: str) -> Iterable[Entry]:

@@ -304,7 +304,7 @@ NOT_EMPTY: Final = Rule(_not_empty, {"minItems": 1})
 Text = Annotated[str, Rule(_not_blank, {"pattern": r"\S"})]
 Slug = Annotated[str, written(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case words joined by hyphens")]
 Link = Annotated[
-    str, written(r"https?://(?![^@]*:[^@]*@|[^/?#]*@)[!-~]+", "a URL that begins with http:// or https://")
+    str, written(r"https?://(?![^@:]*:[^@]*@|[^/?#]*@)[!-~]+", "a URL that begins with http:// or https://")
 ]
 ParameterName = Annotated[str, written(r"[a-z][a-z0-9_]*", "a name of lower-case letters, digits and _")]
 RoleName = Annotated[str, named_in_context(Named.ROLE)]

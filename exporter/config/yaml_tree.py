@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import yaml
 from yaml.reader import Reader
@@ -23,6 +23,9 @@ class Flaw:
     line: int
     place: Place
     message: str
+
+
+_Pair: TypeAlias = tuple[yaml.Node, yaml.Node]
 
 
 class NotYaml(Exception):
@@ -49,6 +52,7 @@ class Tree:
         self.flaws: list[Flaw] = []
         self._unfolded = 0
         self._root = _composed(text)
+        self._children: dict[int, dict[str, _Pair]] = {}  # of mappings that were looked into
         self.value = None if self._root is None else self._unfold(self._root, (), ())
 
     def locate(self, place: Place) -> Spot:
@@ -57,13 +61,24 @@ class Tree:
         line = 1 if node is None else _line(node)
         spot = Spot((), line, line)
         for step in place:
-            key, node = _child(node, step)
+            key, node = self._child(node, step)
             if node is None:
                 break
             line = _line(node)
             key_line = line if key is None else _line(key)
             spot = Spot((*spot.place, step), key_line if isinstance(node, yaml.CollectionNode) else line, key_line)
         return spot
+
+    def _child(self, node: yaml.Node | None, step: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:
+        """The key and the value at one step below a node; an item of a list has no key."""
+        if isinstance(node, yaml.MappingNode):
+            below = self._children.get(id(node))
+            if below is None:
+                below = self._children[id(node)] = _first_of_each(node)
+            return below.get(str(step), (None, None))
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            return None, node.value[step]
+        return None, None
 
     def _unfold(self, node: yaml.Node, place: Place, above: tuple[yaml.Node, ...]) -> object:
         """A node as plain values, aliases replaced by what they stand for."""
@@ -135,13 +150,13 @@ def _line(thing: yaml.Node | yaml.Event) -> int:
     return thing.start_mark.line + 1 if thing.start_mark else 1
 
 
-def _child(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:
-    """The key and the value at one step below a node; an item of a list has no key."""
-    if isinstance(node, yaml.MappingNode):
-        return next(((key, value) for key, value in node.value if key.value == step), (None, None))
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        return None, node.value[step]
-    return None, None
+def _first_of_each(node: yaml.MappingNode) -> dict[str, _Pair]:
+    """The pairs of a mapping by their keys; of equal ones the first."""
+    pairs: dict[str, _Pair] = {}
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            pairs.setdefault(key.value, (key, value))
+    return pairs
 
 
 _TAG: Final = "tag:yaml.org,2002:"

@@ -64,7 +64,10 @@ _TAG: Final = re.compile(
     r"<(meta|base)(?=[\s/])((?>(?:[\s/=]+|[^\s/<>=]+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>][^\s<>]*))?)*))>",
     re.IGNORECASE,
 )
-_ATTRIBUTE: Final = re.compile(r"([^\s/<>=]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>][^\s<>]*))")
+# A name begins where nothing of one stands before it: else each of its letters would begin one, and take as long.
+_ATTRIBUTE: Final = re.compile(
+    r"(?<![^\s/<>=\"'])([^\s/<>=\"']++)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>][^\s<>]*))"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from exporter.model.vocabulary import Answer, Evidence
+from exporter.model.vocabulary import Answer, Certificate, Evidence, TlsFacts
 
 MOST_HEADERS: Final = 64
 LONGEST_NAME: Final = 64  # characters
@@ -26,7 +26,22 @@ def kept(seen: Evidence, conceal: Callable[[str], str]) -> Evidence:
         replace(one, body=one.body[:_PAGE_WITHIN])
         for one in (_cut(_concealed(said, conceal)) for said in seen.dialogue[-MOST_ANSWERS:])
     )
-    return replace(seen, answer=answer, dialogue=dialogue)
+    tls, proxy_tls = (facts and _nameless(facts, conceal) for facts in (seen.tls, seen.proxy_tls))
+    return replace(seen, answer=answer, dialogue=dialogue, tls=tls, proxy_tls=proxy_tls)
+
+
+def _nameless(facts: TlsFacts, conceal: Callable[[str], str]) -> TlsFacts:
+    """What a handshake showed, with names of which whoever issued the certificates may have made anything."""
+
+    def named(certificate: Certificate) -> Certificate:
+        texts = {name: getattr(certificate, name) for name in ("subject", "issuer", "ca_issuers")}
+        changed: dict[str, Any] = {
+            name: hidden for name, text in texts.items() if text and (hidden := conceal(text)) != text
+        }
+        return replace(certificate, **changed) if changed else certificate  # most are shared by many targets
+
+    chain, path = tuple(map(named, facts.chain)), tuple(map(named, facts.path))
+    return replace(facts, chain=chain, path=path, missing=facts.missing and conceal(facts.missing))
 
 
 def _concealed(answer: Answer, conceal: Callable[[str], str]) -> Answer:

@@ -16,7 +16,7 @@ _EVERY: Final = ""  # the scheme of what stands without one
 _CARRIED: Final = ("http", "https")  # by web proxies; Windows may name others for ftp and gopher
 _SOCKS: Final = "socks"  # carries whatever no other entry does
 _SEPARATORS: Final = re.compile(r"[;\s]+")
-_EXCEPTION: Final = re.compile(r"(?:([a-z]+)://)?(\[[^\]]*\]|[^:/]+|[^/]*:[^/]*:[^/]*)(?::([0-9]+))?/?")
+_EXCEPTION: Final = re.compile(r"(?:([a-z]+)://)?(\[[^\]]*\]|[^:/]+|[^:/]*:[^:/]*:[^/]*)(?::([0-9]+))?/?")
 _NO_SOCKS: Final = "Windows names a SOCKS proxy for it, which is not supported: name an HTTP proxy there, or by `url`"
 
 

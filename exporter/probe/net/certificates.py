@@ -38,7 +38,7 @@ LARGEST: Final = 32 * 1024  # bytes of one; that of a host with hundreds of name
 MOST_CHECKS: Final = 48  # signatures that are checked for one chain: more than ten certificates of one name ask for
 KEPT: Final = 256  # chains whose facts are remembered, of up to about 30 KB each
 
-_PEM: Final = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_PEM: Final = re.compile("-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 _NOT_ISSUED: Final = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm)  # another name, key or signature
 _TEXT: Final = 300  # characters of a name that are kept; a certificate may hold 100 KiB of it
 _URL: Final = 300  # the same of a URL, which is of no use when it is cut
