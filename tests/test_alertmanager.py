@@ -63,11 +63,14 @@ def receiver(lab: Lab, labels: Labels) -> str:
 
 
 def test_every_alert_of_the_rules_reaches_its_team_as_a_page_or_a_ticket(lab: Lab) -> None:
-    found = {f"{rule['alert']} {rule['labels'].get('long', '')}".strip(): rule["labels"] for rule in rules()}
+    found = {
+        f"{rule['alert']} {rule['labels'].get('long', '')}".strip(): {**rule["labels"], "alertname": rule["alert"]}
+        for rule in rules()
+    }
     expected = {
         name: {"critical": f"{team}-page", "warning": f"{team}-ticket", "info": "nobody"}[severity]
         for name, (severity, team) in ((name, (labels["severity"], labels["team"])) for name, labels in found.items())
-    }
+    } | {"ConfigMgrWatchdog": "watchdog"}
     assert {name: receiver(lab, labels) for name, labels in found.items()} == expected
     assert {name: receiver(lab, {**labels, "feature": "tenant-attach"}) for name, labels in found.items()} == expected
 
@@ -90,6 +93,8 @@ HOST: Final = {"job": "configmgr", "host": "a.manage.microsoft.com"}
 ALERTS: Final[Mapping[str, Labels]] = {
     "ExporterAbsent": {"job": "configmgr"},
     "ExporterDown": SITE,
+    "ExporterVanished": SITE,
+    "Watchdog": {},
     "ReloadFailed": SITE,
     "ProbesStale": SITE,
     "CheckStale": SITE,
@@ -118,12 +123,14 @@ ALERTS: Final[Mapping[str, Labels]] = {
     "Slow": SITE | FEATURE,
 }
 _BURN: Final = tuple(name for name in ALERTS if name.startswith("ErrorBudgetBurn"))
+_SILENT: Final = {"ExporterDown", "ExporterVanished"}
 _THROUGH_A_PATH: Final = ("ServiceConnectionPointCannotReachCloud", "FeatureNotReady", "EndpointDown")
 
 # What each cause keeps silent.
 EFFECTS: Final[Mapping[str, Iterable[str]]] = {
-    "ExporterAbsent": ALERTS.keys() - {"ExporterAbsent"},
-    "ExporterDown": {name for name, labels in ALERTS.items() if "instance" in labels} - {"ExporterDown"},
+    "ExporterAbsent": ALERTS.keys() - {"ExporterAbsent", "Watchdog"},
+    "ExporterDown": {name for name, labels in ALERTS.items() if "instance" in labels} - _SILENT,
+    "ExporterVanished": {name for name, labels in ALERTS.items() if "instance" in labels} - _SILENT,
     "ProbesStale": ["SlotsMissed"],
     "PathDown dns": {name for name, labels in ALERTS.items() if "path" in labels} - {"PathDown dns"},
     "PathDown": ["PathFailing tls", "PathFailing auth", "PathFailing", *_THROUGH_A_PATH],
