@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
+import time
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +18,7 @@ import yaml
 from exporter import __version__
 from exporter.service.load import Source, deploy
 from tests.lab import Lab
-from tests.running import ROOT, command, eventually, running
+from tests.running import ROOT, command, eventually, http, running
 from tests.stack import DASHBOARDS, Server, alertmanager, copied, files_served, prometheus, with_examples
 
 pytestmark = pytest.mark.lab
@@ -135,6 +137,43 @@ def test_an_agent_brings_what_it_scrapes_to_the_centre_and_is_missed_when_it_fal
         [],
         [{"__name__": "up", **here}],
     ]
+
+
+def varint(number: int) -> bytes:
+    return bytes([number & 0x7F | 0x80]) + varint(number >> 7) if number > 0x7F else bytes([number])
+
+
+def field(number: int, value: bytes) -> bytes:
+    """A field of a protobuf message that holds bytes, a text or a message."""
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def written(labels: Mapping[str, str], at: float) -> bytes:
+    """A request of remote write with one sample, 1, at a Unix time; its Snappy block is one literal."""
+    named = [field(1, field(1, key.encode()) + field(2, text.encode())) for key, text in sorted(labels.items())]
+    sample = field(2, b"\x09" + struct.pack("<d", 1.0) + b"\x10" + varint(int(at * 1000)))
+    message = field(1, b"".join(named) + sample)
+    return varint(len(message)) + b"\xf4" + struct.pack("<H", len(message) - 1) + message
+
+
+def test_what_an_agent_could_not_send_for_hours_is_taken_beside_what_others_send(lab: Lab, tmp_path: Path) -> None:
+    shutil.copytree(DASHBOARDS / "rules", tmp_path / "rules")
+    centre = copied(tmp_path, "prometheus/central.yml", str)
+    body = tmp_path / "request"
+    now = time.time()
+    here, there = ({"__name__": "up", "job": "configmgr", "instance": name} for name in ("headquarters", "branch-17"))
+    sent = [(here, 0), (there, 0), *((there, minutes) for minutes in (23 * 60, 174, 90, 59, 5))]
+
+    def taken(labels: Mapping[str, str], minutes: int) -> int:
+        body.write_bytes(written(labels, now - 60 * minutes))
+        headers = ("--header", "Content-Encoding: snappy", "--header", "X-Prometheus-Remote-Write-Version: 0.1.0")
+        return http(lab, "http://127.0.0.1:9090/api/v1/write", "--data-binary", f"@{body}", *headers).status
+
+    with prometheus(lab, tmp_path, centre, "--web.enable-remote-write-receiver") as server:
+        answers = [taken(*one) for one in sent]
+        found = [server.query('up{instance="branch-17"}', at=now - 60 * minutes) for labels, minutes in sent[1:]]
+    assert answers == [204] * len(sent)
+    assert [len(series) for series in found] == [1] * (len(sent) - 1)
 
 
 ALWAYS: Final = """
