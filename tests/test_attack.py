@@ -11,7 +11,7 @@ import pytest
 from tests.attacks import wire
 from tests.tools.attack import Amount, Cost, run
 
-SHORT = Amount(seconds=10, requests=200, handshakes=20, chains=500, probes=150, interval=2)
+SHORT = Amount(seconds=10, requests=200, handshakes=20, chains=500, probes=150, interval=2, patience=60)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory and descriptors are read from /proc")

@@ -39,6 +39,7 @@ from exporter.probe.net.resolver import MOST_ADDRESSES, resolve
 from exporter.probe.net.streams import Resumed, Stream
 from exporter.probe.net.tls import unverifying
 from exporter.probe.runner import Network, run_check
+from exporter.report.quoted import quoted
 from tests.issuing import Issued, diffie_hellman, issue, presenting, rsa_key, trusting
 from tests.servers import Server, answer, connect_proxy, head, serving, status
 
@@ -487,6 +488,29 @@ def test_what_a_server_says_is_one_line_of_the_log_and_steers_no_terminal() -> N
     assert in_json.isprintable()
     assert rest == ""
     assert json.loads(in_json)["message"] == said["message"]
+
+
+LOCATIONS: Final = [
+    "http://ev\x9b31mil.example/",
+    "http://\xe2\x80\xaeevil.example/",
+    "http://[v1.\x9b\x1b]/",
+    f"http://{'x' * 60_000}/",
+]
+
+
+@pytest.mark.parametrize("location", LOCATIONS, ids=range(len(LOCATIONS)))
+async def test_what_a_failure_quotes_prints_and_has_an_end(location: str) -> None:
+    with serving(answer(f"HTTP/1.1 302 Found\nLocation: {location}\nContent-Length: 0\n\n")) as server:
+        result = await probe(server.url())
+    message = result.failure.message if result.failure else ""
+    assert message.isprintable()
+    assert len(message) < 1100
+    assert result.failure or "[" in location
+
+
+def test_names_of_headers_print_as_their_values_do() -> None:
+    said = Answer(200, (("\x1b[2JX-\x9bName", "\x1b[2Jvalue"),), "\x1b[2Jpage\u202e")
+    assert all(text.isprintable() for line in quoted(said) for text in line)
 
 
 # ---------------------------------------------------------------- what is read

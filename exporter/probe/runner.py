@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeGuard, cast
 
@@ -28,6 +28,7 @@ from exporter.probe.evidence import kept
 from exporter.probe.net import Clock, Limit, Route, SignIn, Trace, clock_in_force
 from exporter.probe.retry import at_once, noticing
 from exporter.system.lag import Pulse
+from exporter.text.printable import escaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ def found_at(name: str, url: str) -> str:
     return f"{name} {url}"  # no proxy's own name holds a blank
 
 
+_LONGEST_MESSAGE: Final = 1000  # characters
 PATIENCE: Final = 60.0  # seconds that an attempt may wait for others that sign in to its proxy: none waits as long
 
 
@@ -109,13 +111,13 @@ async def _attempt(key: CheckKey, network: Network, limit: Limit) -> Result:
     trace, started = Trace(limit), time.time()
     journey = _Journey(key, network, trace)
     try:
-        failure = _less_secret(await journey.made(), journey.route)
-        evidence = _discreet(trace.seen, journey.route)
+        failure = _fit_to_show(await journey.made(), journey.route)
+        evidence = kept(trace.seen, _concealing(journey.route))
         in_range = network.in_range(key, evidence.addresses)
         begun = started + limit.stood_still
         return Result(key, begun, trace.phase_durations, replace(evidence, in_range=in_range), failure, late=trace.late)
     except Exception as error:  # noqa: BLE001 - a defect of ours is the result of this check, and of no other
-        return Result(key, started, failure=_less_secret(defect(error, trace.phase), journey.route))
+        return Result(key, started, failure=_fit_to_show(defect(error, trace.phase), journey.route))
 
 
 class _Journey:
@@ -181,13 +183,17 @@ def _unconnected(failure: Failure | None) -> TypeGuard[Failure]:
     return failure is not None and failure.phase in {Phase.RESOLVE, Phase.CONNECT}
 
 
-def _less_secret(failure: Failure | None, route: Route | None) -> Failure | None:
-    """A failure whose message, which may quote what was said, lacks the password that a proxy may have given back."""
-    if failure is None or route is None or route.sign_in is None:
-        return failure
-    return replace(failure, message=route.sign_in.account.conceal(failure.message))
+def _fit_to_show(failure: Failure | None, route: Route | None) -> Failure | None:
+    """A failure whose message, which may quote what a stranger said, prints and has an end.
+
+    It lacks the password that a proxy may have given back.
+    """
+    if failure is None:
+        return None
+    message = escaped(_concealing(route)(failure.message))
+    return replace(failure, message=message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}...")
 
 
-def _discreet(seen: Evidence, route: Route | None) -> Evidence:
-    """Evidence as it is kept, without the password that a proxy may have given back."""
-    return kept(seen, str if route is None or route.sign_in is None else route.sign_in.account.conceal)
+def _concealing(route: Route | None) -> Callable[[str], str]:
+    """What takes the password out of a text that a proxy may have given back."""
+    return str if route is None or route.sign_in is None else route.sign_in.account.conceal

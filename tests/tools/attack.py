@@ -36,6 +36,7 @@ SECONDS: Final = 600.0
 FRIENDLY: Final = 0.1  # of the time
 GROWTH: Final = 40.0  # megabytes
 COPIES: Final = 3  # of each hostile target
+RECOVERY: Final = 60.0  # seconds that a busy machine may take to come to rest again
 LEFT_OVER: Final = 8  # descriptors that may be of what goes on
 ROLES: Final = (
     "service-connection-point",
@@ -60,6 +61,7 @@ class Amount:
     chains: int
     probes: int  # of hostile servers and through the hostile proxy, at least
     interval: int = 5  # seconds between two probes of a target
+    patience: float = 10.0  # seconds that a scrape waits; as long as Prometheus, unless the machine has other work
 
     def part(self, share: float) -> Amount:
         return Amount(
@@ -69,6 +71,7 @@ class Amount:
             int(self.chains * share),
             int(self.probes * share),
             self.interval,
+            self.patience,
         )
 
 
@@ -83,11 +86,12 @@ class Exporter:
     process: subprocess.Popen[bytes]
     address: web.Address
     tls: ssl.SSLContext | None
+    patience: float
     scrapes: list[web.Scraped] = field(default_factory=list)
     down: Counter[str] = field(default_factory=Counter)  # friendly targets, by reason
 
     def scrape(self) -> web.Scraped:
-        return web.scrape(self.address, tls=self.tls)
+        return web.scrape(self.address, tls=self.tls, within=self.patience)
 
     def watch(self, done: threading.Event) -> None:
         """Scrape every second."""
@@ -133,7 +137,9 @@ def servers(directory: Path) -> Iterator[dict[str, dict[str, int]]]:
 
 
 @contextmanager
-def exporter(name: str, directory: Path, configuration: str, tls: ssl.SSLContext | None = None) -> Iterator[Exporter]:
+def exporter(
+    name: str, directory: Path, configuration: str, patience: float, tls: ssl.SSLContext | None = None
+) -> Iterator[Exporter]:
     """One that serves, by TLS if there is a context for its clients."""
     path = directory / f"{name}.yaml"
     path.write_text(configuration, encoding="utf-8")
@@ -147,7 +153,7 @@ def exporter(name: str, directory: Path, configuration: str, tls: ssl.SSLContext
     with (directory / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=ROOT)
     try:
-        found = Exporter(name, process, ("127.0.0.1", port), tls)
+        found = Exporter(name, process, ("127.0.0.1", port), tls, patience)
         eventually(f"{name} answers", lambda: found.scrape().status == 200)
         yield found
     finally:
@@ -274,8 +280,12 @@ def run(amount: Amount, seed: int, directory: Path, tell: Callable[[str], None])
         ports = stack.enter_context(servers(directory))
         client = ssl.create_default_context(cafile=str(directory / "root.pem"))
         both = [
-            stack.enter_context(exporter("servers", directory, of_servers(ports, directory, amount.interval))),
-            stack.enter_context(exporter("proxy", directory, of_proxy(ports, amount.interval), client)),
+            stack.enter_context(
+                exporter("servers", directory, of_servers(ports, directory, amount.interval), amount.patience)
+            ),
+            stack.enter_context(
+                exporter("proxy", directory, of_proxy(ports, amount.interval), amount.patience, client)
+            ),
         ]
         rounds = 4.0 * amount.interval
         done = threading.Event()
@@ -300,7 +310,11 @@ def run(amount: Amount, seed: int, directory: Path, tell: Callable[[str], None])
         for thread in watching:
             thread.join()
         (directory / "hostile").unlink()
-        time.sleep(rounds)  # until all that was hostile is over
+        end = time.monotonic() + RECOVERY
+        while time.monotonic() < end and any(
+            one.descriptors > held + LEFT_OVER for one, (_, held, _) in zip(both, before, strict=True)
+        ):
+            time.sleep(1)  # what was under way comes to its end
         costs = [
             Cost(
                 one.name,
