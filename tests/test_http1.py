@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.model.vocabulary import Answer
 from exporter.probe.errors import NotHttp, PeerClosed
-from exporter.probe.net.http1 import LONGEST_HEAD, Connection
+from exporter.probe.net.http1 import LONGEST_HEAD, MOST_CHUNKS, Connection
 from exporter.system.loop import run_on_loop
 
 CUT = ConnectionResetError(104, "Connection reset by peer")
@@ -228,6 +228,12 @@ def test_a_body_that_is_not_whole_is_told_to_who_wants_it_whole(said: str, error
 
     with pytest.raises(error):
         run_on_loop(play)
+
+
+def test_a_long_body_may_come_in_any_number_of_chunks_that_are_not_small() -> None:
+    chunk = b"400\r\n" + b"x" * 1024 + b"\r\n"
+    said = head("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n") + chunk * 3 * MOST_CHUNKS + b"0\r\n\r\n"
+    assert read(said)[1:] == (b"x" * 1024 * 3 * MOST_CHUNKS, True)
 
 
 def test_the_answer_to_head_has_no_body() -> None:

@@ -25,7 +25,8 @@ _CHUNK: Final = 64 * 1024
 LONGEST_HEAD: Final = 100 * 1024  # bytes; nobody sends a tenth of it
 MOST_HEADERS: Final = 256  # of a head; what follows is passed over
 MOST_INTERIM: Final = 20  # answers before the one that is meant; one or two are usual
-MOST_CHUNKS: Final = 1000  # of a body; what is read of it, 64 KiB at most, has a handful
+MOST_CHUNKS: Final = 1000  # of a body, beside those that are not small; of what is read of a page there is a handful
+_SMALL: Final = 512  # bytes
 _MOST_TRAILERS: Final = 100
 _LONGEST_LINE: Final = 4096  # bytes, of a chunk's size or of a trailer
 _IN_A_ROW: Final = 64  # chunks after which others have their turn
@@ -174,22 +175,25 @@ class Connection:
         return line.rstrip(b"\r")
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
-        """The contents of chunks, up to the last one. Raises NotHttp for what is none, and for very many."""
-        for number in range(MOST_CHUNKS):
-            if number % _IN_A_ROW == _IN_A_ROW - 1:
+        """The contents of chunks, up to the last one. Raises NotHttp for what is none, and for very many small ones."""
+        number, size = 0, 0
+        while number < MOST_CHUNKS + size // _SMALL:
+            number += 1
+            if number % _IN_A_ROW == 0:
                 await checkpoint()
             line = await self._line()
-            size = _SIZE.match(line)
-            if size is None:
+            found = _SIZE.match(line)
+            if found is None:
                 raise NotHttp(f"a chunk of the body has no size: it begins with {quoted(line)}")
-            length = int(size[1], 16)
+            length = int(found[1], 16)
             if length == 0:
                 await self._trailers()
                 return
             async for part in self._bytes(length):
                 yield part
+            size += length
             await self._line()
-        raise NotHttp(f"the body comes in more than {MOST_CHUNKS} chunks")
+        raise NotHttp(f"the body comes in more than {MOST_CHUNKS} small chunks")
 
     async def _trailers(self) -> None:
         for _ in range(_MOST_TRAILERS):

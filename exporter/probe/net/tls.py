@@ -29,7 +29,8 @@ _PIECE: Final = 16 * 1024  # bytes that the engine is given at a time: it may be
 _IN_A_ROW: Final = 32  # records that are read before others have their turn
 _LONGEST_HANDSHAKE: Final = 256 * 1024  # bytes; OpenSSL takes 100 KiB of certificates
 _MOST_IN_HANDSHAKE: Final = 1024  # records
-_MOST_RECORDS: Final = 8192  # of a connection; 4 MiB, the longest page that is read, in the records of slow starters
+_MOST_RECORDS: Final = 8192  # of a connection, beside those that are not small
+_SMALL: Final = 1024  # bytes
 _LONGEST_PRELUDE: Final = 96 * 1024  # bytes of tickets, and of new handshakes, between two parts of an answer
 _DER: Final = 2  # _ssl.ENCODING_DER
 _SYSTEM_VERIFIES: Final = sys.platform in {"win32", "darwin"}  # by itself, after OpenSSL's handshake
@@ -283,9 +284,15 @@ class TlsStream:
             self._handshakes = self._records.handshakes
             if self._records.size > _LONGEST_HANDSHAKE or self._records.number > _MOST_IN_HANDSHAKE:
                 raise TlsEndless
-        elif self._records.number > _MOST_RECORDS or self._records.size - self._said > _LONGEST_PRELUDE:
+        elif self._is_endless:
             raise NotHttp("there is no end of what TLS says, and hardly an answer in it")
         self._incoming.write(data)
+
+    @property
+    def _is_endless(self) -> bool:
+        """Whether there are very many small records, or nothing but what TLS has to say itself."""
+        many = self._records.number > _MOST_RECORDS + self._records.size // _SMALL
+        return many or self._records.size - self._said > _LONGEST_PRELUDE
 
     async def _flush(self) -> None:
         if self._outgoing.pending:
