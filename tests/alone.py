@@ -13,7 +13,8 @@ from typing import Final
 
 import httpx
 
-ROOT: Final = Path(__file__).parents[1]
+from tests.running import ACTING, ROOT
+
 # One target, on a port that nobody listens on.
 CONFIG: Final = """
 site: {features: [alone], roles: [client]}
@@ -62,7 +63,7 @@ def alone(
     (folder / "exporter.yaml").write_text(config)
     script = f"{before}\nfrom exporter.__main__ import main\nmain()"
     argv = [sys.executable, "-c", script, command, "--web.listen-address", "127.0.0.1:0"]
-    argv += ["--config.file", str(folder / "exporter.yaml"), *arguments]
+    argv += ["--config.file", str(folder / "exporter.yaml"), *(ACTING if command == "serve" else ()), *arguments]
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         try:
             found = Alone(process, "")
