@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from exporter.config import catalogue as shipped
 from exporter.model.vocabulary import Catalogue, Site
 from exporter.plan.requirements import requirements
 from exporter.plan.selection import Selection, SelectionError
+from exporter.service.load import Source, documented
 from tests.strategies import CLOUDS, FEATURES, ROLES, catalogues, sites, some
 
 narrowings = st.builds(Selection, some(FEATURES), some(ROLES), some(CLOUDS))
@@ -83,3 +85,45 @@ def test_a_refusal_names_the_option_the_value_and_what_may_be_meant(asked: Selec
     with pytest.raises(SelectionError) as caught:
         asked.applied(Site(), known, known.groups)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "slug"),
+    [
+        ("roles", "SCP", "service-connection-point"),
+        ("roles", "mp", "management-point"),
+        ("roles", "SUP", "software-update-point"),
+        ("roles", "DP", "distribution-point"),
+        ("roles", "CMG", "cmg-connection-point"),
+        ("roles", "Service connection point", "service-connection-point"),
+        ("features", "CMG", "cloud-services"),
+        ("clouds", "GCC", "azure-public"),
+        ("clouds", "GCC High", "azure-us-government"),
+        ("clouds", "DoD", "azure-us-government"),
+        ("clouds", "21Vianet", "azure-china"),
+    ],
+)
+def test_names_are_understood_as_people_write_them(kind: str, name: str, slug: str) -> None:
+    catalogue = shipped.load()
+    site = Site(clouds=tuple(catalogue.clouds))
+    narrowed = Selection(**{kind: (name,)}).applied(site, catalogue, catalogue.groups)
+    assert getattr(narrowed, kind) == (slug,)
+
+
+def test_a_misspelt_name_is_answered_with_the_one_that_is_meant() -> None:
+    catalogue = shipped.load()
+    with pytest.raises(SelectionError, match="did you mean azure-us-government"):
+        Selection(clouds=("GCC Hihg",)).applied(Site(clouds=tuple(catalogue.clouds)), catalogue, catalogue.groups)
+
+
+@pytest.mark.parametrize("cloud", ["azure-us-government", "azure-china"])
+def test_without_a_configuration_every_cloud_that_is_shipped_can_be_named(cloud: str) -> None:
+    needed = documented(Source(selection=Selection(clouds=(cloud,))), whole=False)
+    assert {need.use.consumer.cloud for need in needed} == {cloud}
+
+
+def test_a_configuration_narrows_to_its_own_clouds(tmp_path: Path) -> None:
+    config = tmp_path / "exporter.yaml"
+    config.write_text("site: {clouds: [azure-public]}")
+    with pytest.raises(SelectionError, match="unknown cloud of this site"):
+        documented(Source(config, Selection(clouds=("azure-us-government",))), whole=False)

@@ -24,7 +24,7 @@ from exporter.config.groups import Names
 from exporter.config.settings import ProxySection
 from exporter.model.vocabulary import Proxy, Settings, Target
 from exporter.plan.checks import bypasses
-from exporter.plan.selection import SelectionError, named
+from exporter.plan.selection import SelectionError, aliases, named
 from exporter.probe.net import Route, verifying
 from exporter.proxies.finding import Finder, NotFound, finder
 from exporter.proxies.winhttp import NotWindows
@@ -97,8 +97,8 @@ def import_(
     choice = Choice(
         tuple(service_areas or ()),
         tuple(ids or ()),
-        named("role", roles or (), names.roles),
-        named("cloud", clouds or (), names.clouds),
+        named("role", roles or (), names.roles, also=aliases(known.roles)),
+        named("cloud", clouds or (), names.clouds, also=aliases(known.clouds)),
     )
     try:
         data = _read(source, settings, _proxy(proxy, settings), _seconds(timeout))

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from exporter.config.documents import DocumentError
-from exporter.config.fields import unknown
-from exporter.model.vocabulary import Catalogue, Endpoint, FeatureSettings, Group, Site, WhyReference
+from exporter.config.fields import meant, unknown
+from exporter.model.vocabulary import (
+    Catalogue,
+    Cloud,
+    Endpoint,
+    FeatureSettings,
+    Group,
+    Role,
+    Site,
+    WhyReference,
+)
 
 
 class SelectionError(Exception):
@@ -17,6 +28,18 @@ class SelectionError(Exception):
 
 UNUSABLE: Final = (DocumentError, SelectionError)  # what a person must fix before there is a plan
 _OF_SITE: Final = " of this site"
+FEATURE_ALIASES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "cmg": "cloud-services",
+        "cloudmanagementgateway": "cloud-services",
+        "do": "delivery-optimization",
+        "intune": "co-management",
+        "comanagement": "co-management",
+        "wsus": "software-updates",
+        "office": "m365-apps",
+        "microsoft365apps": "m365-apps",
+    }
+)
 
 
 def weighed(groups: Iterable[Group], said: Mapping[str, FeatureSettings]) -> tuple[Group, ...]:
@@ -48,16 +71,42 @@ class Selection:
         features = site.features or tuple(dict.fromkeys(group.feature for group in groups))
         return replace(
             site,
-            features=named("feature", self.features, features, _OF_SITE) or site.features,
-            roles=named("role", self.roles, site.roles or tuple(catalogue.roles), _OF_SITE) or site.roles,
-            clouds=named("cloud", self.clouds, site.clouds, _OF_SITE) or site.clouds,
+            features=named("feature", self.features, features, _OF_SITE, FEATURE_ALIASES) or site.features,
+            roles=named("role", self.roles, site.roles or tuple(catalogue.roles), _OF_SITE, aliases(catalogue.roles))
+            or site.roles,
+            clouds=named("cloud", self.clouds, site.clouds, _OF_SITE, aliases(catalogue.clouds)) or site.clouds,
         )
 
 
-def named(kind: str, names: Iterable[str], known: Collection[str], whose: str = "") -> tuple[str, ...]:
-    """What the option `--KIND` names, each once. Raises SelectionError for a name that is not known."""
-    found = tuple(dict.fromkeys(names))
-    for name in found:
-        if name not in known:
-            raise SelectionError(f"--{kind} {name}: {unknown(f'{kind}{whose}', known, name)}")
-    return found
+def aliases(known: Mapping[str, Role] | Mapping[str, Cloud]) -> Mapping[str, str]:
+    """What people call roles or clouds, in lower case, to their slugs."""
+    return {_plain(alias): one.slug for one in known.values() for alias in one.aliases}
+
+
+def _plain(name: str) -> str:
+    """A name as it compares: in lower case, without blanks, hyphens and underscores."""
+    return re.sub(r"[\s_-]", "", name.lower())
+
+
+def named(
+    kind: str,
+    names: Iterable[str],
+    known: Collection[str],
+    whose: str = "",
+    also: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[str, ...]:
+    """What the option `--KIND` names, each once, by its slug or as people call it (`also`).
+
+    Raises SelectionError for a name that is not known.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        slugs = {**{_plain(word): word for word in known}, **also}
+        slug = name if name in known else slugs.get(_plain(name))
+        if slug is None or slug not in known:
+            close = meant(slugs, _plain(name))
+            raise SelectionError(
+                f"--{kind} {name}: {unknown(f'{kind}{whose}', known, slugs[close] if close else name)}"
+            )
+        found[slug] = None
+    return tuple(found)

@@ -102,14 +102,21 @@ def planned(source: Source) -> Plan:
 
 
 def _planned(source: Source, read: _Read) -> Plan:
-    site = source.selection.applied(read.settings.site, read.catalogue, read.groups)
+    site = _narrowed(source, read, read.settings.site)
     return plan(requirements(read.catalogue, read.groups, site), read.settings.proxies, read.settings.via)
+
+
+def _narrowed(source: Source, read: _Read, site: Site) -> Site:
+    """The site as the command line narrows it; without a configuration, which narrows all that is shipped."""
+    if source.config_file is None and source.selection.clouds:
+        site = replace(site, clouds=tuple(read.catalogue.clouds))
+    return source.selection.applied(site, read.catalogue, read.groups)
 
 
 def selected(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...], Site]:
     """What is shipped, what is configured, all groups of both, and the site as it is narrowed. Raises as `deploy`."""
     read = _read(source)
-    site = source.selection.applied(read.settings.site, read.catalogue, read.groups)
+    site = _narrowed(source, read, read.settings.site)
     return read.catalogue, read.settings, read.groups, site
 
 
@@ -117,7 +124,7 @@ def documented(source: Source, *, whole: bool) -> tuple[Requirement, ...]:
     """What is documented for the selected site, or for any site at all. Raises what `deploy` raises."""
     read = _read(source)
     site = everything(read.catalogue, read.settings.site) if whole else read.settings.site
-    narrowed = source.selection.applied(site, read.catalogue, read.groups)
+    narrowed = _narrowed(source, read, site)
     return requirements(read.catalogue, read.groups, narrowed)
 
 
