@@ -346,6 +346,7 @@ def test_what_has_no_target_is_known() -> None:
         ("*.onmicrosoft.com", no_host),
         ("*.res.cdn.office.net", no_host),
         ("*.statics.teams.cdn.office.net", no_host),
+        ("(none)", WhyUnprobed.NOT_SUPPORTED),
         ("<peer>", WhyUnprobed.NOT_HTTP),
         ("time.windows.com", WhyUnprobed.NOT_HTTP),
         ("win1910.ipv6.microsoft.com", WhyUnprobed.NOT_HTTP),

@@ -25,7 +25,7 @@ from exporter.model.vocabulary import (
 from exporter.plan.requirements import requirements
 
 CATALOGUE: Final[Catalogue] = load()
-PUBLIC, GOVERNMENT = "azure-public", "azure-us-government"
+PUBLIC, GOVERNMENT, CHINA = "azure-public", "azure-us-government", "azure-china"
 
 
 def rows(feature: str, role: str | None = None, cloud: str | None = None) -> Iterator[tuple[Group, Endpoint]]:
@@ -71,8 +71,23 @@ def test_co_management_asks_a_government_site_for_its_own_list_alone() -> None:
     assert asked("co-management", cloud=GOVERNMENT).keys() == INTUNE_GOVERNMENT
 
 
+def test_what_a_cloud_does_not_have_is_listed_as_that_and_asked_for_by_nobody() -> None:
+    site = Site(clouds=(CHINA,))
+    needed = requirements(CATALOGUE, CATALOGUE.groups, site)
+    without = {"cloud-services", "tenant-attach", "azure-services", "endpoint-analytics"}
+    of_those = [need for need in needed if need.use.consumer.feature in without]
+    assert {need.why_unprobed for need in of_those} == {WhyUnprobed.NOT_SUPPORTED}
+    assert {need.use.consumer.feature for need in of_those} == without
+    features = {group.feature for group in CATALOGUE.groups}
+    assert all(cloud.unsupported.keys() <= features for cloud in CATALOGUE.clouds.values())
+    assert all(need.detail for need in of_those)
+    assert "co-management" in {need.use.consumer.feature for need in needed if need.targets}
+    for rule in rules(CATALOGUE, CATALOGUE.groups, site, Settings()):
+        assert not without & {need.feature for need in rule.needed_for}
+
+
 def test_a_row_of_the_list_for_one_cloud_names_its_cloud() -> None:
-    cloud_of = {"INTUNE": PUBLIC, "INTUNEGOV": GOVERNMENT}
+    cloud_of = {"INTUNE": PUBLIC, "INTUNEGOV": GOVERNMENT, "INTUNECHINA": CHINA}
     astray = [
         (group.feature, endpoint.pattern)
         for group in CATALOGUE.groups
@@ -208,6 +223,8 @@ def test_what_decides_nothing_is_known_and_says_why() -> None:
         ("software-updates", "http://ntservicepack.microsoft.com"): WhyReference.SOURCES_DISAGREE,
         ("certificate-revocation", "https://mscrl.microsoft.com"): WhyReference.SOURCES_DISAGREE,
         ("co-management", "sinwns1011421.wns.windows.com"): WhyReference.KNOWN_DEAD,
+        ("co-management", "manage.microsoft.com"): WhyReference.SOURCES_DISAGREE,  # in China
+        ("co-management", "https://graph.chinacloudapi.us"): WhyReference.SOURCES_DISAGREE,
         ("delivery-optimization", "statics.teams.cdn.office.net"): WhyReference.SOURCES_DISAGREE,
         **{("delivery-optimization", f"{host}.manage.microsoft.com"): WhyReference.SOURCES_DISAGREE for host in swdsw},
     }

@@ -21,6 +21,7 @@ from exporter.model.vocabulary import (
     Status,
     Support,
     Target,
+    WhyUnprobed,
 )
 from exporter.plan.checks import bypasses
 from exporter.plan.requirements import requirements
@@ -83,6 +84,8 @@ def rules(catalogue: Catalogue, groups: Iterable[Group], site: Site, settings: S
     """
     found: dict[tuple[str, ...], Rule] = {}
     for line in _lines(catalogue, groups, site):
+        if line.why_unprobed is WhyUnprobed.NOT_SUPPORTED:
+            continue
         role = line.use.consumer.role
         proxy = settings.proxies.get(settings.via.get(role, ""))
         for rule in _rules_of(line, catalogue.roles[role].authenticated_proxy, proxy):

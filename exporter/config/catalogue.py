@@ -185,12 +185,17 @@ class CloudSection(Section):
     """An Azure environment."""
 
     title: Text = Field(description="The environment in words.")
+    aliases: Annotated[list[Text], distinct()] = Field(default=[], description="What else people call it.")
+    unsupported: dict[Slug, Text] = Field(
+        default={}, description="Feature that is not to be had there to the document that says so, and how."
+    )
 
 
 class RoleSection(Section):
     """A site system role, or another place that speaks to the internet."""
 
     title: Text = Field(description="The role in words.")
+    aliases: Annotated[list[Text], distinct()] = Field(default=[], description="What else people call it.")
     authenticated_proxy: SupportWord = Field(
         default=Support.UNSPECIFIED, description="Whether the documents support a proxy that wants a login."
     )
@@ -270,12 +275,14 @@ class ForwarderSection(Section):
 
 def _clouds(document: Document) -> dict[str, Cloud]:
     sections = document.validate(dict[Slug, CloudSection]) or {}
-    return {slug: Cloud(slug, section.title) for slug, section in sections.items()}
+    return {slug: Cloud(slug, s.title, tuple(s.aliases), s.unsupported) for slug, s in sections.items()}
 
 
 def _roles(document: Document, names: Names) -> dict[str, Role]:
     sections = document.validate(dict[Slug, RoleSection], context=names) or {}
-    return {slug: Role(slug, s.title, s.authenticated_proxy, s.proxy_note) for slug, s in sections.items()}
+    return {
+        slug: Role(slug, s.title, s.authenticated_proxy, s.proxy_note, tuple(s.aliases)) for slug, s in sections.items()
+    }
 
 
 def _parameters(document: Document, names: Names) -> dict[str, Parameter]:

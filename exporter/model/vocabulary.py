@@ -183,6 +183,7 @@ class Role:
     title: str
     authenticated_proxy: Support = Support.UNSPECIFIED
     proxy_note: str | None = None
+    aliases: tuple[str, ...] = ()  # what else people call it
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,8 @@ class Cloud:
 
     slug: str
     title: str
+    aliases: tuple[str, ...] = ()  # what else people call it
+    unsupported: Mapping[str, str] = field(default_factory=dict)  # feature -> who says that it is not to be had there
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +373,7 @@ class Target:
         return urlsplit(self.url).port or DEFAULT_PORTS[self.scheme]
 
 
+NO_PATTERN: Final = "(none)"  # where a cloud does not have a feature, in the place of what it would need
 DEFAULT_PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
 DIRECT: Final = "direct"
 
@@ -380,6 +384,7 @@ class WhyUnprobed(StrEnum):
     MISSING_PARAMETER = "missing_parameter"
     NO_REPRESENTATIVE = "no_representative"
     NOT_HTTP = "not_http"
+    NOT_SUPPORTED = "not_supported"  # the cloud does not have the feature
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from exporter.model.patterns import fill, host_of, is_wildcard, path_of
 from exporter.model.vocabulary import (
     DEFAULT_PORTS,
+    NO_PATTERN,
     Catalogue,
     Consumer,
     Endpoint,
@@ -36,6 +37,12 @@ def requirements(catalogue: Catalogue, groups: Iterable[Group], site: Site) -> t
     for group in titled:
         if site.features and group.feature not in site.features:
             continue
+        for consumer in _consumers(catalogue, replace(group, clouds=()), site):
+            if (why_not := _unsupported(catalogue, group, consumer.cloud)) is not None:
+                use = Use(consumer, NO_PATTERN)
+                found[use] = Requirement(
+                    use, Endpoint(NO_PATTERN), docs_of.get(group.feature), (), WhyUnprobed.NOT_SUPPORTED, why_not
+                )
         for endpoint in group.endpoints:
             if not _selected(endpoint, site):
                 continue
@@ -44,6 +51,8 @@ def requirements(catalogue: Catalogue, groups: Iterable[Group], site: Site) -> t
                 for cloud in site.clouds
             }
             for consumer in _consumers(catalogue, group, site):
+                if _unsupported(catalogue, group, consumer.cloud) is not None:
+                    continue
                 targets, why, detail = in_cloud[consumer.cloud]
                 use = Use(consumer, endpoint.pattern)
                 docs = endpoint.docs or group.docs or docs_of.get(group.feature)
@@ -88,6 +97,12 @@ def _selected(endpoint: Endpoint, site: Site) -> bool:
         and endpoint.versions.includes(site.version)
         and all(site.parameters.get(name, values[0]) in values for name, values in endpoint.only_for.items())
     )
+
+
+def _unsupported(catalogue: Catalogue, group: Group, cloud: str) -> str | None:
+    """Who says that a cloud does not have the feature; what the operator adds to it is asked for all the same."""
+    known = catalogue.clouds.get(cloud)
+    return None if group.own or known is None else known.unsupported.get(group.feature)
 
 
 def _consumers(catalogue: Catalogue, group: Group, site: Site) -> Iterator[Consumer]:

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Final
 
 from exporter.model.vocabulary import (
+    NO_PATTERN,
     Cause,
     CheckKey,
     Consumer,
@@ -126,6 +127,7 @@ class Verdict(StrEnum):
     NO_VERDICT = "no verdict"
     PENDING = "pending"
     UNPROBED = "unprobed"
+    NOT_SUPPORTED = "not supported in this cloud"
 
 
 def overall(snapshot: Snapshot) -> Verdict:
@@ -159,6 +161,8 @@ def verdict(feature: FeatureReadiness) -> Verdict:
     """What a feature comes to."""
     if feature.ready is not None:
         return Verdict.READY if feature.ready else Verdict.NOT_READY
+    if all(endpoint.use.pattern == NO_PATTERN for endpoint in feature.endpoints):
+        return Verdict.NOT_SUPPORTED
     return Verdict.PENDING if counts(feature)[EndpointState.PENDING] else Verdict.UNPROBED
 
 

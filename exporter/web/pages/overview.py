@@ -175,7 +175,7 @@ def overview(snapshot: Snapshot, filters: Filters) -> Overview:
 
 # ---------------------------------------------------------------- readiness
 
-_WORST_FIRST: Final = (Verdict.NOT_READY, Verdict.PENDING, Verdict.READY, Verdict.UNPROBED)
+_WORST_FIRST: Final = (Verdict.NOT_READY, Verdict.PENDING, Verdict.READY, Verdict.UNPROBED, Verdict.NOT_SUPPORTED)
 
 
 def _features(snapshot: Snapshot, filters: Filters) -> Iterator[FeatureRow]:
