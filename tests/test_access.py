@@ -119,7 +119,7 @@ def test_a_file_that_only_this_machine_lacks_is_no_mistake_of_the_web_configurat
     file.write_text(tls.format("none.key", wanted, "none.pem"))
     told = CliRunner().invoke(app, asked)
     assert [mistake.place[-1] for mistake in lacking] == ["key_file", "client_ca_file"]
-    assert all("put the file there" in mistake.message for mistake in lacking)
+    assert all("put it there" in mistake.message for mistake in lacking)
     assert [mistake.local for mistake in raised.value.mistakes] == [True, False]
     assert str(refused.exception) == str(raised.value)
     assert (told.exit_code, told.stdout.splitlines()[-1]) == (0, f"{file}: ok")

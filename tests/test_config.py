@@ -70,9 +70,9 @@ def test_what_needs_the_extra_is_refused_with_the_command_that_installs_it(
 
 
 LOCAL: Final = {
-    "tls: {ca_file: nowhere.pem}": "tls.ca_file: 'nowhere.pem' cannot be read: No such file or directory; put the ",
+    "tls: {ca_file: nowhere.pem}": "tls.ca_file: 'nowhere.pem' cannot be read: No such file or directory; put it ",
     "proxies: {p: {url: 'http://proxy:1', username: svc, password_file: nowhere}}": (
-        "proxies.p.password_file: the file cannot be read: No such file or directory; put the file there, where "
+        "proxies.p.password_file: the file cannot be read: No such file or directory; put it there, where "
     ),
     "proxies: {p: {url: 'http://proxy:1', auth: ntlm}}": "proxies.p.auth: NTLM needs spnego, which an optional extra",
     "probe: {concurrency: 129}": "probe.concurrency: expected a number from 1 to 128, because on Windows a program can",
@@ -463,3 +463,25 @@ def test_any_structure_is_read_or_is_mistakes(tmp_path_factory: pytest.TempPathF
 
     lines = [int(mistake.removeprefix(f"{path}:").partition(":")[0]) for mistake in mistakes]
     assert all(1 <= line <= max(1, len(text.splitlines())) for line in lines)
+
+
+# ---------------------------------------------------------------- messages as people read them
+
+
+MESSAGES: Final = {path.stem: path.read_text().splitlines() for path in sorted(BAD.glob("*.txt"))}
+OF_PYTHON: Final = re.compile(
+    r"Traceback|Value error|\b(?:None|True|False|str|int|dict|NoneType|ValidationError|pydantic|regex|errno)\b"
+    r"|\[A-Z|\[a-z|\\d|\\w|\(\?|\^|\]\*|\]\+|\(while |\('"
+)
+
+
+def test_enough_mistakes_are_known() -> None:
+    assert len(MESSAGES) >= 60
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_has_file_and_line_and_no_word_of_python(name: str) -> None:
+    assert MESSAGES[name]
+    for message in MESSAGES[name]:
+        assert re.match(r"[\w./-]+:[1-9][0-9]*: \S", message)
+        assert not OF_PYTHON.search(message)

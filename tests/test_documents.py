@@ -171,7 +171,7 @@ def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
 
     for path, why in [
         (tmp_path / "nowhere.yaml", "No such file or directory"),
-        (tmp_path, "Is a directory"),
+        (tmp_path, "it is a folder; name a file in it"),
         (Path("a\0b"), "embedded null byte"),
         (large, "it holds more than 1048576 bytes"),
     ]:

@@ -196,6 +196,7 @@ ANOTHER_KEY: Final = "what fits, but not together with another key or entry"
 ANOTHER_NAME: Final = "a name that the operator gives elsewhere in the file, or does not"
 MEANING: Final = "what a text means, or how it is written in YAML"
 ONLY_THE_READER: Final = {
+    "ca-file-backslashes": MEANING,
     "ca-file-folder": ANOTHER_FILE,
     "ca-file-missing": ANOTHER_FILE,
     "ca-file-not-pem": ANOTHER_FILE,
@@ -213,12 +214,15 @@ ONLY_THE_READER: Final = {
     "probe-interval-shorter-than-the-default-attempts": ANOTHER_KEY,
     "probe-timeout-longer-than-the-default-interval": ANOTHER_KEY,
     "probe-too-long": MEANING,
+    "proxy-host-beyond-ascii": MEANING,
     "proxy-password-file-alone": ANOTHER_KEY,
     "proxy-password-files": ANOTHER_FILE,
     "proxy-password-for-the-path": ANOTHER_FILE,
     "proxy-username-alone": ANOTHER_KEY,
     "site-parameters-unknown": ANOTHER_NAME,
+    "via-direct": ANOTHER_NAME,
     "via-without-proxies": ANOTHER_NAME,
+    "yaml-merge-key": MEANING,
     "yaml-path": ANOTHER_FILE,
     "yaml-tag": MEANING,
 }

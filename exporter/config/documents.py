@@ -21,7 +21,12 @@ from exporter.text.secrets import HIDDEN, may_stand_at
 
 T = TypeVar("T")
 
+A_FOLDER: Final = "it is a folder; name a file in it"
 MAX_BYTES: Final = 1 << 20
+
+
+# ${NAME}, $NAME or %NAME%, which nobody puts in for the file; a bcrypt hash begins with $ and a digit.
+_LEFT_TO_THE_ENVIRONMENT: Final = re.compile(r"\$\{\w+\}|^\$[A-Za-z_]\w*$|%[A-Za-z_]\w{3,}%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Document:
         except NotYaml as error:
             self._add(error.flaw.line, error.flaw.place, error.flaw.message)
             raise DocumentError(self.mistakes) from None
+        self._damaged = {flaw.place for flaw in self._tree.flaws if flaw.damages}
         for flaw in self._tree.flaws:
             self._add(flaw.line, flaw.place, flaw.message)
 
@@ -102,6 +108,11 @@ class Document:
         if may_stand_at(spelled(place)):
             message = message.replace(found(self.at(place)), f"a value {HIDDEN}")
         spot = self._tree.locate(place)
+        if spot.place in self._damaged:
+            return  # it is not what was written
+        value = self.at(place)
+        if isinstance(value, str) and _LEFT_TO_THE_ENVIRONMENT.search(value):
+            message = "environment variables are not filled in; write the value itself"
         self._add(spot.line, spot.place, message, local=local)
 
     def _add(self, line: int, place: Place, message: str, *, local: bool = False) -> None:
@@ -115,9 +126,8 @@ class Document:
         match detail["type"]:
             case "extra_forbidden":
                 section = _section_at(kind, below[:-1])
-                known = section.keys() if section else ()
                 spot = self._tree.locate(where)
-                self._add(spot.key_line, spot.place, unknown("key", known, str(below[-1])))
+                self._add(spot.key_line, spot.place, _unknown_key(section, str(below[-1])))
             case "missing":
                 self._add(self.line(where), where, "is missing; it must be given")
             case "value_error" if isinstance(error, Faults):
@@ -128,7 +138,9 @@ class Document:
             case other:
                 section = _section_at(kind, below)
                 keys = f"a mapping with the keys {', '.join(section.keys())}" if section else None
-                self.add_error(where, expected(keys or expected_by(other), detail["input"]))
+                message = expected(keys or expected_by(other), detail["input"])
+                bare = section and "pattern" in section.model_fields and isinstance(detail["input"], str)
+                self.add_error(where, f"{message}; write `pattern:` before it" if bare else message)
 
 
 # ---------------------------------------------------------------- reading files
@@ -188,7 +200,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 def unreadable(file: str, error: Exception) -> Unreadable:
     """What to raise for a file that this error keeps from being read."""
     denied_as_by_windows = isinstance(error, PermissionError) and os.path.isdir(file)  # noqa: PTH112 - Path's raises
-    why = "it is a folder; name a file in it" if denied_as_by_windows else reason(error)
+    why = A_FOLDER if denied_as_by_windows or isinstance(error, IsADirectoryError) else reason(error)
     return Unreadable([Mistake(file, 1, (), f"cannot be read: {why}")])
 
 
@@ -237,6 +249,16 @@ def peek(value: object, *steps: str | int | EllipsisType) -> Iterator[object]:
 
 
 # ---------------------------------------------------------------- schema
+
+
+def _unknown_key(section: type[Section] | None, key: str) -> str:
+    """That a section has no such key, and whether one below it has."""
+    known = section.keys() if section else {}
+    for name, kind in known.items():
+        below = _section(kind)
+        if below and key in below.model_fields:
+            return f"unknown key here; it stands below `{name}`"
+    return unknown("key", known, key)
 
 
 def _section_at(kind: object, place: Place) -> type[Section] | None:

@@ -97,7 +97,7 @@ def found(value: object) -> str:
         case int() | float():
             return f"the number {value}"
         case str():
-            return repr(shown(value)) if value else "an empty text"
+            return repr(shown(value)).replace("\\\\", "\\") if value else "an empty text"  # as in the file
         case _:
             return "a list" if isinstance(value, list) else "a mapping"
 
@@ -130,6 +130,10 @@ def expected_by(error: str) -> str | Shape:
     return _SHAPE_OF.get(error, error)
 
 
+_ITEM: Final = re.compile(r"-[^\s-]")
+_PAIR: Final = re.compile(r"[a-z_]+:(?!//)\S")
+
+
 def expected(what: str | Shape, value: object) -> str:
     """What was expected and what was found, with the remedy where a shape was expected and it is plain."""
     remedy = ""
@@ -137,8 +141,16 @@ def expected(what: str | Shape, value: object) -> str:
         remedy = "; quote it"
     elif what is Shape.WHOLE_NUMBER and isinstance(value, str) and value.isdecimal():
         remedy = "; remove the quotes"
+    elif what is Shape.LIST and isinstance(value, str) and value.lower() == "all":
+        remedy = "; remove the key to have all"
+    elif what is Shape.LIST and isinstance(value, str) and _ITEM.match(value):
+        remedy = "; a blank is missing behind each dash, as in `- client`"
     elif what is Shape.LIST and isinstance(value, str):
         remedy = "; write it in [brackets]"
+    elif what.startswith(Shape.MAPPING) and isinstance(value, str) and _PAIR.match(value):
+        remedy = "; a blank is missing behind the colon, as in `roles: [client]`"
+    elif what is Shape.MAPPING and isinstance(value, list):
+        remedy = "; write lines of `name: value` without dashes"
     return f"expected {what}, found {found(value)}{remedy}"
 
 
@@ -263,13 +275,14 @@ def within(first: int, last: int) -> Rule:
     return Rule(check, {"minimum": first, "maximum": last})
 
 
-def written(expression: str, what: str) -> Rule:
-    """A text of a certain form."""
+def written(expression: str, what: str, nearest: Callable[[str], str] = lambda _: "") -> Rule:
+    """A text of a certain form; `nearest` gives one of that form for a text that is not, or an empty one."""
     form = re.compile(expression)
 
     def check(value: str) -> str:
         if not form.fullmatch(value):
-            raise ValueError(expected(what, value))
+            near = nearest(value)
+            raise ValueError(expected(what, value) + (f"; write {near}" if form.fullmatch(near) else ""))
         return value
 
     return Rule(check, {"pattern": f"^{expression}$"})
@@ -300,9 +313,13 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _slug(text: str) -> str:
+    return "-".join(re.findall(r"[a-z0-9]+", shown(text).lower()))
+
+
 NOT_EMPTY: Final = Rule(_not_empty, {"minItems": 1})
 Text = Annotated[str, Rule(_not_blank, {"pattern": r"\S"})]
-Slug = Annotated[str, written(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case words joined by hyphens")]
+Slug = Annotated[str, written(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case words joined by hyphens", _slug)]
 Link = Annotated[
     str, written(r"https?://(?![^@:]*:[^@]*@|[^/?#]*@)[!-~]+", "a URL that begins with http:// or https://")
 ]
@@ -330,15 +347,29 @@ def is_host(text: str) -> bool:
     return True
 
 
+def _beyond_ascii(url: str) -> str:
+    host = "" if "@" in url else url.partition("://")[2].partition("/")[0].partition(":")[0]
+    try:
+        spelled = host.encode("idna").decode()
+    except UnicodeError:
+        spelled = host
+    if not host.isascii() and spelled != host:
+        return f"a host is written in ASCII; write it as {spelled}"
+    return "a URL holds no blank and nothing beyond ASCII; percent-encode it"
+
+
 def url_fault(url: str) -> str | None:
     """Why a URL cannot be probed, with the remedy, or None. Never shows the URL, which may hold a password."""
     if re.search(r"[^!-~]", url):
-        return "a URL holds no blank and nothing beyond ASCII; percent-encode it"
+        return _beyond_ascii(url)
     try:
         parts = urlsplit(url)
+    except ValueError:
+        return "the host is malformed; an address of IPv6 stands in [brackets]"
+    try:
         port = parts.port
     except ValueError:
-        return "not a URL: the host or the port is malformed"
+        return "expected a port from 1 to 65535"
     faults = (
         (parts.scheme not in {"http", "https"}, "expected a URL that begins with http:// or https://"),
         ("@" in parts.netloc, "a URL holds no user name or password; remove what stands before the @"),

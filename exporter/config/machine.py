@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from exporter.config.documents import Document, TooLarge, decoded, peek, read_bytes, reason
+from exporter.config.documents import A_FOLDER, Document, TooLarge, decoded, peek, read_bytes, reason
 from exporter.config.fields import found
 from exporter.model.vocabulary import Auth
 from exporter.system.extras import missing_extra
 from exporter.system.waiting import BY_SELECT, PROBES, SOCKETS
 
 _LONGEST_SECRET: Final = 1 << 12  # bytes
-GIVE_FILE: Final = "put the file there, where the exporter may read it, or correct the path"
+GIVE_FILE: Final = "put it there, where the exporter may read it, or correct the path, which is relative to this file"
+
+
+def why_unread(error: OSError) -> str:
+    """Why a file cannot be read that a configuration names, and what to do about it."""
+    return A_FOLDER if isinstance(error, IsADirectoryError) else f"{reason(error)}; {GIVE_FILE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,9 @@ def _trusted(main: Document, directory: Path) -> Path | None:
     try:
         trust.load_verify_locations(directory / file)
     except ssl.SSLError:
-        main.add_error(place, f"{found(file)} holds no certificate in PEM; convert it to PEM")
+        main.add_error(place, f"{found(file)} holds no certificate in PEM; {_TO_PEM.format(name=Path(file).stem)}")
     except OSError as error:
-        main.add_error(place, f"{found(file)} cannot be read: {reason(error)}; {GIVE_FILE}", local=True)
+        main.add_error(place, f"{found(file)} cannot be read: {why_unread(error)}", local=True)
     except ValueError as error:
         main.add_error(place, f"{found(file)} cannot be read: {error}")
     else:
@@ -78,6 +83,12 @@ def _trusted(main: Document, directory: Path) -> Path | None:
             return directory / file
         main.add_error(place, f"{found(file)} holds no certificate; add one in PEM")
     return None
+
+
+_TO_PEM: Final = (
+    "convert it: `certutil -encode {name}.cer {name}.pem` on Windows, "
+    "`openssl x509 -inform der -in {name}.cer -out {name}.pem` elsewhere"
+)
 
 
 def _passwords(main: Document, directory: Path) -> Iterator[tuple[str, str]]:
@@ -89,7 +100,7 @@ def _passwords(main: Document, directory: Path) -> Iterator[tuple[str, str]]:
         try:
             yield name, _password(directory / file)
         except OSError as error:
-            main.add_error(place, f"the file cannot be read: {reason(error)}; {GIVE_FILE}", local=True)
+            main.add_error(place, f"the file cannot be read: {why_unread(error)}", local=True)
         except ValueError as error:
             main.add_error(place, str(error))
 

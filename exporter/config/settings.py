@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from exporter.config.documents import (
+    A_FOLDER,
     Document,
     DocumentError,
     Mistake,
@@ -50,7 +51,7 @@ from exporter.config.fields import (
 )
 from exporter.config.groups import GroupSection, ImportanceWord, Names, StatusWord, add_contradictions
 from exporter.config.groups import read_groups as groups_at
-from exporter.config.machine import Held, look_up
+from exporter.config.machine import GIVE_FILE, Held, look_up
 from exporter.config.prefixes import read_prefixes
 from exporter.model.addresses import collapsed
 from exporter.model.patterns import fill, parameters_of
@@ -199,7 +200,8 @@ def _files(main: Document, key: str, read_one: Callable[[Path], T], directory: P
         try:
             files[name] = read_one(directory / name)
         except Unreadable as error:
-            main.add_error((key, i), f"{found(name)} {error.mistakes[0].message}")
+            why = error.mistakes[0].message
+            main.add_error((key, i), f"{found(name)} {why}" + ("" if why.endswith(A_FOLDER) else f"; {GIVE_FILE}"))
         except DocumentError as error:
             mistakes += error.mistakes
     return list(files.values()), mistakes
@@ -282,14 +284,22 @@ def _parameter_fault(name: str, value: object, known: Known) -> str | None:
     return None
 
 
+_NO_PROXY: Final = frozenset({"direct", "none", "no", "off", "false"})
+
+
 def _via(proxy_of: dict[str, object], info: ValidationInfo) -> dict[str, str]:
     known = _known(info)
     faults: list[tuple[Place, str]] = []
     for role, proxy in proxy_of.items():
+        if role in known.proxies and role not in known.roles and isinstance(proxy, str) and proxy in known.roles:
+            faults.append(((role,), f"role and proxy are exchanged; write `{proxy}: {role}`"))
+            continue
         if role not in known.roles:
             faults.append(((role,), unknown("role", known.roles, role)))
         if not isinstance(proxy, str):
             faults.append(((role,), expected("the name of a proxy", proxy)))
+        elif proxy not in known.proxies and proxy.lower() in _NO_PROXY:
+            faults.append(((role,), f"{found(proxy)} is no proxy; remove this line to let the role go direct"))
         elif proxy not in known.proxies:
             faults.append(((role,), f"{found(proxy)}: {unknown('proxy', known.proxies, proxy)}"))
     if faults:
@@ -319,8 +329,10 @@ def _proxy_url(url: str) -> str:
         raise ValueError("do not put credentials in the URL; use `username` and `password_file`")
     if not url.lower().startswith(("http://", "https://")):
         raise ValueError("only http:// and https:// proxies are supported; write http://host:port")
+    if url.lower().endswith((".pac", "/wpad.dat")):
+        raise ValueError("a PAC file is no proxy; give it as `pac` in place of `url`")
     if fault := url_fault(url):
-        raise ValueError(f"{fault}; write http://host:port")
+        raise ValueError(fault if "; " in fault else f"{fault}; write http://host:port")
     parts = urlsplit(url)
     if parts.port is None:
         raise ValueError(f"the port is missing; write {url.removesuffix('/')}:3128, with the port of your proxy")

@@ -29,7 +29,7 @@ from exporter.config.documents import (
     reason,
 )
 from exporter.config.fields import Faults, Section, Text, expected, one_of, within
-from exporter.config.machine import GIVE_FILE
+from exporter.config.machine import why_unread
 from exporter.model.vocabulary import Place
 
 
@@ -314,7 +314,7 @@ def _look_at(path: Path, place: Place, document: Document) -> bool:
     try:
         read_bytes(path, _LONGEST_PEM)
     except OSError as error:
-        document.add_error(place, f"the file cannot be read: {reason(error)}; {GIVE_FILE}", local=True)
+        document.add_error(place, f"the file cannot be read: {why_unread(error)}", local=True)
     except (ValueError, TooLarge) as error:
         document.add_error(place, f"the file cannot be read: {reason(error)}")
     else:

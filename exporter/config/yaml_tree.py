@@ -23,6 +23,7 @@ class Flaw:
     line: int
     place: Place
     message: str
+    damages: bool = False  # whether the value is another than was meant
 
 
 _Pair: TypeAlias = tuple[yaml.Node, yaml.Node]
@@ -97,7 +98,7 @@ class Tree:
         if isinstance(node, yaml.SequenceNode):
             return [self._unfold(item, (*place, i), (*above, node)) for i, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode) and node.style == '"' and _BROKEN_PATH.match(node.value):
-            self.flaws.append(Flaw(line, place, _NO_BACKSLASH))
+            self.flaws.append(Flaw(line, place, _NO_BACKSLASH, damages=True))
         elif odd := Reader.NON_PRINTABLE.search(node.value):
             self.flaws.append(Flaw(line, place, f"the text holds the character U+{ord(odd[0]):04X}; remove it"))
         return _scalar(node.tag, node.value)
@@ -105,8 +106,13 @@ class Tree:
     def _mapping(self, node: yaml.MappingNode, place: Place, above: tuple[yaml.Node, ...]) -> dict[str, object]:
         values: dict[str, object] = {}
         lines: dict[str, int] = {}
+        merged: list[object] = []
         for key, value in node.value:
             line = _line(key)
+            if key.tag == f"{_TAG}merge":
+                merged.append(self._unfold(value, place, above))
+                self.flaws.append(Flaw(line, (*place, "<<"), _NO_MERGE))
+                continue
             name = self._unfold(key, place, above)
             if not isinstance(name, str):
                 self.flaws.append(Flaw(line, place, f"a key must be text, found {found(name)}; quote it"))
@@ -117,11 +123,14 @@ class Tree:
             else:
                 lines[name] = line
                 values[name] = self._unfold(value, (*place, name), above)
+        for one in merged:  # so that nothing is missed which is said there
+            values = {**one, **values} if isinstance(one, dict) else values
         return values
 
 
 # A path of Windows whose backslash and next letter were taken for one character: "C:\\temp", "C:\\Program Files".
 _BROKEN_PATH: Final = re.compile(r"(?:[A-Za-z]:|\\[\w.$-]+)[\x00-\x1f\x85\xa0\u2028\u2029]")
+_NO_MERGE: Final = "merge keys (<<) are not read; write the values out (an alias for a whole value works)"
 _NO_BACKSLASH: Final = "in double quotes a backslash and the letter behind it mean one character; use single quotes"
 
 # ---------------------------------------------------------------- nodes
