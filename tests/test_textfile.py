@@ -159,3 +159,19 @@ def test_metrics_do_not_go_with_a_comparison(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["check", "--against", str(tmp_path / "list"), "--format", "prometheus"])
     assert done.exit_code == 2
     assert "--format prometheus does not go with --against, which probes nothing" in done.stderr
+
+
+def test_a_link_that_somebody_puts_beside_the_file_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "exporter.yaml").write_text(
+        "site: {features: [own], roles: [client]}\nprobe: {attempts: 1}\n"
+        "groups: [{feature: own, endpoints: [{pattern: 'http://127.0.0.1:9/'}]}]\n"
+    )
+    elsewhere = tmp_path / "elsewhere"
+    monkeypatch.setattr("secrets.token_hex", lambda _: "known")
+    (tmp_path / "metrics.prom.known").symlink_to(elsewhere)
+    asked = ["check", "--config.file", str(tmp_path / "exporter.yaml"), "--textfile", str(tmp_path / "metrics.prom")]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 2
+    assert not elsewhere.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import sys
 import time
 from contextlib import suppress
@@ -144,12 +145,13 @@ def _look_whether_it_can_be_written(file: Path) -> None:
     with writing(file, "--textfile"):
         if file.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        beside.touch()
+        beside.touch(exist_ok=False)
         beside.unlink()
 
 
 def _beside(file: Path) -> Path:
-    return file.with_name(f"{file.name}.{os.getpid()}")
+    """A name in the same folder that nobody can have put a link at, since nobody knows it."""
+    return file.with_name(f"{file.name}.{secrets.token_hex(8)}")
 
 
 def _replace(file: Path, content: bytes) -> None:
@@ -157,7 +159,8 @@ def _replace(file: Path, content: bytes) -> None:
     unfinished = _beside(file)
     with writing(file, "--textfile"):
         try:
-            unfinished.write_bytes(content)
+            with unfinished.open("xb") as out:
+                out.write(content)
             _take_its_place(unfinished, file)
         except OSError:
             with suppress(OSError):

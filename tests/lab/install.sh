@@ -25,11 +25,13 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 0
 fi
 
-# Debian starts a service when it installs it, unless this file forbids that. One that is there already is the machine's own.
-if [ ! -e "$policy" ]; then
+# Debian starts a service when it installs it, unless this file forbids that. One that is there already is the machine's own,
+# or what is left of an installation that was killed: it forbids nothing once that process has gone, and is replaced.
+ours='# for as long as the laboratory is installed'
+if [ ! -e "$policy" ] || grep -q "^$ours" "$policy"; then
     trap 'rm -f "$policy"' EXIT
     trap 'exit 1' HUP INT TERM
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    printf '#!/bin/sh\n%s\nkill -0 %d 2>/dev/null && exit 101\nexit 0\n' "$ours" $$ >"$policy"
     chmod 755 "$policy"
 fi
 
