@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
+from typer.testing import CliRunner
 
+from exporter import __version__
 from exporter.allowlist.rules import rules
-from exporter.config.catalogue import load
+from exporter.cli import app
+from exporter.config.catalogue import as_of, load
 from exporter.model.patterns import host_of
 from exporter.model.vocabulary import (
     Catalogue,
@@ -260,3 +263,10 @@ def test_the_name_of_a_gateway_may_be_written_as_the_document_does() -> None:
     site = Site(features=("cloud-services",), roles=("client",), parameters={"cloud_service_name": "GraniteFalls"})
     targets = {target.url for need in requirements(CATALOGUE, CATALOGUE.groups, site) for target in need.targets}
     assert "https://granitefalls.blob.core.windows.net/" in targets
+
+
+def test_the_version_of_the_catalogue_is_shown() -> None:
+    done = CliRunner().invoke(app, ["--version", "--verbose"])
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[:2] == [__version__, f"catalogue: as of {as_of()}, from Microsoft's documents"]
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"{__version__}\n"

@@ -91,6 +91,8 @@ configmgr_probe_failures_total                                   counter    feat
 configmgr_path_up                                                gauge      path
 configmgr_exporter_probes_total                                  counter
 configmgr_exporter_build_info                                    gauge      python_version version
+configmgr_exporter_catalogue_info                                gauge      version
+configmgr_exporter_catalogue_timestamp_seconds                   gauge
 configmgr_exporter_config_last_reload_successful                 gauge
 configmgr_exporter_config_last_reload_success_timestamp_seconds  gauge
 configmgr_exporter_probe_lag_seconds                             histogram

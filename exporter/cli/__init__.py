@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Final
@@ -85,9 +86,16 @@ def _logged(error: Exception) -> str:
 @app.callback(invoke_without_command=True)
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="With --version: that of the catalogue and of Python as well.")
+    ] = False,
 ) -> None:
     if version:
         typer.echo(__version__)
+        if verbose:
+            from exporter.config.catalogue import as_of  # noqa: PLC0415 - `--version` alone reads no file
+
+            typer.echo(f"catalogue: as of {as_of()}, from Microsoft's documents\nPython: {platform.python_version()}")
         raise typer.Exit
     from exporter.system.log import LogFormat, LogLevel, configure  # noqa: PLC0415 - `--version` needs no log
 

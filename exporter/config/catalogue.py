@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import date
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Final, cast
@@ -78,6 +80,13 @@ def load(directory: Path | None = None) -> Catalogue:
     )
     raise_errors((*vocabulary, *features), unread)
     return catalogue
+
+
+@cache
+def as_of() -> date:
+    """The day of the newest document that the shipped catalogue was read from: its version."""
+    sources = (shipped() / "vocabulary" / "sources.yaml").read_text(encoding="utf-8")
+    return date.fromisoformat(max(re.findall(r"20\d\d-\d\d-\d\d", sources)))
 
 
 def shipped() -> Path:

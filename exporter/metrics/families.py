@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -16,6 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from exporter import __version__
+from exporter.config.catalogue import as_of
 from exporter.metrics.text import Exposition, Kept, KeptCounter, KeptHistogram, Labels, lines
 from exporter.model.vocabulary import (
     Check,
@@ -590,6 +592,18 @@ def _register_state(registry: CollectorRegistry, state: Collector) -> None:
         ("version", "python_version"),
         registry=registry,
     ).labels(__version__, platform.python_version()).set(1)
+    read = as_of()
+    Gauge(
+        "configmgr_exporter_catalogue_info",
+        "1, with the version of the shipped catalogue: the day of the newest document that it was read from.",
+        ("version",),
+        registry=registry,
+    ).labels(read.isoformat()).set(1)
+    Gauge(
+        "configmgr_exporter_catalogue_timestamp_seconds",
+        "The day of the newest document that the shipped catalogue was read from, Unix time.",
+        registry=registry,
+    ).set(datetime.combine(read, datetime.min.time(), UTC).timestamp())
     reasons = Gauge(
         "configmgr_failure_reason_info",
         "1 for each reason, with what it means and who can change it: for the text of alerts and tables.",

@@ -88,6 +88,7 @@ def _requirement(requirement: Requirement) -> dict[str, Any]:
         "pattern": requirement.use.pattern,
         "targets": [target.url for target in requirement.targets],
         "status": endpoint.status,
+        "importance": requirement.importance,
         **values.weight(endpoint),
         "docs": requirement.docs,
         "condition": endpoint.condition,

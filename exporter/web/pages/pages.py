@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from exporter import __version__
+from exporter.config.catalogue import as_of
 from exporter.model.vocabulary import CheckKey, Phase, Snapshot
 from exporter.plan.requirements import canonical
 from exporter.report.facts import moment
@@ -153,6 +154,7 @@ def _environment() -> Environment:
     }
     found.globals |= {
         "version": __version__,
+        "catalogue": as_of(),
         "refresh_seconds": REFRESH,
         "phases": tuple(Phase),
         "marks": {name: asset.mark for name, asset in ASSETS.items()},

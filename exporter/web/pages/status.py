@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from exporter import __version__
+from exporter.config.catalogue import as_of
 from exporter.model.vocabulary import Check, CheckKey, Latest, Snapshot, TlsFacts, Use
 from exporter.report import values
 from exporter.results.readiness import failures_to_come
@@ -15,6 +16,7 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
     """Everything that is known, as JSON values. Times are Unix seconds, durations seconds."""
     return {
         "version": __version__,
+        "catalogue": as_of().isoformat(),
         "paths": dict(snapshot.paths),
         "families": [{"path": path, "family": family, "up": up} for (path, family), up in snapshot.families.items()],
         "features": [
