@@ -132,7 +132,7 @@ def test_the_shipped_catalogue_takes_little_more_than_its_yaml() -> None:
 
 
 def test_an_installed_package_holds_its_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exporter.config.catalogue.resources.files", lambda package: tmp_path / package)
+    monkeypatch.setattr("exporter.config.version.resources.files", lambda package: tmp_path / package)
     in_source = shipped()
     (tmp_path / "exporter" / "data" / "catalogue").mkdir(parents=True)
 

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from exporter import __version__
 from exporter.allowlist.rules import rules
 from exporter.cli import app
-from exporter.config.catalogue import as_of, load
+from exporter.config.catalogue import load
+from exporter.config.version import as_of
 from exporter.model.patterns import host_of
 from exporter.model.vocabulary import (
     Catalogue,

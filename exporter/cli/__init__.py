@@ -93,7 +93,7 @@ def _options(
     if version:
         typer.echo(__version__)
         if verbose:
-            from exporter.config.catalogue import as_of  # noqa: PLC0415 - `--version` alone reads no file
+            from exporter.config.version import as_of  # noqa: PLC0415 - `--version` alone reads no file
 
             typer.echo(f"catalogue: as of {as_of()}, from Microsoft's documents\nPython: {platform.python_version()}")
         raise typer.Exit

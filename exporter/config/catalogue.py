@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import date
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Final, cast
 
@@ -37,6 +34,7 @@ from exporter.config.groups import (
     add_contradictions,
     read_groups,
 )
+from exporter.config.version import shipped as shipped  # noqa: PLC0414 - who loads a catalogue asks here where it is
 from exporter.model.patterns import has_stray_braces, host_of, is_wildcard, matches_wildcard, parameters_of
 from exporter.model.vocabulary import (
     Catalogue,
@@ -80,20 +78,6 @@ def load(directory: Path | None = None) -> Catalogue:
     )
     raise_errors((*vocabulary, *features), unread)
     return catalogue
-
-
-@cache
-def as_of() -> date:
-    """The day of the newest document that the shipped catalogue was read from: its version."""
-    sources = (shipped() / "vocabulary" / "sources.yaml").read_text(encoding="utf-8")
-    return date.fromisoformat(max(re.findall(r"20\d\d-\d\d-\d\d", sources)))
-
-
-def shipped() -> Path:
-    """The folder of the shipped catalogue: within the package where it is installed, else beside it."""
-    package = Path(str(resources.files("exporter")))
-    installed = package / "data" / "catalogue"
-    return installed if installed.is_dir() else package.parent / "config" / "catalogue"
 
 
 def _keys(document: Document) -> list[str]:

@@ -17,7 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from exporter import __version__
-from exporter.config.catalogue import as_of
+from exporter.config.version import as_of
 from exporter.metrics.text import Exposition, Kept, KeptCounter, KeptHistogram, Labels, lines
 from exporter.model.vocabulary import (
     Check,

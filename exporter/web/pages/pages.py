@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from exporter import __version__
-from exporter.config.catalogue import as_of
+from exporter.config.version import as_of
 from exporter.model.vocabulary import CheckKey, Phase, Snapshot
 from exporter.plan.requirements import canonical
 from exporter.report.facts import moment

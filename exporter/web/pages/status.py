@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from exporter import __version__
-from exporter.config.catalogue import as_of
+from exporter.config.version import as_of
 from exporter.model.vocabulary import Check, CheckKey, Latest, Snapshot, TlsFacts, Use
 from exporter.report import values
 from exporter.results.readiness import failures_to_come
