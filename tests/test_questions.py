@@ -33,9 +33,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def meant(answers: Answers) -> Settings:
     """What a person means who answers so."""
-    given = {"cloud_service_name": answers.gateway, "azure_region": answers.region}
+    given = {
+        "cloud_service_name": answers.gateway,
+        "azure_region": answers.region,
+        "parent_site_sup_fqdn": answers.upstream,
+        "intune_region": answers.intune,
+    }
     site = replace(
         Settings().site,
+        version=answers.version or None,
         clouds=answers.clouds,
         roles=answers.roles,
         parameters={name: value for name, value in given.items() if value},
@@ -59,6 +65,9 @@ answers: Final = st.builds(
     username=st.sampled_from(["", "svc", r"CORP\svc", "no", "'#: {\"", "ä"]) | odd,
     password_file=st.just("password"),
     via=some(CATALOGUE.roles),
+    version=st.sampled_from(["", "2403"]) | odd,
+    upstream=st.sampled_from(["", "sup0.corp.example"]) | odd,
+    intune=st.sampled_from(["", "europe"]) | odd,
 )
 
 
@@ -97,6 +106,9 @@ def test_without_a_terminal_nothing_is_asked_and_options_answer(tmp_path: Path) 
         "--proxy-user": "svc",
         "--proxy-password-file": "password",
         "--proxy-role": "client",
+        "--site-version": "2403",
+        "--upstream-sup": "sup0.corp.example",
+        "--intune-region": "europe",
     }
 
     assert init(plain)[0] == 0
@@ -104,6 +116,7 @@ def test_without_a_terminal_nothing_is_asked_and_options_answer(tmp_path: Path) 
 
     assert parse(plain.read_text(), plain, CATALOGUE) == Settings()
     told = Answers(("azure-us-government",), ("client",), "granitefalls", "westus", URL, "svc", "password", ("client",))
+    told = replace(told, version="2403", upstream="sup0.corp.example", intune="europe")
     assert parse(full.read_text(), full, CATALOGUE) == meant(told)
 
 
@@ -156,7 +169,10 @@ def test_a_person_is_asked_until_the_answers_fit(tmp_path: Path) -> None:
     dialogue = [
         ("Clouds of the site", "azure-pubic"),
         ("did you mean azure-public", ""),
-        ("Roles that the site has", "client, site-server"),
+        ("Roles that the site has", "console"),
+        ("cloud management gateway", "<"),
+        ("  Management point", None),
+        ("Roles that the site has", f"{list(CATALOGUE.roles).index('client') + 1}, site-server"),
         ("cloud management gateway", "Granite!"),
         ("expected 3 to 24 letters", "granitefalls"),
         ("Azure region", "westus"),
@@ -164,18 +180,28 @@ def test_a_person_is_asked_until_the_answers_fit(tmp_path: Path) -> None:
         ("write http://host:port", URL),
         ("Who signs in", "svc"),
         ("holds the password", SECRET),
-        ("the file cannot be read", "password"),
+        ("the file cannot be read", "<"),
+        ("Who signs in", "svc"),
+        ("holds the password", "password"),
         ("go through it", "client"),
+        ("Version of Configuration Manager", "24.03"),
+        ("Version of Configuration Manager", "2403"),
+        ("software update point", ""),
+        ("Intune tenant", "2"),
+        ("inspects TLS", ""),
     ]
     for awaited, answer in dialogue:
         terminal.expect_exact(awaited)
-        terminal.expect_exact(": ")
-        terminal.sendline(answer)
+        if answer is not None:
+            terminal.expect_exact(": ")
+            terminal.sendline(answer)
     terminal.expect(pexpect.EOF)
     terminal.close()
 
     file = tmp_path / "exporter.yaml"
     told = Answers(("azure-public",), ("client", "site-server"), "granitefalls", "westus", URL, "svc", "password")
     assert terminal.exitstatus == 0
-    assert parse(file.read_text(), file, CATALOGUE) == meant(replace(told, via=("client",)))
+    assert parse(file.read_text(), file, CATALOGUE) == meant(
+        replace(told, via=("client",), version="2403", intune="europe")
+    )
     assert SECRET not in file.read_text()

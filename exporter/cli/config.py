@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
@@ -19,6 +20,7 @@ from exporter.config.wizard import QUESTIONS, Answers, Question, fault, written
 from exporter.model.vocabulary import Catalogue
 
 DEFAULT_FILE: Final = Path("exporter.yaml")
+BACK: Final = "<"
 Said = str | tuple[str, ...]
 
 config = typer.Typer(
@@ -70,6 +72,22 @@ def init(
             autocompletion=known_roles,
         ),
     ] = None,
+    version: Annotated[
+        str | None, typer.Option("--site-version", metavar="YYMM", help="The site's version of Configuration Manager.")
+    ] = None,
+    upstream: Annotated[
+        str | None,
+        typer.Option(
+            "--upstream-sup", metavar="NAME", help="The software update point that this one gets updates from."
+        ),
+    ] = None,
+    intune: Annotated[
+        str | None, typer.Option("--intune-region", metavar="REGION", help="Where the Intune tenant is.")
+    ] = None,
+    ca_file: Annotated[
+        str | None,
+        typer.Option("--ca-file", metavar="FILE", help="The root by which a proxy inspects TLS, in PEM."),
+    ] = None,
 ) -> None:
     """Ask a few questions about the site and write a commented configuration. Options answer in advance."""
     if os.path.lexists(output) and not force:
@@ -84,10 +102,12 @@ def init(
         "username": username,
         "password_file": password_file,
         "via": tuple(via or ()),
+        "version": version,
+        "upstream": upstream,
+        "intune": intune,
+        "ca_file": ca_file,
     }
-    answers = Answers()
-    for question in QUESTIONS:
-        answers = interview.answered(answers, question, given[question.field])
+    answers = interview.all_answered(given)
     with writing(output, "--output"), output.open("w" if force else "x", encoding="utf-8", newline="\n") as out:
         out.write(written(answers, interview.catalogue))
     typer.echo(f"{output}: written. What can be reached from here:")
@@ -102,8 +122,28 @@ class _Interview:
     catalogue: Catalogue
     asking: bool
 
+    def all_answered(self, given: Mapping[str, Said | None]) -> Answers:
+        """The answers to all questions; whoever answers may go back to the question before, and so to any."""
+        if self.asking:
+            typer.echo(f"{BACK} goes back to the question before.")
+        answers, number, asked = Answers(), 0, list[int]()
+        while number < len(QUESTIONS):
+            question = QUESTIONS[number]
+            try:
+                answers = self.answered(answers, question, given[question.field])
+            except _Back:
+                number = asked.pop() if asked else number
+                answers = replace(
+                    answers, **{later.field: getattr(Answers(), later.field) for later in QUESTIONS[number:]}
+                )
+                continue
+            if self.asking and not given[question.field] and (not question.after or getattr(answers, question.after)):
+                asked.append(number)
+            number += 1
+        return answers
+
     def answered(self, before: Answers, question: Question, given: Said | None) -> Answers:
-        """The answers so far, and that to one more question."""
+        """The answers so far, and that to one more question. Raises _Back."""
         default: Said = getattr(before, question.field)
         if question.after and not getattr(before, question.after):
             if given:
@@ -111,16 +151,31 @@ class _Interview:
             return before
         if given or not self.asking:
             return self._fitting(before, question, given or default)
-        known = {"clouds": self.catalogue.clouds, "roles": self.catalogue.roles}.get(question.field)
-        if known:
-            typer.echo(f"Known {question.field}: {', '.join(known)}")
+        known = self._known(question)
+        for number, (word, title) in enumerate(known, 1):
+            typer.echo(f"{number:>3}  {word:{max(len(word) for word, _ in known)}}  {title}".rstrip())
 
         def read(line: str) -> Answers:
-            words = tuple(line.replace(",", " ").split())
-            return self._fitting(before, question, (words or default) if question.many else line.strip())
+            if line.strip() == BACK:
+                raise _Back
+            words = tuple(_meant(word, known) for word in line.replace(",", " ").split())
+            one = words[0] if known and len(words) == 1 else line.strip()
+            return self._fitting(before, question, (words or default) if question.many else one)
 
         shown = ", ".join(default)
         return cast("Answers", typer.prompt(question.text, shown, value_proc=read, show_default=bool(shown)))
+
+    def _known(self, question: Question) -> list[tuple[str, str]]:
+        """The words that answer a question, with what they mean, where these are few."""
+        match question.field:
+            case "clouds":
+                return [(cloud.slug, cloud.title) for cloud in self.catalogue.clouds.values()]
+            case "roles" | "via":
+                return [(role.slug, role.title) for role in self.catalogue.roles.values()]
+            case "intune":
+                return [(value, "") for value in self.catalogue.parameters["intune_region"].values]
+            case _:
+                return []
 
     def _fitting(self, before: Answers, question: Question, said: Said) -> Answers:
         more: dict[str, Any] = {question.field: said}
@@ -128,6 +183,15 @@ class _Interview:
         if wrong := fault(answers, question, self.file, self.catalogue):
             raise typer.BadParameter(wrong, param_hint=question.option)
         return answers
+
+
+class _Back(Exception):
+    """Somebody wants the question before."""
+
+
+def _meant(word: str, known: list[tuple[str, str]]) -> str:
+    """The word of a number in the list that was shown."""
+    return known[int(word) - 1][0] if word.isdecimal() and 0 < int(word) <= len(known) else word
 
 
 def _option(field: str) -> str:

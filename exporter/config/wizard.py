@@ -27,6 +27,10 @@ class Answers:
     username: str = ""
     password_file: str = ""
     via: tuple[str, ...] = ()  # empty: all roles of the site
+    version: str = ""
+    upstream: str = ""
+    intune: str = ""
+    ca_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,30 @@ QUESTIONS: Final = (
         after="username",
     ),
     Question("via", ("via",), "--proxy-role", "Roles that go through it (nothing: all)", many=True, after="proxy"),
+    Question(
+        "version",
+        ("site", "version"),
+        "--site-version",
+        "Version of Configuration Manager, such as 2403 (nothing: any)",
+    ),
+    Question(
+        "upstream",
+        ("site", "parameters", "parent_site_sup_fqdn"),
+        "--upstream-sup",
+        "Name of the software update point that this one gets its updates from (nothing: Microsoft)",
+    ),
+    Question(
+        "intune",
+        ("site", "parameters", "intune_region"),
+        "--intune-region",
+        "Where the Intune tenant is (nothing: unknown)",
+    ),
+    Question(
+        "ca_file",
+        ("tls", "ca_file"),
+        "--ca-file",
+        "PEM file of the root by which a proxy inspects TLS (nothing: none)",
+    ),
 )
 
 
@@ -88,15 +116,24 @@ def fault(answers: Answers, question: Question, path: Path, catalogue: Catalogue
 
 def written(answers: Answers, catalogue: Catalogue) -> str:
     """The text of a configuration that says what was answered, and what else could be said."""
-    return "\n".join((*_site(answers), *(_proxies(answers, catalogue) if answers.proxy else _DIRECT), *_REST, ""))
+    return "\n".join(
+        (*_site(answers), *(_proxies(answers, catalogue) if answers.proxy else _DIRECT), *_REST, *_tls(answers), "")
+    )
 
 
 def _site(answers: Answers) -> Iterable[str]:
     yield from _HEAD
     yield f"  clouds: {_list(answers.clouds)}"
     yield f"  roles: {_list(answers.roles)}{'' if answers.roles else '  # empty: all'}"
-    yield from _MORE_OF_THE_SITE
-    given = {"cloud_service_name": answers.gateway, "azure_region": answers.region}
+    yield from _OF_THE_SITE
+    yield _VERSION if not answers.version else f"  version: {json.dumps(answers.version)}"
+    yield _NAMES
+    given = {
+        "cloud_service_name": answers.gateway,
+        "azure_region": answers.region,
+        "parent_site_sup_fqdn": answers.upstream,
+        "intune_region": answers.intune,
+    }
     yield "  parameters:" + ("" if any(given.values()) else " {}")
     yield from (f"    {name}: {_text(value)}" for name, value in given.items() if value)
 
@@ -112,6 +149,10 @@ def _proxies(answers: Answers, catalogue: Catalogue) -> Iterable[str]:
     yield from ("", "# Which role goes through which proxy. A role that is not named goes direct.", "via:")
     roles = answers.via or answers.roles or tuple(catalogue.roles)
     yield from (f"  {_text(role)}: {PROXY}" for role in roles)
+
+
+def _tls(answers: Answers) -> tuple[str, ...]:
+    return ("tls:", f"  ca_file: {_text(answers.ca_file)}") if answers.ca_file else _NO_CERTIFICATES
 
 
 def _list(words: tuple[str, ...]) -> str:
@@ -134,11 +175,15 @@ _HEAD: Final = (
     "# Which documented endpoints this site needs.",
     "site:",
 )
-_MORE_OF_THE_SITE: Final = (
+_OF_THE_SITE: Final = (
     "  # features: []                # features in use, as `configmgr-endpoint-exporter endpoints` lists them",
     "  # statuses: [active]          # also `deprecated` and `retired`, to probe what Microsoft has given up",
-    '  # version: "2403"             # of Configuration Manager, in quotes; drops what only other versions need',
-    "  # Names that fill templates. An endpoint whose name is missing is not probed, but listed as unprobed.",
+)
+_VERSION: Final = (
+    '  # version: "2403"             # of Configuration Manager, in quotes; drops what only other versions need'
+)
+_NAMES: Final = (
+    "  # Names that fill templates. An endpoint whose name is missing is not probed, but listed as unprobed."
 )
 _DIRECT: Final = (
     "",
@@ -158,6 +203,5 @@ _REST: Final = (
     "#   attempts: 2",
     "",
     "# Certificates that are trusted beside the system's, as those of an inspecting proxy.",
-    "# tls:",
-    "#   ca_file: corporate-ca.pem",
 )
+_NO_CERTIFICATES: Final = ("# tls:", "#   ca_file: corporate-ca.pem")
