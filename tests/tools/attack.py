@@ -21,6 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ from tests.tools.fuzz import a_chain
 SECONDS: Final = 600.0
 FRIENDLY: Final = 0.1  # of the time
 GROWTH: Final = 40.0  # megabytes
+STRANGERS: Final = 4  # who attack in the same way beside each other
 COPIES: Final = 3  # of each hostile target
 RECOVERY: Final = 60.0  # seconds that a busy machine may take to come to rest again
 LEFT_OVER: Final = 8  # descriptors that may be of what goes on
@@ -210,11 +212,12 @@ def attacks(one: Exporter, other: Exporter, amount: Amount, seed: int) -> list[C
         return ", ".join(f"{what}: {count}" for what, count in sorted(found.items(), key=str))
 
     def requests() -> Row:
-        return "mutated requests", amount.requests, in_words(web.mutated_requests(one.address, amount.requests, seed))
+        found = _shared(web.mutated_requests, one.address, amount.requests, seed)
+        return "mutated requests", found.total(), in_words(found)
 
     def handshakes() -> Row:
-        found = wire.mutated_handshakes(other.address, amount.handshakes, seed)
-        return "mutated handshakes", amount.handshakes, in_words(found)
+        found = _shared(wire.mutated_handshakes, other.address, amount.handshakes, seed)
+        return "mutated handshakes", found.total(), in_words(found)
 
     def chains() -> Row:
         anyio.run(_chains, amount.chains, seed)
@@ -233,6 +236,17 @@ def attacks(one: Exporter, other: Exporter, amount: Amount, seed: int) -> list[C
         return "requests of other sites and by other names", len(found), in_words(Counter(found.values()))
 
     return [requests, handshakes, chains, connections, foreign]
+
+
+def _shared(attack: Callable[..., Counter[Any]], address: web.Address, times: int, seed: int) -> Counter[Any]:
+    """An attack by several strangers beside each other, as most of it is to wait for answers."""
+    each = -(-times // STRANGERS)
+    with ThreadPoolExecutor(STRANGERS) as pool:
+        found = [
+            pool.submit(attack, address, each, STRANGERS * seed + number, f"127.0.67.{number + 1}")
+            for number in range(STRANGERS)
+        ]
+    return sum((one.result() for one in found), Counter[Any]())
 
 
 async def _chains(count: int, seed: int) -> None:
