@@ -30,11 +30,11 @@ def test_attacked_from_all_sides_it_answers_and_holds_no_more_afterwards(
 
 
 def test_what_must_not_be_is_said() -> None:
-    fine = Cost("servers", (80.0, 100.0), (16, 18), 60, 0, 0.1, 0, 200)
-    bad = Cost("proxy", (80.0, 121.0), (16, 40), 60, 1, 10.0, 3, 200)
+    fine = Cost("servers", (80.0, 100.0), (16, 18), 60, 0, (0.1, 0.1), (0.2, 0.3), 0, 200)
+    bad = Cost("proxy", (80.0, 121.0), (16, 40), 60, 1, (0.1, 0.2), (0.2, 10.0), 3, 200)
     assert list(fine.wrong()) == []
     assert [line.partition(": ")[2].split()[0] for line in bad.wrong()] == ["1", "memory", "descriptors", "a"]
-    assert list(Cost("servers", (80.0, 80.0), (16, 16), 0, 0, 0.0, 0, 200).wrong())  # nobody scraped
+    assert list(Cost("servers", (80.0, 80.0), (16, 16), 0, 0, (0.0, 0.0), (0.0, 0.0), 0, 200).wrong())  # nobody scraped
 
 
 def test_a_mutated_certificate_keeps_its_length_and_a_chain_can_be_sent_as_plain_text() -> None:

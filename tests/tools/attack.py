@@ -14,6 +14,7 @@ import random
 import re
 import socket
 import ssl
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -89,7 +90,8 @@ class Exporter:
     address: web.Address
     tls: ssl.SSLContext | None
     patience: float
-    scrapes: list[web.Scraped] = field(default_factory=list)
+    friendly: list[web.Scraped] = field(default_factory=list)  # scrapes before it is attacked
+    scrapes: list[web.Scraped] = field(default_factory=list)  # while it is
     down: Counter[str] = field(default_factory=Counter)  # friendly targets, by reason
 
     def scrape(self) -> web.Scraped:
@@ -264,7 +266,8 @@ class Cost:
     descriptors: tuple[int, int]
     scrapes: int
     failed: int
-    slowest: float  # seconds
+    median: tuple[float, float]  # seconds of a scrape
+    slowest: tuple[float, float]
     down: int  # times that a friendly target seemed so
     probes: int  # while all was hostile
 
@@ -281,8 +284,9 @@ class Cost:
 
     def __str__(self) -> str:
         return (
-            f"{self.name:<9} {self.probes:>6} probes, {self.scrapes} scrapes, {self.failed} failed, slowest "
-            f"{self.slowest:.2f} s; {self.megabytes[0]:.0f} -> {self.megabytes[1]:.0f} MB; "
+            f"{self.name:<9} {self.probes:>6} probes, {self.scrapes} scrapes, {self.failed} failed; half within "
+            f"{self.median[0]:.2f} -> {self.median[1]:.2f} s, slowest {self.slowest[0]:.2f} -> {self.slowest[1]:.2f} s"
+            f"; {self.megabytes[0]:.0f} -> {self.megabytes[1]:.0f} MB; "
             f"{self.descriptors[0]} -> {self.descriptors[1]} descriptors"
         )
 
@@ -308,6 +312,8 @@ def run(amount: Amount, seed: int, directory: Path, tell: Callable[[str], None])
             thread.start()
         time.sleep(max(amount.seconds * FRIENDLY, rounds))
         before = [(one.megabytes, one.descriptors, one.value(_PROBES)) for one in both]
+        for one in both:
+            one.friendly, one.scrapes = one.scrapes, []
         (directory / "hostile").touch()
         for what, attempts, came in at_once(attacks(both[0], both[1], amount, seed), amount.seconds):
             tell(f"{what:<52} {attempts:>6}  {came}")
@@ -336,7 +342,8 @@ def run(amount: Amount, seed: int, directory: Path, tell: Callable[[str], None])
                 (descriptors, one.descriptors),
                 len(one.scrapes),
                 one.failed(),
-                max((scraped.seconds for scraped in one.scrapes), default=0.0),
+                (_median(one.friendly), _median(one.scrapes)),
+                (_slowest(one.friendly), _slowest(one.scrapes)),
                 one.down.total(),
                 probes,
             )
@@ -347,6 +354,14 @@ def run(amount: Amount, seed: int, directory: Path, tell: Callable[[str], None])
     logs = "".join(path.read_text(encoding="utf-8", errors="replace") for path in directory.glob("*.log"))
     wrong = [line for cost in costs for line in cost.wrong()]
     return wrong + [f"{count} tracebacks in the log" for count in [logs.count("Traceback")] if count]
+
+
+def _median(scrapes: Sequence[web.Scraped]) -> float:
+    return statistics.median([scraped.seconds for scraped in scrapes] or [0.0])
+
+
+def _slowest(scrapes: Sequence[web.Scraped]) -> float:
+    return max((scraped.seconds for scraped in scrapes), default=0.0)
 
 
 def at_once(things: Sequence[Callable[[], Row]], seconds: float) -> list[Row]:
