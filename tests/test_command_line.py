@@ -240,6 +240,7 @@ def test_the_version_is_said_before_anything_else_is_imported() -> None:
 AS_LONG_AS: Final = 25  # starts of the interpreter; it took 15, and 60 before commands were imported when called
 
 
+@posix
 @pytest.mark.timing
 def test_the_version_takes_no_longer_than_some_starts_of_the_interpreter() -> None:
     def ratio() -> float:
