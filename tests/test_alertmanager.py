@@ -96,6 +96,7 @@ ALERTS: Final[Mapping[str, Labels]] = {
     "ExporterVanished": SITE,
     "Watchdog": {},
     "ReloadFailed": SITE,
+    "CatalogueOld": SITE,
     "ProbesStale": SITE,
     "ProbesPending": SITE,
     "CheckStale": SITE,
@@ -272,7 +273,7 @@ def test_a_notification_says_what_where_why_since_when_and_what_to_do(lab: Lab, 
     )
     title = rendered(lab, tmp_path, "configmgr.title", data)
     text = rendered(lab, tmp_path, "configmgr.text", data)
-    assert title == "CRITICAL: A feature cannot work: azure-public, tenant-attach (2 alerts)"
+    assert title == "CRITICAL: A feature cannot work: azure-public, tenant-attach, at berlin and elsewhere (2 alerts)"
     assert (
         text
         == """\
@@ -300,9 +301,26 @@ def test_what_an_alert_does_not_say_leaves_no_gap(lab: Lab, tmp_path: Path) -> N
     del data["alerts"][1], data["commonAnnotations"]["summary"]
     title = rendered(lab, tmp_path, "configmgr.title", data)
     text = rendered(lab, tmp_path, "configmgr.text", data)
-    assert title == "CRITICAL: azure-public, tenant-attach"
+    assert title == "CRITICAL: azure-public, tenant-attach, at berlin and elsewhere"
     assert "<no value>" not in text
     assert "\n\n\n" not in text
+
+
+def test_a_title_says_where_and_only_where(lab: Lab, tmp_path: Path) -> None:
+    one = notification(summary="A feature cannot work", description="Two targets fail.")
+    one["groupLabels"] |= {"instance": "berlin"}
+    one["commonLabels"] |= {"instance": "berlin", "site": "B01"}
+    del one["alerts"][1]
+    nowhere = notification(summary="A feature is not ready anywhere", description="Look at what they share.")
+    nowhere["alerts"] = [
+        {**found, "labels": {name: value for name, value in found["labels"].items() if name != "instance"}}
+        for found in nowhere["alerts"]
+    ]
+    titles = [rendered(lab, tmp_path, "configmgr.title", data) for data in (one, nowhere)]
+    assert titles == [
+        "CRITICAL: A feature cannot work: azure-public, tenant-attach, at berlin (B01)",
+        "CRITICAL: A feature is not ready anywhere: azure-public, tenant-attach (2 alerts)",
+    ]
 
 
 PAGE: Final = {
@@ -349,9 +367,9 @@ def test_a_page_calls_the_pager_and_is_read_in_the_chat(
     chat, page = sorted(told(), key=lambda line: str(line["receiver"]))
     (said,) = chat["attachments"]
     assert page["receiver"] == "network-page"
-    assert page["groupLabels"] == {"alertname": "ConfigMgrPathDown", "path": "proxy:corporate"}
+    assert page["groupLabels"] == {"alertname": "ConfigMgrPathDown", "path": "proxy:corporate", "instance": "berlin"}
     assert chat["channel"] == "#network"
-    assert said["title"] == "CRITICAL: A path is down: proxy:corporate"
+    assert said["title"] == "CRITICAL: A path is down: proxy:corporate, at berlin"
     assert "instance=berlin" in said["text"]
 
 
@@ -379,7 +397,7 @@ def test_of_a_pair_that_hears_the_same_one_speaks(
 # ---------------------------------------------------------------- together with what
 
 
-def test_a_feature_is_one_notification_for_all_sites_and_other_causes_are_no_heap(server: Server) -> None:
+def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
     def post(name: str, severity: str, team: str, **changed: str) -> dict[str, Any]:
         posted = alert(("groups",), name, **changed)
         posted["labels"] |= {"severity": severity, "team": team}
@@ -388,27 +406,50 @@ def test_a_feature_is_one_notification_for_all_sites_and_other_causes_are_no_hea
     server.post(
         [
             post("FeatureNotReady", "critical", "configmgr", instance="berlin"),
-            post("FeatureNotReady", "critical", "configmgr", instance="bonn", role="client"),
+            post("FeatureNotReady", "critical", "configmgr", instance="berlin", role="client"),
+            post("FeatureNotReady", "critical", "configmgr", instance="bonn"),
             post("FeatureNotReady", "critical", "configmgr", cloud="azure-us-government"),
             post("PathDown", "critical", "network", instance="kiel"),
             post("PathDown", "critical", "network", instance="jena"),
             post("PathDown", "critical", "network", instance="kiel", path="direct"),
             post("ExporterDown", "critical", "sre", instance="ulm"),
+            post("Slow", "warning", "network", instance="celle"),
+            post("Slow", "warning", "network", instance="trier"),
+            post("SlotsMissed", "warning", "sre", instance="celle"),
+            post("SlotsMissed", "warning", "sre", instance="trier"),
         ]
     )
 
     def groups() -> dict[tuple[str, ...], int]:
         return {
-            tuple(group["labels"].values()): len(ours)
+            tuple(text for _, text in sorted(group["labels"].items())): len(ours)
             for group in server.get("/api/v2/alerts/groups", filter='world="groups"')
             if (ours := group["alerts"])
         }
 
-    eventually("all are grouped", lambda: sum(groups().values()) == 7)
+    eventually("all are grouped", lambda: sum(groups().values()) == 12)
     assert groups() == {
+        ("azure-public", "tenant-attach", "berlin"): 2,
+        ("azure-public", "tenant-attach", "bonn"): 1,
+        ("azure-us-government", "tenant-attach", "berlin"): 1,
+        ("ConfigMgrPathDown", "kiel", "proxy:corporate"): 1,
+        ("ConfigMgrPathDown", "jena", "proxy:corporate"): 1,
+        ("ConfigMgrPathDown", "kiel", "direct"): 1,
+        ("ConfigMgrExporterDown", "ulm"): 1,
         ("azure-public", "tenant-attach"): 2,
-        ("azure-us-government", "tenant-attach"): 1,
-        ("ConfigMgrPathDown", "proxy:corporate"): 2,
-        ("ConfigMgrPathDown", "direct"): 1,
-        ("ConfigMgrExporterDown",): 1,
+        ("ConfigMgrSlotsMissed",): 2,
     }
+
+
+def test_the_second_site_is_paged_at_its_own_time(
+    lab: Lab, tmp_path: Path, local: Path, told: Callable[[], list[dict[str, Any]]]
+) -> None:
+    second = {**PAGE, "labels": {**PAGE["labels"], "instance": "bonn"}}
+    with alertmanager(lab, tmp_path, local, port=9193) as server:
+        server.post([PAGE])
+        eventually("the first site is told", lambda: len(told()) == 2)
+        server.post([second])  # in the same group it would wait for group_interval, 5 minutes
+        eventually("so is the second", lambda: len(told()) == 4)
+    assert [
+        {found["labels"]["instance"] for found in line["alerts"]} for line in told() if line["receiver"] != "chat"
+    ] == [{"berlin"}, {"bonn"}]

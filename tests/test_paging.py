@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab import PROXY_HOST, Lab
 from tests.paging import INTERVAL, PACE, Chain, Notification, chain
-from tests.running import eventually
+from tests.running import ADDRESS, eventually
 
 pytestmark = [pytest.mark.lab, pytest.mark.timing]
 
@@ -59,7 +59,7 @@ def test_a_blocked_host_pages_once_with_all_that_one_must_know_and_resolves(
     (page,) = pages
     (alert,) = page.firing
     said = alert["annotations"]
-    assert page.labels == {"feature": "tenant-attach", "cloud": "azure-public"}
+    assert page.labels == {"feature": "tenant-attach", "cloud": "azure-public", "instance": ADDRESS}
     assert alert["labels"]["role"] == "service-connection-point"
     assert alert["labels"]["alertname"] == "ConfigMgrServiceConnectionPointCannotReachCloud"
     assert said["reason"] == "connect_refused"
