@@ -146,6 +146,8 @@ EFFECTS: Final[Mapping[str, Iterable[str]]] = {
     "ServiceConnectionPointCannotReachCloud": ["FeatureNotReady", "EndpointDown", *_BURN, "Slow"],
     "FeatureNotReady": ["EndpointDown", *_BURN, "Slow"],
     "EndpointDown": [*_BURN, "Slow"],
+    "CertificateExpired": ["CertificateExpiresSoon", "CertificateExpiresVerySoon"],
+    "CertificateExpiresVerySoon": ["CertificateExpiresSoon"],
     "ErrorBudgetBurn 1h": ["ErrorBudgetBurn 6h", "ErrorBudgetBurn 1d", "ErrorBudgetBurn 3d", "Slow"],
     "ErrorBudgetBurn 6h": ["ErrorBudgetBurn 1d", "ErrorBudgetBurn 3d", "Slow"],
     "ErrorBudgetBurn 1d": ["ErrorBudgetBurn 3d", "Slow"],
@@ -214,7 +216,7 @@ def test_a_cause_explains_nothing_of_another_job_site_feature_or_path(server: Se
     worlds = {
         ("elsewhere", *link, label): link
         for link in LINKS
-        for label in ("job", "instance", *FEATURE, "path")
+        for label in ("job", "instance", *FEATURE, "path", "host")
         if label in ALERTS[link[0]] and label in ALERTS[link[1]] and (link[0], label) != ("PathDown dns", "path")
     }
     elsewhere = (
@@ -413,6 +415,7 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
             post("PathDown", "critical", "network", instance="jena"),
             post("PathDown", "critical", "network", instance="kiel", path="direct"),
             post("ExporterDown", "critical", "sre", instance="ulm"),
+            post("CertificateExpiresVerySoon", "critical", "configmgr"),
             post("Slow", "warning", "network", instance="celle"),
             post("Slow", "warning", "network", instance="trier"),
             post("SlotsMissed", "warning", "sre", instance="celle"),
@@ -427,7 +430,7 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
             if (ours := group["alerts"])
         }
 
-    eventually("all are grouped", lambda: sum(groups().values()) == 12)
+    eventually("all are grouped", lambda: sum(groups().values()) == 13)
     assert groups() == {
         ("azure-public", "tenant-attach", "berlin"): 2,
         ("azure-public", "tenant-attach", "bonn"): 1,
@@ -436,6 +439,7 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
         ("ConfigMgrPathDown", "jena", "proxy:corporate"): 1,
         ("ConfigMgrPathDown", "kiel", "direct"): 1,
         ("ConfigMgrExporterDown", "ulm"): 1,
+        ("ConfigMgrCertificateExpiresVerySoon", "a.manage.microsoft.com of groups"): 1,
         ("azure-public", "tenant-attach"): 2,
         ("ConfigMgrSlotsMissed",): 2,
     }
