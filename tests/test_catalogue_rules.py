@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -27,6 +28,8 @@ from exporter.model.vocabulary import (
     WhyUnprobed,
 )
 from exporter.plan.requirements import requirements
+from exporter.plan.selection import Selection
+from exporter.service.load import Source, documented
 
 CATALOGUE: Final[Catalogue] = load()
 PUBLIC, GOVERNMENT, CHINA = "azure-public", "azure-us-government", "azure-china"
@@ -271,3 +274,13 @@ def test_the_version_of_the_catalogue_is_shown() -> None:
     assert done.exit_code == 0
     assert done.stdout.splitlines()[:2] == [__version__, f"catalogue: as of {as_of()}, from Microsoft's documents"]
     assert CliRunner().invoke(app, ["--version"]).stdout == f"{__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["granitefalls", "GraniteFalls", "GraniteFalls.WestUS.CloudApp.Azure.Com"])
+@pytest.mark.parametrize("region", ["westus", "WestUS", "West US"])
+def test_a_gateway_is_understood_as_people_write_it(name: str, region: str, tmp_path: Path) -> None:
+    config = tmp_path / "exporter.yaml"
+    config.write_text(f"site: {{parameters: {{cloud_service_name: {name}, azure_region: {region}}}}}")
+    needed = documented(Source(config, Selection(("CMG",), ("client",))), whole=False)
+    hosts = {target.host for need in needed for target in need.targets}
+    assert {"granitefalls.westus.cloudapp.azure.com", "granitefalls.blob.core.windows.net"} <= hosts

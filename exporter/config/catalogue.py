@@ -22,6 +22,7 @@ from exporter.config.fields import (
     expected,
     found,
     is_host,
+    one_of,
     unknown,
 )
 from exporter.config.groups import (
@@ -208,6 +209,9 @@ class ParameterSection(Section):
         default=None, validate_default=True, description="What the regular expression demands, in words, for messages."
     )
     values: Annotated[list[Text], distinct()] = Field(default=[], description="The closed set of its values, if any.")
+    reads: Annotated[str, one_of("way to read it", ("first-label", "without-blanks"))] | None = Field(
+        default=None, description="How it is read: the first label of a host name, or without blanks in lower case."
+    )
     # Checked against the fields above it.
     default: Annotated[Text, AfterValidator(_default)] | None = Field(
         default=None, description="The value that it has when it is not given; may be a template of others."
@@ -284,7 +288,8 @@ def _parameters(document: Document, names: Names) -> dict[str, Parameter]:
         if name in _needed(name, sections):
             document.add_error((name, "default"), "the default leads back to itself; end the circle")
     return {
-        name: Parameter(name, s.meaning, s.regex, s.default, tuple(s.values), s.form) for name, s in sections.items()
+        name: Parameter(name, s.meaning, s.regex, s.default, tuple(s.values), s.form, s.reads)
+        for name, s in sections.items()
     }
 
 

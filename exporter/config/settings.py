@@ -219,7 +219,7 @@ def _add_bad_fillings(main: Document, known: Known, groups: Iterable[Group]) -> 
     """Blame parameters that make of a template something that is no URL."""
     given = main.at(("site", "parameters"))
     values = {
-        name: text
+        name: _understood(name, text, known)
         for name, text in (given.items() if isinstance(given, dict) else ())
         if not _parameter_fault(name, text, known)
     }
@@ -266,7 +266,12 @@ def _parameters(values: dict[str, object], info: ValidationInfo) -> dict[str, st
     faults = {(name,): _parameter_fault(name, value, _known(info)) for name, value in given.items()}
     if any(faults.values()):
         raise Faults((place, fault) for place, fault in faults.items() if fault)
-    return {name: str(value) for name, value in given.items()}
+    return {name: _understood(name, value, _known(info)) for name, value in given.items()}
+
+
+def _understood(name: str, value: object, known: Known) -> str:
+    parameter = known.parameters.get(name)
+    return parameter.understood(str(value)) if parameter else str(value)
 
 
 def _parameter_fault(name: str, value: object, known: Known) -> str | None:
@@ -279,7 +284,7 @@ def _parameter_fault(name: str, value: object, known: Known) -> str | None:
         return f"{found(value)}: {unknown('value', parameter.values, value)}"
     if parameter and parameter.regex and parameter.form and not re.fullmatch(parameter.regex, value):
         return f"{expected(parameter.form, value)} ({parameter.meaning})"
-    if not re.fullmatch(r"[!-~]+", value):
+    if not re.fullmatch(r"[!-~]+", _understood(name, value, known)):
         return expected("text without blanks, in ASCII", value)
     return None
 

@@ -206,6 +206,13 @@ class Parameter:
     default: str | None = None  # may itself be a template
     values: tuple[str, ...] = ()  # closed set of values; empty: any
     form: str | None = None  # what `regex` demands, in words
+    reads: str | None = None  # how people may write it: see `understood`
+
+    def understood(self, value: str) -> str:
+        """A value as templates take it: the first label of a host name, or a region's name without its blanks."""
+        if self.reads == "first-label":
+            return value.partition(".")[0]
+        return value.replace(" ", "").lower() if self.reads == "without-blanks" else value
 
 
 @dataclass(frozen=True, slots=True)
