@@ -111,7 +111,7 @@ def share_one_heap() -> None:
     glibc has up to eight for each core, and hands a new thread, such as each lookup has, the next of them: what is
     freed in one is of no use in another. After four minutes of `make soak` 151 MB were held so, now 133 MB.
 
-    What is large goes back to the system at once. By default glibc takes for large only what is larger than all that
+    What is large goes back to the system at once. By default glibc takes for large only what is larger than what
     was ever freed, such as a text of all metrics, and what lies above a hole is held: 118 MB beside a hostile proxy,
     now 95 MB.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -28,6 +29,13 @@ ROOT: Final = Path(__file__).parents[1]
 def command(lab: Lab, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the exporter's command line to its end."""
     return lab.run([*COMMAND, *arguments], cwd=ROOT, **options)
+
+
+def at_a_terminal(lab: Lab, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The same before a terminal of 80 columns without colours; of stderr, where progress is shown, nothing is kept."""
+    called = f"{shlex.join(map(str, (*COMMAND, *arguments)))} 2>/dev/null"
+    environment = {**lab.env, "COLUMNS": "80", "TERM": "dumb"}
+    return lab.run(["script", "--quiet", "--return", "--command", called, "/dev/null"], cwd=ROOT, env=environment)
 
 
 @dataclass

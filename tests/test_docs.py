@@ -47,7 +47,7 @@ from exporter.service.load import Source, deploy
 from exporter.system.log import LogFormat, LogLevel
 from exporter.web.routes import create_app
 from tests.lab import Lab
-from tests.running import command
+from tests.running import at_a_terminal
 from tests.strategies import PREFIX
 from tests.tools.reference import COMMANDS, PAGE, REMEDY, Series, all_families, built, described, exemplary, keys_of
 from tests.walk import PAGES
@@ -551,6 +551,6 @@ def test_the_example_of_a_check_is_what_the_program_prints(lab: Lab) -> None:
     (example,) = re.findall(r"^```console\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
     call, _, printed = example.partition("\n")
     with lab.reset("download.microsoft.com", 443):
-        done = command(lab, *shlex.split(call.removeprefix(f"$ {NAME} ")))
+        done = at_a_terminal(lab, *shlex.split(call.removeprefix(f"$ {NAME} ")))
     assert "\n".join(line.rstrip() for line in done.stdout.splitlines()).rstrip() == printed.rstrip()
     assert done.returncode == 1

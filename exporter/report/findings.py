@@ -41,7 +41,7 @@ class Down:
 
     @property
     def uses(self) -> tuple[Use, ...]:
-        """All that it is probed for."""
+        """Everything that it is probed for."""
         return (*self.broken, *self.covered, *self.reference)
 
 

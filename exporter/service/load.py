@@ -107,7 +107,7 @@ def _planned(source: Source, read: _Read) -> Plan:
 
 
 def _narrowed(source: Source, read: _Read, site: Site) -> Site:
-    """The site as the command line narrows it; without a configuration, which narrows all that is shipped."""
+    """The site as the command line narrows it; without a configuration, of everything that is shipped."""
     if source.config_file is None and source.selection.clouds:
         site = replace(site, clouds=tuple(read.catalogue.clouds))
     return source.selection.applied(site, read.catalogue, read.groups)
