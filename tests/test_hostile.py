@@ -17,6 +17,7 @@ import warnings
 import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final, cast
 
@@ -29,17 +30,32 @@ from hypothesis import strategies as st
 from exporter.config.documents import Document
 from exporter.model.addresses import Whose
 from exporter.model.patterns import address_of
-from exporter.model.vocabulary import Answer, Cause, CheckKey, Evidence, Phase, Probing, Proxy, Reason, Result, Target
+from exporter.model.vocabulary import (
+    Answer,
+    Cause,
+    Certificate,
+    CheckKey,
+    Evidence,
+    Phase,
+    Probing,
+    Proxy,
+    Reason,
+    Result,
+    Target,
+    TlsFacts,
+)
 from exporter.probe.bodies import BEGINNING, readable, unpacked
 from exporter.probe.errors import NotHttp
 from exporter.probe.evidence import LONGEST_VALUE, MOST_ANSWERS, MOST_HEADERS, kept
-from exporter.probe.net import Trace
+from exporter.probe.net import SignIn, Trace
+from exporter.probe.net.authentication import Account
 from exporter.probe.net.http1 import MOST_CHUNKS, Connection
 from exporter.probe.net.resolver import MOST_ADDRESSES, resolve
 from exporter.probe.net.streams import Resumed, Stream
 from exporter.probe.net.tls import unverifying
 from exporter.probe.runner import Network, run_check
 from exporter.report.quoted import quoted
+from exporter.text.secrets import HIDDEN, Hiding
 from tests.issuing import Issued, diffie_hellman, issue, presenting, rsa_key, trusting
 from tests.servers import Server, answer, connect_proxy, head, serving, status
 
@@ -178,6 +194,55 @@ def test_what_is_kept_of_a_secret_is_not_half_of_it() -> None:
     assert found.answer.headers == (("A", "x" * (LONGEST_VALUE - 5) + "***"),)
     assert len(found.dialogue) == MOST_ANSWERS
     assert "a-lo" not in repr(found)
+
+
+XN: Final = f"xn--{'a9' * 29} "  # takes long to read: it may hold something in any of several codes
+
+
+def test_of_what_a_proxy_says_little_is_looked_through_for_a_password() -> None:
+    long = Answer(407, tuple((f"X{number}", XN * 130) for number in range(12)), XN * 64)
+    looked_at = 0
+
+    def count(text: str) -> str:
+        nonlocal looked_at
+        looked_at += len(text)
+        return text
+
+    kept(Evidence(answer=long, dialogue=(long,) * 10), count)
+    assert looked_at < 128 * 1024  # of a megabyte
+
+
+async def test_a_password_is_looked_for_where_it_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = set[int]()
+
+    def concealing(_: Account) -> Callable[[str], str]:
+        def conceal(text: str) -> str:
+            looking.add(threading.get_ident())
+            return text
+
+        return conceal
+
+    monkeypatch.setattr(Account, "concealing", concealing)
+    with serving(connect_proxy(f"HTTP/1.1 403 No\nX: {XN}\n\n")) as server:
+        proxy = Proxy("p", server.url(), "svc", "zQ9hunter2")
+        network = Network(ssl.create_default_context(), {"p": proxy}, {"p": SignIn(Account(proxy))})
+        await run_check(CheckKey(Target("https://a.example/"), "p"), network, Probing(timeout=10, attempts=1))
+    assert looking
+    assert threading.get_ident() not in looking
+
+
+def test_a_password_in_the_names_of_a_certificate_is_not_kept() -> None:
+    conceal = Hiding("svc", "zQ9hunter2")
+    given = Certificate("O=zQ9hunter2", f"CN={'x' * 290}zQ9hun...", 0, 1, "00", ca_issuers="http://a/zQ9hunter2")
+    facts = TlsFacts("TLSv1.3", (given,), path=(given,), missing="CN=zQ9hunter2")
+    found = kept(Evidence(tls=facts, proxy_tls=facts), conceal)
+    assert found.tls
+    assert found.tls == found.proxy_tls
+    assert found.tls.chain[0].subject == f"O={HIDDEN}"
+    assert "zQ9h" not in repr(found)
+
+    honest = replace(facts, chain=(), path=(), missing="CN=Honest")
+    assert kept(Evidence(tls=honest), conceal).tls is honest  # which many targets share
 
 
 async def turns(work: Callable[[], Awaitable[object]]) -> int:

@@ -18,7 +18,7 @@ from exporter.model.vocabulary import Answer, Catalogue, Target
 from exporter.probe.block_pages import leads_astray
 from exporter.probe.bodies import is_page, readable
 from exporter.proxies.windows import setting
-from exporter.text.secrets import harmless, header, hiding
+from exporter.text.secrets import Hiding, harmless, header
 from tests.running import in_a_quiet_moment
 
 pytestmark = pytest.mark.timing
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timing
 TOO_MUCH: Final = 10
 ENOUGH: Final = 0.02  # seconds that are measured well, and that nobody minds
 URL: Final = "https://x.example/"
-HIDE: Final = hiding("svc", "zQ9hunter2")
+HIDE: Final = Hiding("svc", "zQ9hunter2")
 
 
 @cache

@@ -582,7 +582,7 @@ async def test_a_defect_anywhere_in_a_probe_is_its_result_with_the_cause(
         "routes": "exporter.probe.runner.Network.routes",
         "probe": "exporter.probe.http.way_of",
         "words": "exporter.probe.runner.classify",
-        "evidence": "exporter.probe.runner._discreet",
+        "evidence": "exporter.probe.runner._fit_to_keep",
         "ranges": "exporter.probe.runner.Network.in_range",
         "phases": "exporter.probe.net.Trace.late",
     }

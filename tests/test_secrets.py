@@ -39,7 +39,7 @@ from exporter.report import check_json, check_junit, check_markdown, endpoints_c
 from exporter.service.exporter import Exporter
 from exporter.service.load import Source, deploy, network_of
 from exporter.system.log import LogFormat, LogLevel, configure
-from exporter.text.secrets import HIDDEN, hiding
+from exporter.text.secrets import HIDDEN, Hiding
 from exporter.web.access import Access, Credentials
 from exporter.web.routes import create_app
 from tests.running import COMMAND, ROOT
@@ -250,7 +250,7 @@ PLAIN: Final = st.from_regex(r"zQ9[a-z0-9]{3,12}[a-z0-9é][a-z0-9]{2}", fullmatc
 @settings(max_examples=8)
 def test_a_password_is_known_in_every_disguise(disguise: str, secret: str, before: str) -> None:
     disguised = DISGUISES[disguise](secret)
-    shown = hiding("svc", secret)(f"{before} {disguised} after")
+    shown = Hiding("svc", secret)(f"{before} {disguised} after")
     assert disguised not in shown
     assert HIDDEN in shown
 
@@ -258,15 +258,28 @@ def test_a_password_is_known_in_every_disguise(disguise: str, secret: str, befor
 @given(secret=PLAIN, page=st.text(max_size=200))
 def test_what_holds_no_password_is_shown_as_it_is(secret: str, page: str) -> None:
     honest = f"<html><title>Access denied</title>{html.escape(page)} YWNjZXNzIGRlbmllZA== 41 63 63 65 73 73"
-    assert hiding("svc", secret)(honest) == honest
+    assert Hiding("svc", secret)(honest) == honest
 
 
 @given(secret=PLAIN)
 def test_a_password_that_is_cut_off_at_the_end_is_not_begun(secret: str) -> None:
-    hide = hiding("svc", secret)
+    hide = Hiding("svc", secret)
     assert [hide(f"You said {secret[:length]}") for length in range(4, len(secret))] == [
         f"You said {HIDDEN}" for _ in range(4, len(secret))
     ]
+
+
+@given(secret=PLAIN)
+def test_a_password_that_is_cut_off_within_a_message_is_not_begun(secret: str) -> None:
+    assert Hiding("svc", secret)(f"CN=x{secret[:6]}... was not sent") == f"CN=x{HIDDEN}... was not sent"
+
+
+def test_there_is_an_end_of_looking_for_a_password_and_what_comes_then_is_not_shown() -> None:
+    hide = Hiding("svc", "zQ9hunter2").altogether()
+    page = f"xn--{'a9' * 29} " * 64
+    shown = [hide(f"{number} {page}") for number in range(50)]
+    assert shown[0].startswith("0 xn--")
+    assert shown[10:] == [HIDDEN] * 40
 
 
 # ---------------------------------------------------------------- while it runs

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.text.printable import bare, encodable, escaped, one_line, short
-from exporter.text.secrets import HIDDEN, address, harmless, header, hiding, may_stand_at, without_user
+from exporter.text.secrets import HIDDEN, Hiding, address, harmless, header, may_stand_at, without_user
 
 passwords = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=8, max_size=20).map(lambda text: f"Zq7{text}")
 TOKENS = "Basic {0}", "Proxy-Authorization: {0}", "NTLM {0}", "authorization=Bearer {0}"
@@ -58,14 +58,14 @@ def test_a_password_is_taken_out_in_every_form_in_which_it_is_given_back(passwor
     secret = f"{password}{more}"
     told = base64.b64encode(f"svc:{secret}".encode()).decode()
     forms: tuple[Callable[[str], str], ...] = (str, html.escape, quote_plus, lambda text: quote(text, safe=""))
-    hide = hiding("svc", secret)
+    hide = Hiding("svc", secret)
     for form in (*(form(secret) for form in forms), told, secret.encode().decode("latin-1")):
         assert hide(page.format(form)) == page.format(HIDDEN)
 
 
 def test_words_that_are_no_secrets_stay() -> None:
     for text in ("Basic authentication is needed", "ask the proxy's administrator", "https://host/path"):
-        assert (harmless(text), hiding("svc", "abc")(text)) == (text, text)
+        assert (harmless(text), Hiding("svc", "abc")(text)) == (text, text)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from exporter.model.vocabulary import Answer, Certificate, Evidence, TlsFacts
 
@@ -20,49 +20,59 @@ _PAGE_WITHIN: Final = 1024  # characters of a page in a dialogue
 
 
 def kept(seen: Evidence, conceal: Callable[[str], str]) -> Evidence:
-    """The evidence less what `conceal` takes out of each text, which is cut then: nobody knows half of a secret."""
-    answer = seen.answer and _cut(_concealed(seen.answer, conceal))
-    dialogue = tuple(
-        replace(one, body=one.body[:_PAGE_WITHIN])
-        for one in (_cut(_concealed(said, conceal)) for said in seen.dialogue[-MOST_ANSWERS:])
-    )
-    tls, proxy_tls = (facts and _nameless(facts, conceal) for facts in (seen.tls, seen.proxy_tls))
+    """The evidence less what `conceal` takes out of each text, which is cut then: nobody knows half of a secret.
+
+    Of what is cut, twice as much as is kept is looked through: with what a stranger may send, it would take seconds.
+    """
+    answer = seen.answer and _cut(seen.answer, conceal, len(seen.answer.body))
+    tls, proxy_tls = _named(seen.tls, conceal), _named(seen.proxy_tls, conceal)
+    dialogue = tuple(_cut(said, conceal, _PAGE_WITHIN) for said in seen.dialogue[-MOST_ANSWERS:])
     return replace(seen, answer=answer, dialogue=dialogue, tls=tls, proxy_tls=proxy_tls)
 
 
-def _nameless(facts: TlsFacts, conceal: Callable[[str], str]) -> TlsFacts:
-    """What a handshake showed, with names of which whoever issued the certificates may have made anything."""
+def _named(facts: TlsFacts | None, conceal: Callable[[str], str]) -> TlsFacts | None:
+    """What certificates say; the same object where there is nothing to take out, as it is kept for others, too."""
+    if facts is None:
+        return None
+    found: dict[str, str] = {}
 
-    def named(certificate: Certificate) -> Certificate:
-        texts = {name: getattr(certificate, name) for name in ("subject", "issuer", "ca_issuers")}
-        changed: dict[str, Any] = {
-            name: hidden for name, text in texts.items() if text and (hidden := conceal(text)) != text
-        }
-        return replace(certificate, **changed) if changed else certificate  # most are shared by many targets
+    def concealed(text: str | None) -> str | None:
+        if text and text not in found:
+            found[text] = conceal(text)
+        return text and found[text]
 
-    chain, path = tuple(map(named, facts.chain)), tuple(map(named, facts.path))
-    return replace(facts, chain=chain, path=path, missing=facts.missing and conceal(facts.missing))
+    def shown(chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
+        return tuple(
+            replace(
+                one,
+                subject=concealed(one.subject),
+                issuer=concealed(one.issuer),
+                ca_issuers=concealed(one.ca_issuers),
+            )
+            for one in chain
+        )
+
+    less = replace(facts, chain=shown(facts.chain), path=shown(facts.path), missing=concealed(facts.missing))
+    return facts if less == facts else less
 
 
-def _concealed(answer: Answer, conceal: Callable[[str], str]) -> Answer:
-    headers = tuple((conceal(name), conceal(value)) for name, value in answer.headers)
-    return replace(answer, headers=headers, body=conceal(answer.body))
+def _cut(answer: Answer, conceal: Callable[[str], str], page: int) -> Answer:
+    body = conceal(answer.body[: 2 * page])[:page]
+    return replace(answer, headers=tuple(_beginnings(answer, conceal)), body=body)
 
 
-def _cut(answer: Answer) -> Answer:
-    return replace(answer, headers=tuple(_beginnings(answer)))
-
-
-def _beginnings(answer: Answer) -> Iterator[tuple[str, str]]:
+def _beginnings(answer: Answer, conceal: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     left = MOST_TEXT
     for number, (name, value) in enumerate(answer.headers):
-        header = _beginning(name, LONGEST_NAME), _beginning(value, LONGEST_VALUE)
-        left -= sum(map(len, header))
+        if number < MOST_HEADERS:
+            header = _beginning(name, LONGEST_NAME, conceal), _beginning(value, LONGEST_VALUE, conceal)
+            left -= sum(map(len, header))
         if number == MOST_HEADERS or left < 0:
             yield "...", f"{len(answer.headers) - number} more headers"
             return
         yield header
 
 
-def _beginning(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[:length]}..."
+def _beginning(text: str, length: int, conceal: Callable[[str], str]) -> str:
+    shown = conceal(text[: 2 * length])
+    return shown if len(shown) <= length and len(text) <= 2 * length else f"{shown[:length]}..."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeGuard, cast
 
@@ -28,6 +29,7 @@ from exporter.probe.evidence import kept
 from exporter.probe.net import Clock, Limit, Route, SignIn, Trace, clock_in_force
 from exporter.probe.retry import at_once, noticing
 from exporter.system.lag import Pulse
+from exporter.system.threads import Few, NoThread
 from exporter.text.printable import escaped
 
 
@@ -111,13 +113,12 @@ async def _attempt(key: CheckKey, network: Network, limit: Limit) -> Result:
     trace, started = Trace(limit), time.time()
     journey = _Journey(key, network, trace)
     try:
-        failure = _fit_to_show(await journey.made(), journey.route)
-        evidence = kept(trace.seen, _concealing(journey.route))
+        failure, evidence = await _fit_to_keep(await journey.made(), trace.seen, journey.route)
         in_range = network.in_range(key, evidence.addresses)
         begun = started + limit.stood_still
         return Result(key, begun, trace.phase_durations, replace(evidence, in_range=in_range), failure, late=trace.late)
     except Exception as error:  # noqa: BLE001 - a defect of ours is the result of this check, and of no other
-        return Result(key, started, failure=_fit_to_show(defect(error, trace.phase), journey.route))
+        return Result(key, started, failure=_fit_to_show(defect(error, trace.phase), _concealing(journey.route)))
 
 
 class _Journey:
@@ -183,17 +184,33 @@ def _unconnected(failure: Failure | None) -> TypeGuard[Failure]:
     return failure is not None and failure.phase in {Phase.RESOLVE, Phase.CONNECT}
 
 
-def _fit_to_show(failure: Failure | None, route: Route | None) -> Failure | None:
+def _fit_to_show(failure: Failure | None, conceal: Callable[[str], str]) -> Failure | None:
     """A failure whose message, which may quote what a stranger said, prints and has an end.
 
     It lacks the password that a proxy may have given back.
     """
     if failure is None:
         return None
-    message = escaped(_concealing(route)(failure.message))
+    message = escaped(conceal(failure.message))
     return replace(failure, message=message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}...")
 
 
+_looking: Final = Few(1)  # for a password in what came back, which whoever wrote that can make long
+
+
+async def _fit_to_keep(failure: Failure | None, seen: Evidence, route: Route | None) -> tuple[Failure | None, Evidence]:
+    """A failure and the evidence as they are kept."""
+    conceal = _concealing(route)
+
+    def work() -> tuple[Failure | None, Evidence]:
+        return _fit_to_show(failure, conceal), kept(seen, conceal)
+
+    if conceal is not str:
+        with suppress(NoThread):
+            return await _looking.run(work)
+    return work()
+
+
 def _concealing(route: Route | None) -> Callable[[str], str]:
-    """What takes the password out of a text that a proxy may have given back."""
-    return str if route is None or route.sign_in is None else route.sign_in.account.conceal
+    """What takes the password out of the texts that a proxy may have given back."""
+    return str if route is None or route.sign_in is None else route.sign_in.account.concealing()

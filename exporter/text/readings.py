@@ -24,13 +24,14 @@ _HEX: Final = re.compile(r"(?:(?:0x|\\x)?[0-9a-f]{2}[\s:,;.-]{0,2}){4,}", re.IGN
 _NUMBERS: Final = re.compile(r"(?:\d{2,5}[\s,;+|-]{1,3}){3,}\d{2,5}")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{6,}")
 _NO_DIGIT: Final = re.compile(r"0x|\\x|[^0-9a-f]", re.IGNORECASE)
+_MARKS: Final = re.compile(r"([^\w\x00-\x7f]{32})[^\w\x00-\x7f]+")
 _FOLD: Final = re.compile(r"[\r\n]+[ \t]*")
 _LAST: Final = 0x10FFFF
 
 
 def bare(text: str) -> str:
     """Its letters and digits alone, in one case and one width, however they are set apart."""
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold())
+    return re.sub(r"[\W_]+", "", _folded(text))
 
 
 def squeezed(text: str) -> str:
@@ -39,7 +40,8 @@ def squeezed(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
+    # Marks that combine are put in an order, which takes the square of the length of a run of them.
+    return unicodedata.normalize("NFKC", _MARKS.sub(r"\1", text)).casefold()
 
 
 def readings(text: str, size: int, depth: int = 2) -> Iterator[str]:

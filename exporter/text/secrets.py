@@ -21,6 +21,8 @@ _SHORTEST: Final = 4  # characters of a password: the gaps that a shorter one le
 _LOOKED_AT: Final = 8192  # characters, which takes some milliseconds
 _SHORT: Final = 256  # characters
 _REMEMBERED: Final = 1024  # such texts
+_MOST_READ: Final = 256 * 1024  # characters that are read, decoded ones too, which takes a fifth of a second at most
+_EACH: Final = 50  # characters that could be read in the time that it takes to decode something
 _TELLING: Final = 6  # letters and digits that no other text has by chance
 
 _COOKIES: Final = frozenset({"set-cookie", "set-cookie2"})
@@ -83,43 +85,74 @@ def _without_token(challenge: re.Match[str]) -> str:
     return f"{token[1]}{HIDDEN}" if token else challenge[0]
 
 
-def hiding(username: str, password: str) -> Callable[[str], str]:
-    """What takes a password out of a text, in each form in which a page or a header may give it back.
+class Hiding:
+    """Takes a password out of texts, in each form in which a page or a header may give it back.
 
     A text in which it is disguised, so that a person has to decode it or put it together, is not shown at all; nor is
-    what follows the first 8 KiB of one. Text from outside may have been read as Latin-1.
+    what follows the first 8 KiB of one, nor what holds more codes than can be looked through. Text from outside may
+    have been read as Latin-1.
     """
-    if len(password) < _SHORTEST:
-        return lambda text: text
-    basic = base64.b64encode(f"{username}:{password}".encode()).decode()
-    forms = (basic, quote(password, safe=""), quote_plus(password), html.escape(password), password)
-    read = [form.encode().decode("latin-1") for form in forms]
-    quoted = [ascii(form)[1:-1] for form in (*forms, *read)]
-    every = re.compile("|".join(map(re.escape, dict.fromkeys((*forms, *read, *quoted)))), re.IGNORECASE)
-    disguised = _finding(password)
 
-    def hide(text: str) -> str:
-        hidden = _without_cut(every.sub(HIDDEN, text[:_LOOKED_AT]), password)
-        return HIDDEN if disguised(hidden) else hidden
+    def __init__(self, username: str, password: str) -> None:
+        self._password = password
+        basic = base64.b64encode(f"{username}:{password}".encode()).decode()
+        forms = (basic, quote(password, safe=""), quote_plus(password), html.escape(password), password)
+        read = [form.encode().decode("latin-1") for form in forms]
+        quoted = [ascii(form)[1:-1] for form in (*forms, *read)]
+        self._forms = re.compile("|".join(map(re.escape, dict.fromkeys((*forms, *read, *quoted)))), re.IGNORECASE)
+        self._find = _finding(password)
 
-    return hide
+    def __call__(self, text: str) -> str:
+        """One text without it."""
+        return self.altogether()(text)
+
+    def altogether(self) -> Callable[[str], str]:
+        """What takes it out of several texts, for which together there is an end of looking: the rest is not shown."""
+        if len(self._password) < _SHORTEST:
+            return str
+        left = _MOST_READ
+
+        def hide(text: str) -> str:
+            nonlocal left
+            if not text:
+                return text
+            if left <= 0:
+                return HIDDEN
+            hidden = _without_cut(self._forms.sub(HIDDEN, text[:_LOOKED_AT]), self._password)
+            found, read = self._find(hidden)
+            left -= read
+            return HIDDEN if found else hidden
+
+        return hide
 
 
-def _finding(password: str) -> Callable[[str], bool]:
-    """Whether a password can be read in a text, forwards or backwards, whatever stands between its letters."""
+def _finding(password: str) -> Callable[[str], tuple[bool, int]]:
+    """Whether a password can be read in a text, forwards or backwards, whatever stands between its letters.
+
+    And how much was read for that; where that is very much, it counts as found.
+    """
     reduced = bare if len(bare(password)) >= _TELLING else squeezed
     wanted = reduced(password)
     ways = {wanted, wanted[::-1]} if len(wanted) >= _TELLING else {wanted}
 
-    def found(text: str) -> bool:
-        return any(way in reading for reading in map(reduced, readings(text, len(password.encode()))) for way in ways)
+    def found(text: str) -> tuple[bool, int]:
+        read = 0
+        for reading in readings(text, len(password.encode())):
+            read += len(reading) + _EACH
+            if read > _MOST_READ or any(way in reduced(reading) for way in ways):
+                return True, read
+        return False, read
 
     remembered = lru_cache(_REMEMBERED)(found)  # names and headers are the same from probe to probe
     return lambda text: (remembered if len(text) <= _SHORT else found)(text)
 
 
 def _without_cut(text: str, password: str) -> str:
-    """A text that may have been cut off within a password, without what is left of that."""
+    """A text that may have been cut off within a password, at its end or before an ellipsis, without what is left."""
+    return "...".join(_less_beginning(piece, password) for piece in text.split("..."))
+
+
+def _less_beginning(text: str, password: str) -> str:
     for length in range(len(password) - 1, _SHORTEST - 1, -1):
         if text.endswith(password[:length]):
             return f"{text[:-length]}{HIDDEN}"

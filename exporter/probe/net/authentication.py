@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from exporter.model.vocabulary import Auth, Proxy
 from exporter.probe.errors import SignInBroken, SignInFailed
 from exporter.system.extras import NAMES, missing_extra
-from exporter.text.secrets import BETWEEN_COMMAS, hiding
+from exporter.text.secrets import BETWEEN_COMMAS, Hiding
 
 if TYPE_CHECKING:
     from spnego import ContextProxy
@@ -72,7 +72,7 @@ class Account:
         self._username = proxy.username
         self._password = proxy.password
         self._started: dict[str, ContextProxy] = {}  # by protocol
-        self._hide = hiding(proxy.username or "", proxy.password or "")
+        self._hide = Hiding(proxy.username or "", proxy.password or "")
 
     def belongs_to(self, proxy: Proxy) -> bool:
         """Whether a proxy asks at the same URL for the same account, by the same way to sign in."""
@@ -91,6 +91,10 @@ class Account:
     def conceal(self, text: str) -> str:
         """What a proxy says, less the password: some give it back, as it is or as it was sent to them."""
         return self._hide(text)
+
+    def concealing(self) -> Callable[[str], str]:
+        """The same for everything that was seen in one probe, for which together there is an end of looking."""
+        return self._hide.altogether()
 
     def tokens(self, scheme: Auth) -> Tokens:
         """What a scheme has to say, one token after another. Raises whatever the libraries beneath do."""
