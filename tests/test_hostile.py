@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Final, cast
+from typing import ClassVar, Final, NoReturn, cast
 
 import anyio
 import pytest
@@ -45,13 +45,14 @@ from exporter.model.vocabulary import (
     TlsFacts,
 )
 from exporter.probe.bodies import BEGINNING, readable, unpacked
-from exporter.probe.errors import NotHttp
+from exporter.probe.errors import NotHttp, Unanswered
 from exporter.probe.evidence import LONGEST_VALUE, MOST_ANSWERS, MOST_HEADERS, kept
-from exporter.probe.net import SignIn, Trace
+from exporter.probe.net import SignIn, Trace, resolver
 from exporter.probe.net.authentication import Account
 from exporter.probe.net.http1 import MOST_CHUNKS, Connection
 from exporter.probe.net.resolver import MOST_ADDRESSES, resolve
 from exporter.probe.net.streams import Resumed, Stream
+from exporter.probe.net.system_names import Resolver
 from exporter.probe.net.tls import unverifying
 from exporter.probe.runner import Network, run_check
 from exporter.report.quoted import quoted
@@ -306,6 +307,59 @@ def test_hosts_that_strangers_name_are_not_remembered_at_length() -> None:
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 100_000
+
+
+async def test_a_resolver_that_hangs_for_ever_leaves_few_threads_behind_and_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over = threading.Event()
+    host = f"hangs{id(over)}.example"  # of its own, as what hangs outlasts a test
+
+    def hang(*_args: object, **_options: object) -> NoReturn:
+        over.wait(60)
+        raise socket.gaierror(socket.EAI_NONAME, "none")
+
+    async def give_up() -> None:
+        with anyio.move_on_after(0.01):
+            await resolve(host, 443, Trace(), Whose.PUBLIC)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setattr(resolver, "PAUSE", 60.0)
+    try:
+        for _ in range(resolver.HANGING):
+            await give_up()
+        with pytest.raises(Unanswered, match="2 earlier questions"):
+            await resolve(host, 443, Trace(), Whose.PUBLIC)
+        monkeypatch.setattr(resolver, "PAUSE", 0.0)  # it is over
+        await give_up()
+        monkeypatch.setattr(resolver, "PAUSE", 60.0)
+        with pytest.raises(Unanswered, match="3 earlier questions"):
+            await resolve(host, 443, Trace(), Whose.PUBLIC)
+    finally:
+        over.set()
+
+
+async def test_a_search_list_whose_names_hang_leaves_few_threads_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = 0
+    over = threading.Event()
+
+    def answer(name: str, *_args: object, **_options: object) -> NoReturn:
+        nonlocal hanging
+        if not name.endswith("."):  # as the search list completes it
+            hanging += 1
+            over.wait(60)
+        raise socket.gaierror(socket.EAI_NONAME, "none")
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    monkeypatch.setattr(resolver, "_ELSE", 0.001)
+    monkeypatch.setattr(resolver, "resolver_in_force", lambda: Resolver(search=("corp.example",)))
+    try:
+        for number in range(50):
+            with pytest.raises(socket.gaierror):
+                await resolve(f"name{number}.example", 443, Trace(), Whose.PUBLIC)
+    finally:
+        over.set()
+    assert 0 < hanging < 20
 
 
 def test_of_thousands_of_addresses_a_few_of_each_family_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:

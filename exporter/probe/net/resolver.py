@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
@@ -27,8 +27,9 @@ from exporter.system.words import words_of
 AddressInfo: TypeAlias = tuple[int, int, int, str, Any]  # as socket.getaddrinfo gives it
 
 MOST_ADDRESSES: Final = 16  # of a family; nobody waits until more have been tried
-HANGING: Final = 2  # lookups of one name that may hang at a time
-_given_up: Final[dict[str, list[Job[_LookUp]]]] = {}
+HANGING: Final = 2  # lookups of one name that may hang without a pause before the next
+PAUSE: Final = 60.0  # seconds before that; twice as long before each further one
+_given_up: Final[dict[str, list[_GivenUp]]] = {}  # by the host, the last one at the end
 _LONG: Final = 1.0  # seconds after which it is asked which of the two questions hangs
 _APART: Final = 8  # lookups that are taken apart so at a time: where all hang, it is the same with each
 _ELSE: Final = 1.0  # seconds to find out whether the search list knows a name that does not exist
@@ -45,6 +46,14 @@ class _LookUp:
     begun: float
     ended: float
     listed: bool  # in the hosts file
+
+
+@dataclass(frozen=True, slots=True)
+class _GivenUp:
+    """A lookup that nobody waits for any more, and since when."""
+
+    job: Job[_LookUp]
+    since: float
 
 
 async def resolve(host: str, port: int, trace: Trace, whose: Whose) -> list[AddressInfo]:
@@ -134,7 +143,7 @@ class _Question:
                 await job.wait()
         finally:
             if not job.ended:
-                _given_up.setdefault(self._host, []).append(job)
+                _given_up.setdefault(self._host, []).append(_GivenUp(job, anyio.current_time()))
         return job.value()
 
     def _look_up(self, family: int = socket.AF_UNSPEC) -> _LookUp:
@@ -198,15 +207,18 @@ _being_taken_apart: Final[list[Job[_LookUp]]] = []
 
 
 def _raise_if_too_many_hang(host: str) -> None:
-    """Raise Unanswered where too many lookups of a name were given up and still hang.
+    """Raise Unanswered where too many lookups of a name were given up and still hang, the last one not long ago.
 
-    A resolver that hangs for minutes would otherwise get a thread for each probe.
+    A resolver that hangs for minutes would otherwise get a thread for each probe. But it may hang for ever, as glibc
+    does by TCP with a server that vanishes, and the next question finds an answer: after a day, a dozen hang.
     """
-    hanging = [job for job in _given_up.pop(host, ()) if not job.ended]
-    if hanging:
-        _given_up[host] = hanging
-    if len(hanging) >= HANGING:
-        raise Unanswered(f"the resolver has not answered {HANGING} earlier questions for this name")
+    hanging = [lookup for lookup in _given_up.pop(host, ()) if not lookup.job.ended]
+    if not hanging:
+        return
+    _given_up[host] = hanging
+    pause = PAUSE * 2 ** (len(hanging) - HANGING) if len(hanging) >= HANGING else 0.0
+    if anyio.current_time() < hanging[-1].since + pause:
+        raise Unanswered(f"the resolver has not answered {len(hanging)} earlier questions for this name")
 
 
 # ---------------------------------------------------------------- what is wrong
@@ -242,12 +254,19 @@ def _servers(resolver: Resolver) -> str:
     return f"the DNS servers {', '.join(resolver.servers)}"
 
 
+_being_searched: Final[list[Job[Sequence[AddressInfo]]]] = []  # by the search list; each that hangs keeps a thread
+
+
 async def _by_search_list(name: str) -> tuple[str, ...]:
     """The addresses of what the search list makes of a name that does not exist, if it comes soon."""
     left = anyio.current_effective_deadline() - anyio.current_time() - _SPARE
     if left <= 0:
         return ()
-    job = Job(lambda: socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM))
+    _being_searched[:] = [job for job in _being_searched if not job.ended]
+    if len(_being_searched) >= _APART:
+        return ()
+    job = Job[Sequence[AddressInfo]](lambda: socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM))
+    _being_searched.append(job)
     with anyio.move_on_after(min(_ELSE, left)):
         await job.wait()
     if job.ended:
