@@ -1,11 +1,13 @@
-"""Build what is loaded into Grafana, and a copy of the rules with addresses of your own.
+"""Build what is loaded into Grafana, and copies of the rules and the dashboards with addresses of your own.
 
     python dashboards/build.py
     python dashboards/build.py --rules-to DIRECTORY [--runbook-url URL] [--exporter-url URL] [--grafana-url URL]
+    python dashboards/build.py --dashboards-to DIRECTORY [--runbook-url URL]
 
-The first writes dashboards, rules and runbooks beside this file. The second writes the rules into another directory,
-with links to your runbooks, your exporters and your Grafana instead of those of the compose stack. The address of the
-exporters is a template of Prometheus, so that it can name the one that it concerns: `http://{{ $labels.instance }}`.
+The first writes dashboards, rules and runbooks beside this file. The others write what is shipped into another
+directory, with links to your runbooks, your exporters and your Grafana instead of those of the compose stack. The
+address of the exporters is a template of Prometheus, so that it can name the one that it concerns:
+`http://{{ $labels.instance }}`.
 """
 
 from __future__ import annotations
@@ -17,12 +19,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-
-from dashboards.alert_words import rules
-from dashboards.grafana import DASHBOARDS
-from dashboards.runbooks import pages
-
 HERE: Final = Path(__file__).parent
 EXPORTER: Final = "http://localhost:10965"  # as the rules are shipped
 RUNBOOKS: Final = f"{EXPORTER}/runbooks"
@@ -31,6 +27,13 @@ GRAFANA: Final = "http://localhost:3000"
 
 def built() -> Iterator[tuple[Path, str]]:
     """Every file that is built, and its text."""
+    # Here, since only this needs Grafana's library, which is an extra: copies are made without it.
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder  # noqa: PLC0415
+
+    from dashboards.alert_words import rules  # noqa: PLC0415
+    from dashboards.grafana import DASHBOARDS  # noqa: PLC0415
+    from dashboards.runbooks import pages  # noqa: PLC0415
+
     yield from ((HERE / "runbooks" / name, text) for name, text in pages().items())
     yield from ((HERE / "rules" / name, text) for name, text in rules().items())
     for name, dashboard in DASHBOARDS.items():
@@ -48,19 +51,31 @@ def readdressed(runbooks: str, exporter: str, grafana: str) -> Mapping[str, str]
     }
 
 
+def with_runbooks(runbooks: str) -> Mapping[str, str]:
+    """The dashboards by the names of their files, with links to the runbooks at this address."""
+    return {
+        path.name: path.read_text(encoding="utf-8").replace(f'"{RUNBOOKS}"', json.dumps(runbooks.rstrip("/")))
+        for path in sorted(HERE.glob("*.json"))
+    }
+
+
 def main() -> None:
     """Write what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rules-to", type=Path, metavar="DIRECTORY", help="write the rules there, and nothing else")
+    parser.add_argument("--rules-to", type=Path, metavar="DIRECTORY", help="write the rules there")
+    parser.add_argument("--dashboards-to", type=Path, metavar="DIRECTORY", help="write the dashboards there")
     parser.add_argument("--runbook-url", default=RUNBOOKS, metavar="URL", help="where your runbooks are: %(default)s")
     parser.add_argument("--exporter-url", default=EXPORTER, metavar="URL", help="where an exporter is: %(default)s")
     parser.add_argument("--grafana-url", default=GRAFANA, metavar="URL", help="where your Grafana is: %(default)s")
     asked = parser.parse_args()
-    if asked.rules_to is None:
-        files = dict(built())
-    else:
+    files: dict[Path, str] = {}
+    if asked.rules_to is not None:
         texts = readdressed(asked.runbook_url, asked.exporter_url, asked.grafana_url)
-        files = {asked.rules_to / name: text for name, text in texts.items()}
+        files |= {asked.rules_to / name: text for name, text in texts.items()}
+    if asked.dashboards_to is not None:
+        files |= {asked.dashboards_to / name: text for name, text in with_runbooks(asked.runbook_url).items()}
+    if not files:
+        files |= built()
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")

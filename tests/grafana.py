@@ -68,6 +68,9 @@ def queries() -> list[Query]:
 # ---------------------------------------------------------------- variables
 
 
+JOBS: Final = ("configmgr",)  # what the variable `job` lists: all of it is these
+
+
 @dataclass(frozen=True)
 class View:
     """What is chosen at the top of a dashboard, and the times on its axis, in seconds."""
@@ -92,7 +95,7 @@ class View:
         return re.sub(r"\$(?:\{([a-zA-Z_]\w*)\}|([a-zA-Z_]\w*))", value, expression)
 
     def _regex(self, name: str) -> str:
-        values = self.chosen.get(name, [ALL])
+        values = self.chosen.get(name, JOBS if name == "job" else [ALL])
         if list(values) == [ALL]:
             return ".+"
         escaped = [re.sub(r"[$^*{}\[\]'+?.()|\\]", r"\\\\\g<0>", value) for value in values]

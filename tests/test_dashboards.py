@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ PANELS: Final = panels()
 QUERIES: Final = queries()
 SITE: Final = ("datasource", "job", "instance", "cloud", "role", "feature")
 
+# Of a check with a textfile, and of documented lines that are for reference only: the company has neither.
+NOT_IN_THE_COMPANY: Final = {"configmgr_exporter_check_timestamp_seconds", "configmgr_endpoint_reference_only"}
 ALL_INSTANCES: Final[Mapping[str, str]] = {
     "configmgr:availability_objective:ratio": "one number for all",
     "feature_role_cloud:configmgr_feature_ready:avg": "says what all instances say, whichever are chosen",
@@ -108,6 +111,29 @@ def test_a_copy_of_the_rules_leads_to_addresses_of_your_own(tmp_path: Path, monk
     assert readdressed(RUNBOOKS, EXPORTER, "http://localhost:3000") == shipped
 
 
+def test_copies_are_made_without_grafanas_library_and_boards_lead_to_your_runbooks(tmp_path: Path) -> None:
+    without = "import runpy, sys; sys.modules['grafana_foundation_sdk'] = None; sys.path.insert(0, '.')"
+    run = f"{without}; sys.argv[0] = 'build.py'; runpy.run_path('dashboards/build.py', run_name='__main__')"
+    options: list[str | Path] = [
+        "--rules-to",
+        tmp_path / "rules",
+        "--dashboards-to",
+        tmp_path / "boards",
+        "--runbook-url",
+        "https://wiki/x/",
+    ]
+    subprocess.run([sys.executable, "-c", run, *options], cwd=HERE.parent, check=True)
+    boards = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "boards").iterdir()}
+    ways = {
+        name: variable["query"]
+        for name, board in boards.items()
+        for variable in board["templating"]["list"]
+        if variable["name"] == "runbooks"
+    }
+    assert ways == dict.fromkeys(BOARDS, "https://wiki/x")
+    assert {path.name for path in (tmp_path / "rules").iterdir()} == {path.name for path in RULES}
+
+
 # ---------------------------------------------------------------- the craft
 
 
@@ -153,7 +179,8 @@ def test_a_dashboard_lets_choose_where_and_what(name: str) -> None:
             assert f"${variable['name']}" in asked or variable["hide"]
             assert variable["label"] == variable["name"].capitalize()
             assert variable["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-            assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".+")
+            assert (variable["multi"], variable["includeAll"]) == (True, True)
+            assert variable.get("allValue") == (None if variable["name"] == "job" else ".+")
             assert variable["refresh"] == 2  # when the time range changes
             assert re.fullmatch(rf"label_values\(.+, {variable['name']}\)", variable["query"])
 
@@ -235,7 +262,7 @@ def test_a_wildcard_falls_with_its_last_target_and_another_with_its_first(
             good = f"configmgr_endpoint_last_success_timestamp_seconds{labels}"
             state = f"configmgr_endpoint_up{labels}"
             series += [{"series": good, "values": last}, {"series": state, "values": int(up.get(pattern) == number)}]
-    expression = View(1, 1, 1).interpolated(not_ready_since("feature"))
+    expression = View(1, 1, 1, {"job": ["j"]}).interpolated(not_ready_since("feature"))
     expected = {
         "expr": expression,
         "eval_time": "0s",
@@ -297,6 +324,15 @@ def seen(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Seen:
             )
 
 
+@pytest.mark.lab
+@pytest.mark.timing
+def test_other_jobs_of_prometheus_are_no_exporters(seen: Seen) -> None:
+    (down,) = (found for (panel, _), found in seen.healthy.items() if panel == "readiness: Exporters")
+    places = {name for query, names in seen.choices.items() if query.startswith("label_values(up{") for name in names}
+    assert [row["value"][1] for row in down["data"]["result"]] == ["1"]  # the depot, and not the node as well
+    assert places == {"hq", "branch", "depot"}
+
+
 def answered(found: Company, view: View, *conditions: str) -> dict[tuple[str, str], Any]:
     answers = found.answers(QUERIES, view, now=found.moment(*conditions))
     return {(str(query.panel), query.ref): answer for query, answer in zip(QUERIES, answers, strict=True)}
@@ -327,7 +363,7 @@ def choices(found: Company) -> dict[str, Sequence[str]]:
 
 def unknown_names(expression: Names, labels: Mapping[str, frozenset[str]]) -> list[str]:
     """What an expression names that there is not."""
-    wrong = [f"{series}: no such series" for series in expression.series - labels.keys()]
+    wrong = [f"{series}: no such series" for series in expression.series - labels.keys() - NOT_IN_THE_COMPANY]
     for series, matched in expression.matched:
         wrong += [f"{series}: has no {label}" for label in matched - labels.get(series, matched)]
     there = {label for series in expression.series for label in labels.get(series, ())} | expression.made

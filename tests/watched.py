@@ -158,7 +158,10 @@ def _prometheus(directory: Path, scrape: int) -> list[str | Path]:
     config = {
         "global": dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), f"{scrape}s"),
         "rule_files": ["rules-*.yaml"],
-        "scrape_configs": [{"job_name": "configmgr", "static_configs": targets}],
+        "scrape_configs": [
+            {"job_name": "configmgr", "static_configs": targets},
+            {"job_name": "node", "static_configs": [{"targets": ["127.0.0.1:1"]}]},  # not ours, and down
+        ],
     }
     (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
     for path in RULES:

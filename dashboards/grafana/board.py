@@ -34,22 +34,23 @@ class Variable:
     label: str
     series: str  # which has the label
     hidden: bool = False  # not shown, but handed on to the next dashboard
+    listed: bool = False  # all are those that the label has here, and no others that a query could find
 
     def built(self) -> build.QueryVariable:
         """As Grafana knows it."""
-        return (
+        found = (
             build.QueryVariable(self.name)
             .label(self.label)
             .query(f"label_values({self.series}, {self.name})")
             .datasource(DATASOURCE)
             .multi(multi=True)
             .include_all(include_all=True)
-            .all_value(".+")
             .current(model.VariableOption(text="All", value="$__all", selected=True))
             .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
             .sort(model.VariableSort.ALPHABETICAL_ASC)
             .hide(model.VariableHide.HIDE_VARIABLE if self.hidden else model.VariableHide.DONT_HIDE)
         )
+        return found if self.listed else found.all_value(".+")
 
 
 _EXPORTER: Final = 'job=~"$job", instance=~"$instance"'
@@ -62,7 +63,8 @@ def site(*, hidden: bool = False) -> tuple[Variable, ...]:
     """What every dashboard lets choose. Where features mean nothing they are hidden, and only handed on."""
     features = f"configmgr_feature_endpoints{{{_EXPORTER}}}"
     return (
-        Variable("job", "Job", "configmgr_exporter_build_info"),
+        # `up` and `process_*` are there for every job of Prometheus: All must not mean those that are no exporters.
+        Variable("job", "Job", "configmgr_exporter_build_info", listed=True),
         Variable("instance", "Instance", 'up{job=~"$job"}'),
         Variable("cloud", "Cloud", features, hidden),
         Variable("role", "Role", features, hidden),
