@@ -59,7 +59,7 @@ def domains_of(patterns: Iterable[str]) -> frozenset[str]:
 # ---------------------------------------------------------------- what the answer shows
 
 _VALUE: Final = 2048  # characters of a header
-_COMMENT: Final = re.compile(r"<!--.*?(?:-->|$)", re.DOTALL)
+_COMMENT: Final = re.compile(r"<!--(?:-?>|.*?(?:--!?>|$))", re.DOTALL)
 _TAG: Final = re.compile(
     r"<(meta|base)(?=[\s/])((?>(?:[\s/=]+|[^\s/<>=]+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>][^\s<>]*))?)*))>",
     re.IGNORECASE,
@@ -158,12 +158,14 @@ _SHARED: Final = frozenset(
 _LONGEST_SHARED: Final = 4  # labels
 _OPEN: Final = re.compile(r".*[*<>][^.]*\.?")  # of a pattern's host: all up to the last label that is not written out
 _LONGEST_NAME: Final = 253
+_UNREAD: Final = re.compile(r"^[\x00-\x20]+|[\t\n\r]+")  # what is passed over in a reference
+_SCHEME: Final = re.compile(r"(https?):", re.IGNORECASE)
 
 
 def _host(url: str, *references: str) -> str:
     """The host that references lead to from a URL, in one spelling; empty where there is none on the web."""
     try:
-        parts = urlsplit(reduce(urljoin, map(_slashed, references), url))
+        parts = urlsplit(reduce(_joined, references, url))
         host = (parts.hostname or "").removesuffix(".")
     except ValueError:
         return ""
@@ -184,10 +186,20 @@ def _is_short_for(one: str, other: str) -> bool:
     return one.partition(".")[0] == other.partition(".")[0] and ("." not in one or "." not in other)
 
 
-def _slashed(reference: str) -> str:
-    """A reference with the slashes that browsers take its backslashes for."""
+def _joined(base: str, reference: str) -> str:
+    """Where a reference leads from a URL, with the slashes that browsers read in it: https://url.spec.whatwg.org, 4.4.
+
+    A backslash is one, and before a host there may be any number of them; behind another scheme, a host comes.
+    """
+    reference = _UNREAD.sub("", reference)
     path = re.split(r"[?#]", reference, maxsplit=1)[0]
-    return path.replace("\\", "/") + reference[len(path) :]
+    scheme = _SCHEME.match(path)
+    begun = scheme[0] if scheme else ""
+    rest = path[len(begun) :].replace("\\", "/")
+    other = scheme is not None and scheme[1].lower() != urlsplit(base).scheme
+    if other or rest.startswith("//"):
+        rest = f"//{rest.lstrip('/')}"
+    return urljoin(base, begun + rest + reference[len(path) :])
 
 
 def _ascii(host: str) -> str:
