@@ -363,7 +363,7 @@ def test_manifests_are_valid_with_and_without_what_is_switched_off(lab: Lab, tmp
         paths = [copied(tmp_path, name, change) for name in names]
         done = lab.run(["kubernetes-validate", "--strict", f"--kubernetes-version={version}", *paths])
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stderr.count(" passed ") + done.stdout.count(" passed ") == len(paths) == 4
+        assert done.stderr.count(" passed ") + done.stdout.count(" passed ") == len(paths) == 5
 
 
 def test_kustomizations_list_every_file_that_there_is() -> None:
@@ -373,6 +373,16 @@ def test_kustomizations_list_every_file_that_there_is() -> None:
     assert set(manifests()) == there - generated
     assert listed["configMapGenerator"] == [{"name": "configmgr-endpoint-exporter", "files": ["exporter.yaml"]}]
     assert listed["images"][0]["newTag"] == __version__
+
+
+def test_a_fresh_cluster_gets_the_namespace_of_everything_else() -> None:
+    namespace = manifest("namespace.yaml")
+    assert manifest("kustomization.yaml")["resources"][0] == "namespace.yaml"
+    assert (namespace["kind"], namespace["metadata"]["name"]) == (
+        "Namespace",
+        manifest("kustomization.yaml")["namespace"],
+    )
+    assert namespace["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 def test_the_configuration_of_the_map_is_valid(lab: Lab, tmp_path: Path) -> None:
