@@ -417,7 +417,10 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
             post("ExporterDown", "critical", "sre", instance="ulm"),
             post("CertificateExpiresVerySoon", "critical", "configmgr"),
             post("Slow", "warning", "network", instance="celle"),
+            post("Slow", "warning", "network", instance="celle", feature="deploy-edge", cloud="azure-us-government"),
             post("Slow", "warning", "network", instance="trier"),
+            post("EndpointDown", "warning", "network", instance="celle"),
+            post("EndpointDown", "warning", "network", instance="trier"),
             post("SlotsMissed", "warning", "sre", instance="celle"),
             post("SlotsMissed", "warning", "sre", instance="trier"),
         ]
@@ -430,7 +433,7 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
             if (ours := group["alerts"])
         }
 
-    eventually("all are grouped", lambda: sum(groups().values()) == 13)
+    eventually("all are grouped", lambda: sum(groups().values()) == 16)
     assert groups() == {
         ("azure-public", "tenant-attach", "berlin"): 2,
         ("azure-public", "tenant-attach", "bonn"): 1,
@@ -441,6 +444,8 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
         ("ConfigMgrExporterDown", "ulm"): 1,
         ("ConfigMgrCertificateExpiresVerySoon", "a.manage.microsoft.com of groups"): 1,
         ("azure-public", "tenant-attach"): 2,
+        ("ConfigMgrSlow", "celle"): 2,
+        ("ConfigMgrSlow", "trier"): 1,
         ("ConfigMgrSlotsMissed",): 2,
     }
 
