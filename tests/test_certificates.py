@@ -25,12 +25,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from exporter.config.authorities import load_authorities
+from exporter.config.catalogue import shipped
+from exporter.config.documents import DocumentError
+from exporter.model.authorities import Authorities, RequiredRoot
 from exporter.model.vocabulary import Root, TlsFacts, TlsSettings, Trust
 from exporter.probe.net import certificates, trusted_roots, verifying
 from exporter.probe.net.certificates import Shown, ends_in
 from exporter.probe.net.required_roots import required_roots_present
 from tests.issuing import field, issue, parts, rsa_key, tlv
 
+AUTHORITIES = load_authorities(shipped() / "vocabulary" / "authorities.yaml")
 ROOTS = Path(__file__).parents[1] / "config" / "windows" / "code-signing-roots.pem"
 TRUE = b"\x01\x01\xff"
 ENDS = datetime(2040, 1, 1, tzinfo=UTC)
@@ -89,7 +94,7 @@ def facts(
     verified: bool = False,
     known: tuple[bytes, ...] = (),
 ) -> TlsFacts:
-    return certificates.facts(Shown(presented, protocol, path, verified, known))
+    return certificates.facts(Shown(presented, protocol, path, verified, known, AUTHORITIES))
 
 
 # ---------------------------------------------------------------- where the path leads
@@ -266,11 +271,11 @@ def test_a_root_is_itself_even_if_its_key_cannot_be_read() -> None:
 
 def test_the_roots_of_the_documents_are_found_by_their_fingerprints() -> None:
     trusted = ssl.create_default_context(cafile=certifi.where())
-    assert required_roots_present(trusted.get_ca_certs(binary_form=True)) == {
+    assert required_roots_present(AUTHORITIES.required_roots, trusted.get_ca_certs(binary_form=True)) == {
         "DigiCert Global Root G2": True,
         "Baltimore CyberTrust Root": False,  # ended in 2025, and on no list any more
     }
-    assert set(required_roots_present([]).values()) == {False}
+    assert set(required_roots_present(AUTHORITIES.required_roots, []).values()) == {False}
 
 
 def test_what_a_context_trusts_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +284,7 @@ def test_what_a_context_trusts_is_listed(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
     trusted = trusted_roots(verifying(TlsSettings(str(tmp_path / "own.pem")))) or []
     assert ssl.PEM_cert_to_DER_cert(own.cert_pem.bytes().decode()) in trusted
-    assert required_roots_present(trusted)["DigiCert Global Root G2"]
+    assert required_roots_present(AUTHORITIES.required_roots, trusted)["DigiCert Global Root G2"]
 
 
 def test_a_root_that_the_system_gets_later_is_trusted_without_another_start(
@@ -369,6 +374,84 @@ def test_microsofts_own_product_root_is_known_by_its_key() -> None:
     root = ssl.PEM_cert_to_DER_cert(pem)
     assert facts((root,), None).leads_to is Root.MICROSOFT_PRODUCT
     assert facts(der(LEAF), None, (*der(LEAF), root), verified=True).leads_to is Root.MICROSOFT_PRODUCT
+
+
+def test_what_is_known_by_name_is_what_the_reader_is_given() -> None:
+    """And what was read of a chain by some names is not what is said of it by others."""
+    shown = Shown(der(named("host.example", "Known CA")))
+    public = Authorities(public_issuers=(re.compile("Known C[AB]"),))
+    product = Authorities(product_issuers=frozenset({"Known CA"}))
+    partly = Authorities(public_issuers=(re.compile("Known C"),))
+    found = [certificates.facts(replace(shown, authorities=one)).leads_to for one in (public, product, partly)]
+    assert found == [Root.PUBLIC, Root.MICROSOFT_PRODUCT, None]
+    assert certificates.facts(shown).leads_to is None
+
+
+# ---------------------------------------------------------------- the file of authorities
+
+WRITTEN = """\
+sources: {PAGE: a document}
+required_roots:
+  - name: A root
+    sha1: 00112233445566778899aabbccddeeff00112233
+    source: PAGE
+product_issuers:
+  - name: An issuer
+    key: 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
+    source: PAGE
+  - name: Another
+    source: PAGE
+public_issuers:
+  - name: A CA 0[12]
+    source: [PAGE]
+"""
+
+
+def read(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authorities:
+    monkeypatch.chdir(tmp_path)
+    Path("known.yaml").write_text(text, encoding="utf-8")
+    return load_authorities(Path("known.yaml"))
+
+
+def test_every_part_of_the_file_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(WRITTEN, tmp_path, monkeypatch) == Authorities(
+        required_roots=(RequiredRoot("A root", "00112233445566778899aabbccddeeff00112233"),),
+        product_issuers=frozenset({"An issuer", "Another"}),
+        product_keys=frozenset({"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"}),
+        public_issuers=(re.compile("A CA 0[12]"),),
+    )
+    assert read("", tmp_path, monkeypatch) == Authorities()
+
+
+@pytest.mark.parametrize(
+    ("replaced", "by", "mistake"),
+    [
+        (
+            "    sha1: 00",
+            "    sha1: FF",
+            "4: required_roots[0].sha1: expected a SHA-1 of 40 lower-case hexadecimal digits, ",
+        ),
+        ("ccddeeff\n    source", "x\n    source", "8: product_issuers[0].key: expected a SHA-256 of 64 lower-case "),
+        ("source: [PAGE]", "source: PAG", "14: public_issuers[0].source: 'PAG': unknown source, did you mean PAGE?"),
+        ("    source: [PAGE]\n", "", "13: public_issuers[0].source: is missing; it must be given"),
+        ("0[12]", "0[12]+", "13: public_issuers[0].name: repeats without end; give the end, as in {1,40}"),
+        ("  - name: Another", "  - nam: Another", "10: product_issuers[1].nam: unknown key, did you mean name?"),
+        ("public_issuers:", "publc_issuers:", "12: publc_issuers: unknown key, did you mean public_issuers?"),
+    ],
+)
+def test_a_mistake_in_the_file_is_shown_with_its_line(
+    replaced: str, by: str, mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert replaced in WRITTEN
+    with pytest.raises(DocumentError) as caught:
+        read(WRITTEN.replace(replaced, by), tmp_path, monkeypatch)
+    assert f"known.yaml:{mistake}" in str(caught.value)
+
+
+def test_a_mistake_in_one_entry_hides_none_in_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DocumentError) as caught:
+        read(WRITTEN.replace(": PAGE\n", ": PAG\n"), tmp_path, monkeypatch)
+    assert [mistake.line for mistake in caught.value.mistakes] == [5, 9, 11]
 
 
 # ---------------------------------------------------------------- who does not want to be seen

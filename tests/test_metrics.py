@@ -21,6 +21,7 @@ from exporter import __version__
 from exporter.config import catalogue as shipped
 from exporter.metrics.families import Conditions, Events, ReloadStatus, State, probe_registry, registry_for
 from exporter.metrics.text import Exposition, render
+from exporter.model.authorities import RequiredRoot
 from exporter.model.vocabulary import (
     Answer,
     Certificate,
@@ -203,7 +204,7 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     events = Events(registry)
     events.adopt(store.plan)
     ReloadStatus(registry)
-    Conditions(registry).set(60.0, required_roots_present([]))
+    Conditions(registry).set(60.0, required_roots_present([RequiredRoot("a root", "00")], []))
     for result in (UP, replace(DOWN, key=other.key)):
         store.record(result)
     store.mark_unconfirmed(DOWN)

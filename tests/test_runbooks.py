@@ -21,8 +21,8 @@ from dashboards.alert_words import ALERTS, TEAMS, rules
 from dashboards.runbooks import DOCUMENTS, EXPORTER, INDEX, SHOWN, pages
 from exporter.cli import app
 from exporter.config import catalogue
+from exporter.config.authorities import load_authorities
 from exporter.model.vocabulary import Reason, WhyUnprobed
-from exporter.probe.net.required_roots import ANCHORS
 from exporter.report.commands import all_commands, filled
 from exporter.report.reasons import Words, all_words
 from exporter.web.routes import Service, create_app
@@ -91,7 +91,9 @@ def test_rules_are_what_their_files_say_without_the_runbooks() -> None:
 
 def test_the_root_whose_lack_is_alerted_is_sought_by_its_thumbprint() -> None:
     look = ALERTS["ConfigMgrTrustAnchorMissing"].look.powershell[0]
-    assert ANCHORS["DigiCert Global Root G2"].upper() in look.line
+    required = load_authorities(catalogue.shipped() / "vocabulary" / "authorities.yaml").required_roots
+    sha1 = {root.name: root.sha1 for root in required}
+    assert sha1["DigiCert Global Root G2"].upper() in look.line
 
 
 def test_an_alert_leads_to_its_page() -> None:

@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
+from exporter.model.authorities import Authorities
 from exporter.model.vocabulary import Cause, CheckKey, Probing, Proxy, Reason, Result, Root, Target, TlsSettings, Trust
 from exporter.probe.net import certificates, verifying
 from exporter.probe.runner import Network, run_check
@@ -566,6 +567,23 @@ def test_an_odd_certificate_hides_no_other(what: str, root: Issued, issuing: Iss
         assert len(tls.chain[place].subject or "") < 1100
         assert tls.leads_to in ({Root.PRIVATE, None} if place == 0 else {Root.PRIVATE})
         assert tls.not_after is not None
+
+
+async def test_a_probe_knows_authorities_by_what_its_network_knows(tmp_path: Path, root: Issued) -> None:
+    """Of the target, and of a proxy that is reached by TLS."""
+    nowhere = issue("localhost", issue("Forgotten CA", issue("Far Root", ca=True), ca=True))
+    known = Authorities(product_issuers=frozenset({"Forgotten CA"}))
+    with serving(status(200), tls=presenting(nowhere)) as found:
+        url = found.url("https", host="localhost")
+        proxies = {"p": Proxy("p", url)}
+        once = Probing(timeout=10, attempts=1)
+        for authorities, leads_to in ((known, Root.MICROSOFT_PRODUCT), (Authorities(), None)):
+            network = Network(trusting(tmp_path, root), proxies, authorities=authorities)
+            target = await run_check(CheckKey(Target(url)), network, once)
+            proxy = await run_check(CheckKey(Target("http://never.example/"), "p"), network, once)
+            assert target.evidence.tls
+            assert proxy.evidence.proxy_tls
+            assert [target.evidence.tls.leads_to, proxy.evidence.proxy_tls.leads_to] == [leads_to] * 2
 
 
 @pytest.mark.parametrize("where", ["leaf", "surplus"])

@@ -252,6 +252,17 @@ class Context(Protocol):
         """The words that may be named; None: any word."""
 
 
+@dataclass(frozen=True, slots=True)
+class SourcesOnly:
+    """The context of a file that names nothing but its own sources."""
+
+    sources: Collection[str]
+
+    def names(self, what: Named) -> Collection[str] | None:
+        """The words that may be named."""
+        return self.sources if what is Named.SOURCE else ()
+
+
 def named_in_context(what: Named) -> Rule:
     """A word among those that the context knows."""
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
-from math import prod
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from exporter.config.documents import raise_errors, read
-from exporter.config.fields import NOT_EMPTY, CheckedAs, Named, Section, Text, distinct, member_of, within, written
+from exporter.config.expressions import Expression
+from exporter.config.fields import (
+    NOT_EMPTY,
+    CheckedAs,
+    Section,
+    SourcesOnly,
+    Text,
+    distinct,
+    member_of,
+    within,
+    written,
+)
 from exporter.config.groups import Sources
 from exporter.model.fingerprints import Fingerprint, Kind
 
@@ -21,7 +29,7 @@ def load_fingerprints(path: Path) -> tuple[Fingerprint, ...]:
     """The fingerprints in a file, in its order. Raises DocumentError with all mistakes."""
     document = read(path)
     found = document.validate(FileSection) or FileSection()
-    known = _Known(found.sources)
+    known = SourcesOnly(found.sources)
     fingerprints: list[Fingerprint] = []
     for i, _ in enumerate(found.fingerprints):
         section = document.validate(FingerprintSection, ("fingerprints", i), context=known)
@@ -33,51 +41,12 @@ def load_fingerprints(path: Path) -> tuple[Fingerprint, ...]:
     return tuple(fingerprints)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What a fingerprint may refer to."""
-
-    sources: Collection[str]
-
-    def names(self, what: Named) -> Collection[str] | None:
-        """The words that may be named."""
-        return self.sources if what is Named.SOURCE else ()
-
-
-# ---------------------------------------------------------------- regular expressions of bounded time
-
-_WAYS: Final = 128  # to go on from one place of the text, so that the time is a small multiple of its length
-_ONE: Final = re.compile(r"\\.|\[\^?\]?[^]]*\]", re.DOTALL)  # an escape or a class: stands for one character
-_REPEATED: Final = re.compile(r"\{([0-9]+)(?:,([0-9]+))?\}|(?<!\()\?")
-
-
-def _expression(text: str) -> str:
-    try:
-        matches_nothing = re.search(text, "") is not None
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"not a regular expression: {error}") from None
-    bare = _ONE.sub("x", text)
-    groups = bare.count("(")
-    repeats = (int(most or exactly or 2) for exactly, most in _REPEATED.findall(bare))
-    faults = (
-        (matches_nothing, "matches an empty text, and so every text; give more of the mark"),
-        (re.search(r"[*+]|\{[0-9]*,\}", bare), "repeats without end; give the end, as in {1,40}"),
-        (groups > 1 or groups != bare.count("(?:"), "has a group of another kind than one (?:of|alternatives)"),
-        (re.search(r"\)[?{]", bare), "repeats a group; give another fingerprint for what it leaves out"),
-        ((1 + bare.count("|")) * prod(repeats) > _WAYS, f"can go more than {_WAYS} ways; shorten its repetitions"),
-    )
-    if fault := next((fault for wrong, fault in faults if wrong), None):
-        raise ValueError(fault)
-    return text
-
-
 def _compiled(text: str | None) -> re.Pattern[str] | None:
     return re.compile(text) if text else None
 
 
 # ---------------------------------------------------------------- the schema
 
-Expression = Annotated[Text, AfterValidator(_expression)]
 KindWord = Annotated[Kind, member_of("kind", Kind)]
 
 

@@ -16,6 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from exporter.config.articles import ArticleSection
+from exporter.config.authorities import AuthoritiesSection
 from exporter.config.catalogue import (
     CloudSection,
     ForwarderHost,
@@ -44,6 +45,7 @@ class Kind(StrEnum):
     FORWARDERS = "forwarders"
     SOURCES = "sources"
     FINGERPRINTS = "fingerprints"
+    AUTHORITIES = "authorities"
     ARTICLES = "articles"
 
 
@@ -69,6 +71,7 @@ _MODELS: Final[Mapping[Kind, Any]] = MappingProxyType(
         Kind.FORWARDERS: dict[ForwarderHost, ForwarderSection],
         Kind.SOURCES: dict[str, Text],
         Kind.FINGERPRINTS: FileSection,
+        Kind.AUTHORITIES: AuthoritiesSection,
         Kind.ARTICLES: dict[Slug, ArticleSection],
     }
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeGuard, cast
 
 from exporter.model.addresses import AddressRanges
+from exporter.model.authorities import Authorities
 from exporter.model.vocabulary import (
     CheckKey,
     Evidence,
@@ -46,6 +47,7 @@ class Network:
     former: Sequence[SignIn] = ()  # of proxies that have left, for the case that they come back
     proxy_context: ssl.SSLContext | None = None  # for TLS to a proxy, which may get a password; None: the same
     ways: Mapping[CheckKey, Ways] = field(default_factory=dict)  # where Windows or a PAC file names them
+    authorities: Authorities = field(default_factory=Authorities)  # that are known beside the public roots
 
     def routes(self, key: CheckKey) -> tuple[Route, ...]:
         """The ways that a check goes, in their order. Raises NoWay."""
@@ -64,10 +66,17 @@ class Network:
         return tuple(routes)
 
     def _direct(self, key: CheckKey) -> Route:
-        return Route(self.context, clock=self.clock, own=key.target.own)
+        return Route(self.context, clock=self.clock, own=key.target.own, authorities=self.authorities)
 
     def _through(self, proxy: Proxy, sign_in: SignIn | None) -> Route:
-        return Route(self.context, proxy, sign_in, self.clock, proxy_context=self.proxy_context)
+        return Route(
+            self.context,
+            proxy,
+            sign_in,
+            self.clock,
+            proxy_context=self.proxy_context,
+            authorities=self.authorities,
+        )
 
     def _found(self, proxy: Proxy, url: str) -> Route:
         return self._through(replace(proxy, url=url), self.sign_ins.get(found_at(proxy.name, url)))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from exporter.config import catalogue as shipped
 from exporter.config import settings as config
+from exporter.config.authorities import load_authorities
 from exporter.config.documents import Mistake, unreadable
 from exporter.config.fingerprints import load_fingerprints
 from exporter.model.addresses import AddressRanges
@@ -185,16 +186,18 @@ def network_of(deployment: Deployment, before: Network | None = None) -> Network
     proxies = _concrete(settings.proxies, deployment.found.ways)
     sign_ins = sign_ins_of(proxies, known)
     by_tls = any(proxy.url.startswith("https:") for proxy in proxies.values())
+    vocabulary = shipped.shipped() / "vocabulary"
     return Network(
         verifying(settings.tls),
         settings.proxies,
         sign_ins,
-        Signs(load_fingerprints(shipped.shipped() / "vocabulary" / "fingerprints.yaml"), deployment.domains),
+        Signs(load_fingerprints(vocabulary / "fingerprints.yaml"), deployment.domains),
         AddressRanges(settings.address_ranges),
         clock,
         tuple(sign_in for sign_in in dict.fromkeys(known) if sign_in.was_refused and sign_in not in sign_ins.values()),
         verifying(settings.tls, with_secrets=True) if by_tls else None,
         deployment.found.ways,
+        load_authorities(vocabulary / "authorities.yaml"),
     )
 
 
@@ -212,4 +215,4 @@ def required_roots_of(network: Network) -> Mapping[str, bool]:
     Reads the files of the trust store; raises Unreadable.
     """
     roots = trusted_roots(network.context)
-    return {} if roots is None else required_roots_present(roots)
+    return {} if roots is None else required_roots_present(network.authorities.required_roots, roots)

@@ -23,6 +23,7 @@ import httpx
 
 from exporter.config import catalogue
 from exporter.config import settings as config
+from exporter.config.authorities import load_authorities
 from exporter.config.documents import DocumentError
 from exporter.config.fingerprints import load_fingerprints
 from exporter.model.vocabulary import Answer, Auth, Phase, Proxy, Reason, Target
@@ -124,7 +125,9 @@ class CannedTransport(Transport):
 
 CONTEXT: Final = ssl.create_default_context()
 PROXY: Final = Proxy("fuzz", "http://proxy.example:3128", "user", "secret", auth=Auth.AUTO)
-FINGERPRINTS: Final = load_fingerprints(catalogue.shipped() / "vocabulary" / "fingerprints.yaml")
+VOCABULARY: Final = catalogue.shipped() / "vocabulary"
+AUTHORITIES: Final = load_authorities(VOCABULARY / "authorities.yaml")
+FINGERPRINTS: Final = load_fingerprints(VOCABULARY / "fingerprints.yaml")
 SIGNS: Final = Signs(FINGERPRINTS, frozenset({"a.example"}))
 
 
@@ -161,7 +164,7 @@ async def a_chain(chance: random.Random) -> None:
     presented = (*odd, *sound) if chance.random() < 0.5 else (*sound, *odd)
     path = tuple(chance.sample(presented, chance.randint(0, len(presented))))
     verified = chance.choice([False, True])
-    seen = facts(Shown(presented, chance.choice([None, "TLSv1.3"]), path, verified, (_ROOT.der,)))
+    seen = facts(Shown(presented, chance.choice([None, "TLSv1.3"]), path, verified, (_ROOT.der,), AUTHORITIES))
     if [one.size for one in seen.chain] != list(map(len, presented)) and (presented or path):
         raise AssertionError("a certificate hides another")
     failure = failure_of(chance.choice(VERIFY_CODES), "words", None if verified else seen)

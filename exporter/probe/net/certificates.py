@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from itertools import islice
 from typing import Final, TypeVar
@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
+from exporter.model.authorities import Authorities
 from exporter.model.vocabulary import Certificate, Root, TlsFacts
 from exporter.text.printable import escaped
 
@@ -49,41 +50,13 @@ _PATHS: Final = 16  # paths that are compared
 _OLD_HASHES: Final = frozenset({"sha1", "md5"})
 
 
-# Roots that issue for Windows Update. Windows has them, Linux trust stores do not, and they are on no public list, so a
-# chain is known by their names and those of the authorities below them. Source: public code and posts; no document of
-# Microsoft names them.
-_MICROSOFT_PRODUCT: Final = frozenset(
-    {
-        "Microsoft Root Certificate Authority 2011",
-        "Microsoft ECC Product Root Certificate Authority 2018",
-        "Microsoft Update Secure Server CA 2.1",
-        "Microsoft ECC Update Secure Server CA 2.1",
-        "Microsoft Secure Server CA 2011",
-    }
-)
-# Issuers below public roots that Azure's hosts use; a server that forgets to send them is not an inspecting device.
-# A name proves nothing: it counts only where nothing can be proved, because the issuer's certificate was not sent.
-# Source: azure-docs, articles/security/fundamentals/azure-certificate-authority-details.md, 2025-11-17.
-_PUBLIC_ISSUER: Final = re.compile(
-    r"Microsoft Azure (RSA|ECC) TLS Issuing CA 0[3478]|Microsoft TLS G2 (RSA|ECC) CA OCSP (0[2468]|1[0246])"
-    r"|Microsoft TLS (RSA|ECC) Root G2|DigiCert .+|GeoTrust Global TLS RSA4096 SHA256 2022 CA1"
-)
-
-# The keys of the first two, as SHA-256 of their SubjectPublicKeyInfo: where a root is at hand, its name proves nothing.
-_PRODUCT_KEYS: Final = frozenset(
-    {
-        "02376d0908ac23041cc7d666d9daf192554f7fc36317aa9cb800908616b28af8",
-        "68ded9a203ff6e367e12aa49977cd200f7127a800faa6f859f0bafed8286a4fb",
-    }
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a handshake showed: certificates in DER, the server's own first.
 
     `path`: the one that the verification took, as far as it came. Where the system does not give it, it is built of
-    what was presented and of the roots that are `known`; of several, the one that lasts longest.
+    what was presented and of the roots that are `known`; of several, the one that lasts longest. `authorities`: whose
+    names and keys are known beside these and the public roots.
     """
 
     presented: tuple[bytes, ...]
@@ -91,11 +64,12 @@ class Shown:
     path: tuple[bytes, ...] = ()
     verified: bool = False
     known: tuple[bytes, ...] = ()
+    authorities: Authorities = field(default_factory=Authorities)
 
     @property
     def key(self) -> bytes:
         """A hash of it."""
-        digest = hashlib.sha256(f"{self.protocol} {self.verified} {hash(self.known)}".encode())
+        digest = hashlib.sha256(f"{self.protocol} {self.verified} {hash((self.known, self.authorities))}".encode())
         for chain in (self.presented, self.path):
             digest.update(b"%d " % len(chain))
             for der in chain:
@@ -182,7 +156,10 @@ def _facts(shown: Shown) -> TlsFacts:
             return TlsFacts(shown.protocol, unread=unread)
         # One that was built and stops below a root is not what the system took, which fetches what was not sent.
         whole = bool(path) or _self_signed([taken[-1].parsed]) is not None
-        root, missing = _verified(taken, checks, whole=whole) if shown.verified else _not_verified(taken, sent, checks)
+        if shown.verified:
+            root, missing = _verified(taken, checks, shown.authorities, whole=whole)
+        else:
+            root, missing = _not_verified(taken, sent, checks, shown.authorities)
     chain, way = (tuple(one.shown for one in ones) for ones in (sent, taken))
     return TlsFacts(shown.protocol, chain, root, way, shown.verified, missing, unread)
 
@@ -348,7 +325,9 @@ def _above(chain: Sequence[x509.Certificate | None], checks: _Checks) -> list[_R
 # ---------------------------------------------------------------- whose root it is
 
 
-def _verified(taken: Sequence[_Read], checks: _Checks, *, whole: bool) -> tuple[Root | None, str | None]:
+def _verified(
+    taken: Sequence[_Read], checks: _Checks, authorities: Authorities, *, whole: bool
+) -> tuple[Root | None, str | None]:
     """Whose root the path leads to that verified, and the name of the issuer that it lacks.
 
     Nothing but the path counts: whatever else was sent may have been sent to mislead. What cannot be read there is no
@@ -359,10 +338,12 @@ def _verified(taken: Sequence[_Read], checks: _Checks, *, whole: bool) -> tuple[
     if not whole:
         return None, taken[-1].shown.issuer
     top = taken[-1].parsed
-    return Root.MICROSOFT_PRODUCT if top is not None and _is_product(top) else Root.PRIVATE, None
+    return Root.MICROSOFT_PRODUCT if top is not None and _is_product(top, authorities) else Root.PRIVATE, None
 
 
-def _not_verified(taken: Sequence[_Read], sent: Sequence[_Read], checks: _Checks) -> tuple[Root | None, str | None]:
+def _not_verified(
+    taken: Sequence[_Read], sent: Sequence[_Read], checks: _Checks, authorities: Authorities
+) -> tuple[Root | None, str | None]:
     """Whose root a path leads to that did not verify, and the name of the issuer that it lacks.
 
     By signature. Where the path stops at an issuer that is not at hand, nothing is proved: the names of Microsoft's
@@ -374,21 +355,21 @@ def _not_verified(taken: Sequence[_Read], sent: Sequence[_Read], checks: _Checks
     certificates = [one.certificate for one in above]
     end = _self_signed(certificates or [taken[-1].parsed])
     if end is not None:
-        return Root.MICROSOFT_PRODUCT if _is_product(end) else Root.PRIVATE, None
+        return Root.MICROSOFT_PRODUCT if _is_product(end, authorities) else Root.PRIVATE, None
     named = {name for certificate in certificates for name in _common_names(certificate.issuer)}
     missing = taken[-1].shown.issuer
-    if named & _MICROSOFT_PRODUCT:
+    if named & authorities.product_issuers:
         return Root.MICROSOFT_PRODUCT, missing
-    return Root.PUBLIC if any(map(_PUBLIC_ISSUER.fullmatch, named)) else None, missing
+    return Root.PUBLIC if any(map(authorities.is_public, named)) else None, missing
 
 
-def _is_product(root: x509.Certificate) -> bool:
+def _is_product(root: x509.Certificate, authorities: Authorities) -> bool:
     """Whether it is one of Microsoft's product roots, by its key."""
     try:
         key = root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except _NOT_ISSUED:
         return False
-    return hashlib.sha256(key).hexdigest() in _PRODUCT_KEYS
+    return hashlib.sha256(key).hexdigest() in authorities.product_keys
 
 
 def _common_names(name: x509.Name) -> Iterator[str]:

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import anyio.lowlevel
 import truststore
 
+from exporter.model.authorities import Authorities
 from exporter.model.vocabulary import TlsFacts, TlsSettings
 from exporter.probe.errors import NotHttp, NotTls, PeerClosed, TlsEndless, Unverifiable, is_tls_record
 from exporter.probe.net.records import Records
@@ -146,8 +147,11 @@ _heavy: Final = Few(2)  # what strangers can make heavy: chains to read, and han
 class TlsStream:
     """TLS on another stream."""
 
-    def __init__(self, below: Stream, context: ssl.SSLContext, host: str, trace: Trace) -> None:
+    def __init__(
+        self, below: Stream, context: ssl.SSLContext, host: str, trace: Trace, authorities: Authorities
+    ) -> None:
         self._below = below
+        self._authorities = authorities
         self._trace = trace
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         own = _makers[context]() if context in _makers else context
@@ -190,7 +194,7 @@ class TlsStream:
 
         path = path or (self.path if self._verifies else ())
         known = () if path else self._known()
-        shown = Shown(_sent(self._tls), self._version(), path, verified, known)
+        shown = Shown(_sent(self._tls), self._version(), path, verified, known, self._authorities)
         found = remembered(shown)
         return await _heavy.run(partial(facts, shown)) if found is None else found
 

@@ -14,6 +14,7 @@ import httpx
 
 from exporter import __version__
 from exporter.model.addresses import Whose
+from exporter.model.authorities import Authorities
 from exporter.model.vocabulary import DEFAULT_PORTS, Answer, Phase, Proxy, Root, TlsFacts, WayTaken
 from exporter.probe.bodies import readable
 from exporter.probe.errors import NotHttp, NotTls, ProxyRefused, TooStrict
@@ -50,6 +51,7 @@ class Route:
     own: bool = False  # the target is one of the operator's own
     proxy_context: ssl.SSLContext | None = None  # for TLS to the proxy itself; None: the same
     way: WayTaken | None = None  # which of several it is; those that follow need time, too
+    authorities: Authorities = field(default_factory=Authorities)  # that are known beside the public roots
 
     @property
     def share(self) -> float:
@@ -154,7 +156,7 @@ class Transport(httpx.AsyncBaseTransport):
         self, stream: Stream, origin: Origin, context: ssl.SSLContext, keep: Callable[[TlsFacts], None], reach: Reach
     ) -> Stream:
         """TLS on a stream to somebody; `keep` takes what the handshake showed."""
-        secure = TlsStream(stream, context, origin.name, self._trace)
+        secure = TlsStream(stream, context, origin.name, self._trace, self._route.authorities)
         try:
             keep(await secure.handshake())
         except ssl.SSLCertVerificationError as error:
@@ -197,7 +199,8 @@ class Transport(httpx.AsyncBaseTransport):
         look = Transport(self._route, Trace())
         # Also where the whole attempt is cancelled meanwhile: its next wait, if there is one, is then its last.
         with anyio.move_on_after(left), suppress(Exception, anyio.get_cancelled_exc_class()):
-            stream = TlsStream(await reach(look, origin), unverifying(), origin.name, look._trace)
+            below = await reach(look, origin)
+            stream = TlsStream(below, unverifying(), origin.name, look._trace, self._route.authorities)
             await stream.handshake()
             found = stream
         await look.aclose()
