@@ -51,6 +51,8 @@ ROLES: Final = (
     "console",
     "client",
     "asset-intelligence-synchronization-point",
+    "endpoint-protection-point",
+    "exchange-server-connector",
 )
 
 
