@@ -69,6 +69,24 @@ def test_what_needs_the_extra_is_refused_with_the_command_that_installs_it(
     assert mistake.endswith("pip install 'configmgr-endpoint-exporter[negotiate]'")
 
 
+def test_a_file_has_one_spelling_and_what_people_call_it_is_answered_by_that(config: Path) -> None:
+    config.write_text(
+        "site:\n  roles: [SCP, MP, Exchange connector]\n  clouds: [GCC High]\n  features: [CMG]\n"
+        "features: {wsus: {importance: low}}\nproxies: {p: {url: 'http://proxy:1'}}\nvia: {DP: p}\n"
+        "groups: [{feature: f, roles: [EP point], endpoints: [{pattern: a.example}]}]\n"
+    )
+    assert [said.partition(": ")[2] for said in mistakes_in(config, catalogues.load())] == [
+        "site.roles[0]: 'SCP': unknown role; write service-connection-point",
+        "site.roles[1]: 'MP': unknown role; write management-point",
+        "site.roles[2]: 'Exchange connector': unknown role; write exchange-server-connector",
+        "site.clouds[0]: 'GCC High': unknown cloud; write azure-us-government",
+        "site.features[0]: 'CMG': unknown feature; write cloud-services",
+        "features.wsus: unknown feature; write software-updates",
+        "via.DP: unknown role; write distribution-point",
+        "groups[0].roles[0]: 'EP point': unknown role; write endpoint-protection-point",
+    ]
+
+
 LOCAL: Final = {
     "tls: {ca_file: nowhere.pem}": "tls.ca_file: 'nowhere.pem' cannot be read: No such file or directory; put it ",
     "proxies: {p: {url: 'http://proxy:1', username: svc, password_file: nowhere}}": (
@@ -192,7 +210,7 @@ def test_what_the_example_comments_out_is_valid_too(config: Path) -> None:
 
     assert settings.proxies["corporate"].password == secret
     assert settings.via == {"service-connection-point": "corporate"}
-    assert len(settings.site.roles) == 9
+    assert settings.site.roles == tuple(catalogues.load().roles)
     assert [group.feature for group in settings.groups] == ["intranet-portal", "field-office"]
     assert settings.features["console-feedback"] == FeatureSettings(Importance.NORMAL)
 

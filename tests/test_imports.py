@@ -549,7 +549,7 @@ def test_what_cannot_be_done_ends_with_2_and_words(
     ("option", "word", "said"),
     [
         ("--role", "clint", "--role clint: unknown role, did you mean client?"),
-        ("--cloud", "azure", "--cloud azure: unknown cloud; known: azure-public, azure-us-government"),
+        ("--cloud", "azure", "--cloud azure: unknown cloud, did you mean azure-public?"),
         ("--proxy", "corporate", "--proxy corporate: unknown proxy; none is defined"),
     ],
 )

@@ -18,13 +18,14 @@ from exporter.cli.completion import known_clouds, known_roles
 from exporter.cli.options import BAD_INPUT, NOT_READY, writing
 from exporter.config import catalogue as shipped
 from exporter.config import settings as config
+from exporter.config.aliases import aliases
 from exporter.config.durations import seconds
 from exporter.config.fields import unknown
 from exporter.config.groups import Names
 from exporter.config.settings import ProxySection
 from exporter.model.vocabulary import Proxy, Settings, Target
 from exporter.plan.checks import bypasses
-from exporter.plan.selection import SelectionError, aliases, named
+from exporter.plan.selection import SelectionError, named
 from exporter.probe.net import Route, verifying
 from exporter.proxies.finding import Finder, NotFound, finder
 from exporter.proxies.winhttp import NotWindows

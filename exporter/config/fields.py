@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from exporter.config.aliases import plain
 from exporter.model.vocabulary import Place
 from exporter.text.printable import short
 from exporter.text.secrets import without_user
@@ -162,9 +164,11 @@ def meant(known: Iterable[str], word: str) -> str | None:
     return words[close[0]] if close else None
 
 
-def unknown(what: str, known: Iterable[str], word: str) -> str:
-    """That a word is unknown, and which one may be meant or else which are known."""
+def unknown(what: str, known: Iterable[str], word: str, also: Mapping[str, str] = MappingProxyType({})) -> str:
+    """That a word is unknown, and which one it stands for (`also`), may be meant to be, or else which are known."""
     words = sorted(known)
+    if (stands_for := also.get(plain(word))) in words:
+        return f"unknown {what}; write {stands_for}"
     if close := meant(words, word):
         return f"unknown {what}, did you mean {close}?"
     return f"unknown {what}; " + (f"known: {', '.join(words)}" if words else "none is defined")
@@ -251,6 +255,9 @@ class Context(Protocol):
     def names(self, what: Named) -> Collection[str] | None:
         """The words that may be named; None: any word."""
 
+    def called(self, what: Named) -> Mapping[str, str]:
+        """What else people call them, as `plain` writes it, to those words."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourcesOnly:
@@ -262,14 +269,19 @@ class SourcesOnly:
         """The words that may be named."""
         return self.sources if what is Named.SOURCE else ()
 
+    def called(self, _: Named) -> Mapping[str, str]:
+        """Nothing: sources have one name."""
+        return {}
+
 
 def named_in_context(what: Named) -> Rule:
     """A word among those that the context knows."""
 
     def check(value: str, info: ValidationInfo) -> str:
-        known = cast("Context", info.context).names(what)
+        context = cast("Context", info.context)
+        known = context.names(what)
         if known is not None and value not in known:
-            raise ValueError(f"{found(value)}: {unknown(what, known, value)}")
+            raise ValueError(f"{found(value)}: {unknown(what, known, value, context.called(what))}")
         return value
 
     return Rule(check, {KNOWN: what})

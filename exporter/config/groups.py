@@ -72,6 +72,11 @@ class Names:
     parameters: Collection[str] | None = None  # None: any name, as the operator may invent them
     values: Mapping[str, Collection[str]] = field(default_factory=dict)  # of parameters with a closed set of them
     features: Collection[str] = ()
+    also: Mapping[Named, Mapping[str, str]] = field(default_factory=dict)  # what else people call them
+
+    def called(self, what: Named) -> Mapping[str, str]:
+        """What else people call them, as `plain` writes it, to those words."""
+        return self.also.get(what, {})
 
     def names(self, what: Named) -> Collection[str] | None:
         """The words that may be named; None: any word."""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
+from exporter.config.aliases import FEATURE_ALIASES, aliases
 from exporter.config.documents import (
     A_FOLDER,
     Document,
@@ -145,7 +146,9 @@ def _line(main: Document, proxy: Proxy) -> int:
 def read_groups(path: Path, catalogue: Catalogue) -> tuple[Group, ...]:
     """The groups of a group file. Raises DocumentError with all mistakes."""
     document = read(path)
-    located = groups_at(document, (), Names(catalogue.roles, catalogue.clouds, values=_closed(catalogue)))
+    located = groups_at(
+        document, (), Names(catalogue.roles, catalogue.clouds, values=_closed(catalogue), also=_also(catalogue))
+    )
     add_contradictions(located)
     raise_errors([document])
     return tuple(here.group for here in located)
@@ -181,9 +184,18 @@ def _names(catalogue: Catalogue, main: Document, files: Iterable[Document], dire
         patterns=patterns,
         parameters={**dict.fromkeys(used), **catalogue.parameters},
         values=_closed(catalogue),
+        also=_also(catalogue),
         proxies=_keys(main.at(("proxies",))),
         directory=directory,
     )
+
+
+def _also(catalogue: Catalogue) -> dict[Named, Mapping[str, str]]:
+    return {
+        Named.ROLE: aliases(catalogue.roles),
+        Named.CLOUD: aliases(catalogue.clouds),
+        Named.FEATURE: FEATURE_ALIASES,
+    }
 
 
 def _closed(catalogue: Catalogue) -> dict[str, tuple[str, ...]]:
@@ -300,7 +312,7 @@ def _via(proxy_of: dict[str, object], info: ValidationInfo) -> dict[str, str]:
             faults.append(((role,), f"role and proxy are exchanged; write `{proxy}: {role}`"))
             continue
         if role not in known.roles:
-            faults.append(((role,), unknown("role", known.roles, role)))
+            faults.append(((role,), unknown("role", known.roles, role, known.called(Named.ROLE))))
         if not isinstance(proxy, str):
             faults.append(((role,), expected("the name of a proxy", proxy)))
         elif proxy not in known.proxies and proxy.lower() in _NO_PROXY:
@@ -319,7 +331,7 @@ def _known_features(
     faults: list[tuple[Place, str]] = []
     for name, section in sections.items():
         if name not in known.features:
-            faults.append(((name,), unknown("feature", known.features, name)))
+            faults.append(((name,), unknown("feature", known.features, name, known.called(Named.FEATURE))))
             continue
         patterns = known.patterns.get(name, ())
         strays = (pattern for pattern in (section.decides if section else ()) if pattern not in patterns)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
+from exporter.config.aliases import FEATURE_ALIASES, aliases, plain
 from exporter.config.documents import DocumentError
 from exporter.config.fields import meant, unknown
 from exporter.model.vocabulary import (
     Catalogue,
-    Cloud,
     Endpoint,
     FeatureSettings,
     Group,
-    Role,
     Site,
     WhyReference,
 )
@@ -28,18 +26,6 @@ class SelectionError(Exception):
 
 UNUSABLE: Final = (DocumentError, SelectionError)  # what a person must fix before there is a plan
 _OF_SITE: Final = " of this site"
-FEATURE_ALIASES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "cmg": "cloud-services",
-        "cloudmanagementgateway": "cloud-services",
-        "do": "delivery-optimization",
-        "intune": "co-management",
-        "comanagement": "co-management",
-        "wsus": "software-updates",
-        "office": "m365-apps",
-        "microsoft365apps": "m365-apps",
-    }
-)
 
 
 def weighed(groups: Iterable[Group], said: Mapping[str, FeatureSettings]) -> tuple[Group, ...]:
@@ -78,16 +64,6 @@ class Selection:
         )
 
 
-def aliases(known: Mapping[str, Role] | Mapping[str, Cloud]) -> Mapping[str, str]:
-    """What people call roles or clouds, in lower case, to their slugs."""
-    return {_plain(alias): one.slug for one in known.values() for alias in one.aliases}
-
-
-def _plain(name: str) -> str:
-    """A name as it compares: in lower case, without blanks, hyphens and underscores."""
-    return re.sub(r"[\s_-]", "", name.lower())
-
-
 def named(
     kind: str,
     names: Iterable[str],
@@ -101,10 +77,10 @@ def named(
     """
     found: dict[str, None] = {}
     for name in names:
-        slugs = {**{_plain(word): word for word in known}, **also}
-        slug = name if name in known else slugs.get(_plain(name))
+        slugs = {**{plain(word): word for word in known}, **also}
+        slug = name if name in known else slugs.get(plain(name))
         if slug is None or slug not in known:
-            close = meant(slugs, _plain(name))
+            close = meant(slugs, plain(name))
             raise SelectionError(
                 f"--{kind} {name}: {unknown(f'{kind}{whose}', known, slugs[close] if close else name)}"
             )
