@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from exporter.model.vocabulary import (
     EndpointState,
     Evidence,
     Failure,
+    Importance,
     Phase,
     Plan,
     Proxy,
@@ -134,6 +136,8 @@ def test_every_feature_is_told_with_its_endpoints(drawn: Drawn) -> None:
         (feature.consumer, feature.ready) for feature in snapshot.features
     ]
     for shown, feature in zip(told["features"], snapshot.features, strict=True):
+        needs = [need for need in snapshot.plan.requirements if need.use.consumer == feature.consumer]
+        assert shown["importance"] in {need.importance for need in needs}
         assert [(endpoint["pattern"], endpoint["state"]) for endpoint in shown["endpoints"]] == [
             (endpoint.use.pattern, endpoint.state) for endpoint in feature.endpoints
         ]
@@ -188,6 +192,23 @@ def test_all_that_is_down_is_told_with_its_words_and_what_it_breaks(drawn: Drawn
     assert sorted(map(repr, found)) == sorted(map(repr, wanted))
     text = unescape(re.sub("<[^>]*>", "", status_page(snapshot, {}, NOW).text))
     assert all(fault.words.summary in text and fault.words.remedy.replace("`", "") in text for fault in faults)
+
+
+@given(plans_with_results(), st.dictionaries(st.sampled_from(FEATURES), st.sampled_from(Importance)))
+def test_of_features_in_one_state_the_critical_ones_come_first_and_say_so(
+    drawn: Drawn, important: dict[str, Importance]
+) -> None:
+    snapshot = snapshot_of(drawn)
+    needs = tuple(
+        replace(need, importance=important.get(need.use.consumer.feature, Importance.NORMAL))
+        for need in snapshot.plan.requirements
+    )
+    snapshot = replace(snapshot, plan=replace(snapshot.plan, requirements=needs))
+    rows = overview(snapshot, Filters()).features
+    assert [row.importance for row in rows] == [important.get(row.feature, Importance.NORMAL) for row in rows]
+    for state in {row.state for row in rows}:
+        alike = [list(Importance).index(row.importance) for row in rows if row.state == state]
+        assert alike == sorted(alike)
 
 
 @given(plans_with_results())

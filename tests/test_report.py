@@ -458,6 +458,7 @@ def test_csv_gives_back_every_cell_and_no_formula(requirements: tuple[Requiremen
         "docs",
         "decides",
         "because",
+        "importance",
     ]
     for record, requirement in zip(records, requirements, strict=True):
         cells = dict(zip(header, record, strict=True))
@@ -468,7 +469,7 @@ def test_csv_gives_back_every_cell_and_no_formula(requirements: tuple[Requiremen
 
 
 def test_csv_lines_end_as_the_standard_says() -> None:
-    assert endpoints_csv(()) == "feature,role,cloud,pattern,status,targets,reason,docs,decides,because\r\n"
+    assert endpoints_csv(()) == "feature,role,cloud,pattern,status,targets,reason,docs,decides,because,importance\r\n"
 
 
 @given(ANY_REQUIREMENTS, st.integers(40, 200))

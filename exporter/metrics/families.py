@@ -25,7 +25,6 @@ from exporter.model.vocabulary import (
     ClockSource,
     Consumer,
     EndpointState,
-    Importance,
     Latest,
     Phase,
     Plan,
@@ -432,9 +431,7 @@ def _weights(plan: Plan) -> Iterator[Metric]:
         "1 for each documented endpoint that is probed and decides nothing, and why: leave its targets out of alerts.",
         labels=(*USE, "reason"),
     )
-    importance: dict[Consumer, Importance] = {}
     for requirement in plan.requirements:
-        importance[requirement.use.consumer] = requirement.importance
         if requirement.targets and requirement.endpoint.reference is not None:
             reference.add_metric((*_use(requirement.use), requirement.endpoint.reference), 1)
     info = GaugeMetricFamily(
@@ -442,7 +439,7 @@ def _weights(plan: Plan) -> Iterator[Metric]:
         "1, with what it means when the feature is not ready: critical, normal, low.",
         labels=(*CONSUMER, "importance"),
     )
-    for consumer, word in importance.items():
+    for consumer, word in plan.importance_of.items():
         info.add_metric((*_labels(consumer), word), 1)
     yield from (reference, info)
 

@@ -473,6 +473,11 @@ class Plan:
         return {requirement.use: requirement for requirement in self.requirements}
 
     @cached_property
+    def importance_of(self) -> Mapping[Consumer, Importance]:
+        """What it means for each consumer when its feature is not ready."""
+        return {requirement.use.consumer: requirement.importance for requirement in self.requirements}
+
+    @cached_property
     def checks_of(self) -> Mapping[Use, tuple[CheckKey, ...]]:
         """The checks behind each use, in order of the uses; none where nothing is probed."""
         keys: dict[Use, list[CheckKey]] = {requirement.use: [] for requirement in self.unprobed}

@@ -11,6 +11,7 @@ from typing import Any, Final
 from exporter.model.vocabulary import (
     EndpointReadiness,
     EndpointState,
+    Importance,
     Requirement,
     Snapshot,
 )
@@ -27,6 +28,7 @@ def check_json(snapshot: Snapshot) -> str:
         "features": [
             {
                 **values.consumer(feature.consumer),
+                "importance": snapshot.plan.importance_of.get(feature.consumer, Importance.NORMAL),
                 "ready": feature.ready,
                 "endpoints": [_endpoint(endpoint, snapshot) for endpoint in feature.endpoints],
             }
@@ -49,7 +51,21 @@ def endpoints_csv(requirements: Iterable[Requirement]) -> str:
     """
     out = io.StringIO(newline="")
     table = csv.writer(out)
-    table.writerow(("feature", "role", "cloud", "pattern", "status", "targets", "reason", "docs", "decides", "because"))
+    table.writerow(
+        (
+            "feature",
+            "role",
+            "cloud",
+            "pattern",
+            "status",
+            "targets",
+            "reason",
+            "docs",
+            "decides",
+            "because",
+            "importance",
+        )
+    )
     for requirement in requirements:
         consumer = requirement.use.consumer
         cells = (
@@ -63,6 +79,7 @@ def endpoints_csv(requirements: Iterable[Requirement]) -> str:
             requirement.docs or "",
             str(requirement.endpoint.decides).lower(),
             requirement.endpoint.reference or "",
+            requirement.importance,
         )
         table.writerow([inert(cell) for cell in cells])
     return out.getvalue()

@@ -13,6 +13,7 @@ from exporter.model.vocabulary import (
     Consumer,
     EndpointState,
     FeatureReadiness,
+    Importance,
     Latest,
     Reason,
     Snapshot,
@@ -60,6 +61,7 @@ class FeatureRow:
     feature: str
     cloud: str
     state: Verdict
+    importance: Importance
     roles: tuple[RoleState, ...]
 
 
@@ -178,8 +180,12 @@ def overview(snapshot: Snapshot, filters: Filters) -> Overview:
 _WORST_FIRST: Final = (Verdict.NOT_READY, Verdict.PENDING, Verdict.READY, Verdict.UNPROBED, Verdict.NOT_SUPPORTED)
 
 
+_MOST_IMPORTANT_FIRST: Final = (Importance.CRITICAL, Importance.NORMAL, Importance.LOW)
+
+
 def _features(snapshot: Snapshot, filters: Filters) -> Iterator[FeatureRow]:
-    """A row for each feature and cloud; what is not ready comes first."""
+    """A row for each feature and cloud; what is not ready comes first, and of that what is critical."""
+    importance_of = snapshot.plan.importance_of
     rows: dict[tuple[str, str], list[RoleState]] = {}
     for feature in snapshot.features:
         if _admits_feature(feature, filters):
@@ -188,10 +194,24 @@ def _features(snapshot: Snapshot, filters: Filters) -> Iterator[FeatureRow]:
             found = RoleState(feature.consumer, state, tuple((each, number[each]) for each in EndpointState))
             rows.setdefault((feature.consumer.cloud, feature.consumer.feature), []).append(found)
     found_rows = [
-        FeatureRow(name, cloud, min((role.state for role in roles), key=_WORST_FIRST.index), tuple(roles))
+        FeatureRow(
+            name,
+            cloud,
+            min((role.state for role in roles), key=_WORST_FIRST.index),
+            importance_of.get(roles[0].consumer, Importance.NORMAL),
+            tuple(roles),
+        )
         for (cloud, name), roles in rows.items()
     ]
-    yield from sorted(found_rows, key=lambda row: (_WORST_FIRST.index(row.state), row.cloud, row.feature))
+    yield from sorted(
+        found_rows,
+        key=lambda row: (
+            _WORST_FIRST.index(row.state),
+            _MOST_IMPORTANT_FIRST.index(row.importance),
+            row.cloud,
+            row.feature,
+        ),
+    )
 
 
 def _admits_feature(feature: FeatureReadiness, filters: Filters) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter import __version__
 from exporter.config.version import as_of
-from exporter.model.vocabulary import Check, CheckKey, Latest, Snapshot, TlsFacts, Use
+from exporter.model.vocabulary import Check, CheckKey, Importance, Latest, Snapshot, TlsFacts, Use
 from exporter.report import values
 from exporter.results.readiness import failures_to_come
 
@@ -22,6 +22,7 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
         "features": [
             {
                 **values.consumer(feature.consumer),
+                "importance": snapshot.plan.importance_of.get(feature.consumer, Importance.NORMAL),
                 "ready": feature.ready,
                 "endpoints": [
                     {
