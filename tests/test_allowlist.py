@@ -831,3 +831,18 @@ def test_options_that_do_not_go_together_are_refused(arguments: list[str], words
     done = CliRunner().invoke(app, arguments, terminal_width=200)
     assert done.exit_code == 2
     assert words in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_firewall_request_says_how_important_its_features_are_as_the_operator_has_it(tmp_path: Path) -> None:
+    (tmp_path / "exporter.yaml").write_text(
+        "site: {roles: [console]}\nfeatures: {deploy-edge: {importance: critical}}\n"
+    )
+    asked = ["allowlist", "--config.file", str(tmp_path / "exporter.yaml"), "--feature"]
+    said = {
+        feature: CliRunner().invoke(app, [*asked, feature, "--format", "markdown"]).stdout
+        for feature in ("deploy-edge", "console-feedback")
+    }
+    data = json.loads(CliRunner().invoke(app, [*asked, "deploy-edge", "--format", "json"]).stdout)
+    assert "\n\nImportance: critical. Authenticated proxy: " in said["deploy-edge"]
+    assert "\n\nImportance: low. Authenticated proxy: " in said["console-feedback"]
+    assert {need["importance"] for rule in data for need in rule["needed_for"]} == {"critical"}

@@ -85,8 +85,10 @@ def _sections(rules: Iterable[Rule], level: str) -> Iterator[str]:
 def _block(block: Block, level: str) -> Iterator[str]:
     roles, features = (", ".join(code(slug) for slug in slugs) for slugs in (block.roles, block.features))
     yield from ("", f"{level} For {roles}: {features}", "")
+    said = [f"Importance: {block.importance}."]
     if block.authenticated_proxy is not None:
-        yield from (f"Authenticated proxy: {block.authenticated_proxy}.", "")
+        said.append(f"Authenticated proxy: {block.authenticated_proxy}.")
+    yield from (" ".join(said), "")
     yield from _table("Destination", "Protocol and port", "TLS inspection", "When")
     for row in block.rows:
         yield table_row((code(row.host), prose(", ".join(row.opened)), _inspection(row), prose(_when(row))))

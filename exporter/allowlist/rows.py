@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from exporter.allowlist.rules import Need, Rule
-from exporter.model.vocabulary import DIRECT, Support
+from exporter.model.vocabulary import DIRECT, Importance, Support
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,11 @@ class Block:
     features: tuple[str, ...]
     authenticated_proxy: Support | None
     rows: tuple[Row, ...]
+
+    @property
+    def importance(self) -> Importance:
+        """That of the most important feature that needs them."""
+        return min((need.importance for row in self.rows for need in row.needed_for), key=list(Importance).index)
 
 
 def by_path(rules: Iterable[Rule]) -> dict[str, tuple[Block, ...]]:

@@ -14,6 +14,7 @@ from exporter.model.vocabulary import (
     Catalogue,
     Endpoint,
     Group,
+    Importance,
     Proxy,
     Requirement,
     Settings,
@@ -43,6 +44,7 @@ class Need:
     status: Status = Status.ACTIVE
     docs: str | None = None
     condition: str | None = None  # when the documents ask for it, in words
+    importance: Importance = Importance.NORMAL  # of the feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,14 @@ def _lines(catalogue: Catalogue, groups: Iterable[Group], site: Site) -> Iterato
     """
     everything = tuple(groups)
     docs_of = {group.feature: group.docs for group in reversed(everything) if group.docs}
+    importance_of = {group.feature: group.importance for group in everything if group.importance}
     for group in everything:
-        docs = group.docs or docs_of.get(group.feature)
+        docs, importance = group.docs or docs_of.get(group.feature), importance_of.get(group.feature)
         for endpoint in group.endpoints:
             for alone in [replace(endpoint, probe=(url,)) for url in endpoint.probe] or [endpoint]:
-                yield from requirements(catalogue, (replace(group, docs=docs, endpoints=(alone,)),), site)
+                yield from requirements(
+                    catalogue, (replace(group, docs=docs, importance=importance, endpoints=(alone,)),), site
+                )
 
 
 def _rules_of(line: Requirement, authenticated_proxy: Support, proxy: Proxy | None) -> Iterator[Rule]:
@@ -127,7 +132,13 @@ def _rules_of(line: Requirement, authenticated_proxy: Support, proxy: Proxy | No
             authenticated_proxy=(endpoint.authenticated_proxy or authenticated_proxy) if web else None,
             needed_for=(
                 Need(
-                    consumer.feature, consumer.cloud, endpoint.pattern, endpoint.status, line.docs, conditions or None
+                    consumer.feature,
+                    consumer.cloud,
+                    endpoint.pattern,
+                    endpoint.status,
+                    line.docs,
+                    conditions or None,
+                    line.importance,
                 ),
             ),
             targets=tuple(target.url for target in line.targets if opening.includes(target)),
