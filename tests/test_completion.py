@@ -47,7 +47,7 @@ def test_a_site_has_its_own_words() -> None:
     assert completed(f"check {site} --role ").keys() == {"client", "software-update-point"}
     assert "intranet-portal" in completed(f"endpoints {site} --feature ")
     assert completed("check --cloud ").keys() == {"azure-public"}
-    assert completed("endpoints --all --cloud ").keys() == {"azure-public", "azure-us-government"}
+    assert completed("endpoints --all --cloud ").keys() == {"azure-public", "azure-us-government", "azure-china"}
     assert "login.corp.example" in completed(f"explain {site} login")
 
 
