@@ -151,9 +151,9 @@ def test_what_is_wrong_with_the_files_of_ranges_is_told_at_once(tmp_path: Path, 
     with pytest.raises(DocumentError) as refused:
         config.load(path, shipped)
     told = [str(mistake).replace(f"{tmp_path}/", "").partition(", found")[0] for mistake in refused.value.mistakes]
+    remedy = "put it there, where the exporter may read it, or correct the path, which is relative to this file"
     assert told == [
-        "exporter.yaml:2: address_ranges[0]: 'absent.txt' cannot be read: No such file or directory; put it there, where the "
-        "exporter may read it, or correct the path, which is relative to this file",
+        f"exporter.yaml:2: address_ranges[0]: 'absent.txt' cannot be read: No such file or directory; {remedy}",
         "exporter.yaml:5: address_ranges[3]: expected text",
         "bad.txt:2: expected a prefix such as 198.51.100.0/24 or 2001:db8::/32, or an address",
     ]
