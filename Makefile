@@ -21,22 +21,20 @@ help: ## List the targets
 run: $(VENV)/installed ## Run the exporter on the embedded default, http://localhost:10965 (more options: make run ARGS="...")
 	$(BIN)/configmgr-endpoint-exporter serve $(ARGS)
 
-# What measures or bounds time runs alone, one after the other; it waits most of its time. The others run beside it, with
-# less claim to the processor, and more of them than processors, since they wait as well: first those whose branches are
-# counted, then the laboratory's, which run in processes of their own. A file stays in one process, for its tests share
-# what they set up. Status 5: no test.
-OTHERS := nice -n 5 $(BIN)/pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
-COUNTED := --cov --cov-report= $(if $(ARGS),--cov-fail-under=0)
+# What measures or bounds time runs alone, one after the other; it waits most of its time. Beside it, with less claim to
+# the processor, run those whose branches are counted, and those of the laboratory, in more processes, since they wait as
+# well. A file stays in one process, for its tests share what they set up. Status 5: no test.
+BESIDE := nice -n 5 $(BIN)/pytest --dist=loadfile --no-loadscope-reorder
+INSIDE := $(BESIDE) --numprocesses=2 -m "$(IN_PROCESS)" --cov $(if $(ARGS),--cov-fail-under=0)
+OUTSIDE := $(BESIDE) --numprocesses=3 -m "not timing and not ($(IN_PROCESS))"
 
 test: check $(VENV)/laboratory $(VENV)/other ## Set up what is missing, check the code, run all tests
 	$(BIN)/python -m tests.lab.make_windows
-	{ $(OTHERS) -m "$(IN_PROCESS)" $(COUNTED) $(ARGS); inside=$$?; \
-	    $(OTHERS) -m "not timing and not ($(IN_PROCESS))" $(ARGS); outside=$$?; \
-	    case "$$inside $$outside" in "0 0" | "0 5" | "5 0") exit 0 ;; "5 5") exit 5 ;; *) exit 1 ;; esac; \
-	} >$(VENV)/others.log 2>&1 & \
-	    others=$$!; $(BIN)/pytest -m timing $(ARGS); timing=$$?; \
-	    wait $$others; others=$$?; cat $(VENV)/others.log; \
-	    case "$$timing $$others" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac
+	$(INSIDE) --cov-report= $(ARGS) >$(VENV)/inside.log 2>&1 & inside=$$!; \
+	    $(OUTSIDE) $(ARGS) >$(VENV)/outside.log 2>&1 & outside=$$!; \
+	    $(BIN)/pytest -m timing $(ARGS); all=$$?; \
+	    wait $$inside; all="$$all $$?"; wait $$outside; all="$$all $$?"; cat $(VENV)/inside.log $(VENV)/outside.log; \
+	    case "$$all" in *[!\ 05]*) exit 1 ;; *0*) ;; *) exit 1 ;; esac
 
 lab: $(VENV)/laboratory ## Open a shell in the laboratory: the tutorial begins there
 	@$(BIN)/python -m tests.lab $(ARGS)
@@ -56,7 +54,7 @@ check: $(VENV)/developer ## Format, lint, types, import direction, workflows
 	$(BIN)/zizmor --offline --quiet --strict-collection .github
 
 coverage: $(VENV)/developer ## Run the tests without the laboratory, and print the branches that they leave out
-	$(OTHERS) -m "$(IN_PROCESS)" --cov --cov-report=term-missing $(if $(ARGS),--cov-fail-under=0) $(ARGS)
+	$(INSIDE) --cov-report=term-missing $(ARGS)
 
 # What pyproject.toml says is enough. Where the laboratory would only repeat that, it is left out; and the bill of materials
 # is that of constraints.txt.

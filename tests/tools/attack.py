@@ -118,7 +118,9 @@ class Exporter:
 
     @property
     def descriptors(self) -> int:
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        """Those that belong to no probe under way, of which a busy machine has many."""
+        probing = int(self.value(_IN_FLIGHT))
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir())) - probing
 
     def failed(self) -> int:
         return sum(scraped.status != 200 for scraped in self.scrapes)
@@ -126,6 +128,7 @@ class Exporter:
 
 _DOWN: Final = re.compile(r'^configmgr_endpoint_failure\{feature="good".*reason="(\w+)"', re.MULTILINE)
 _PROBES: Final = "configmgr_exporter_probes_total"
+_IN_FLIGHT: Final = "configmgr_exporter_probes_in_flight"
 
 
 @contextmanager
