@@ -25,7 +25,7 @@ run: $(VENV)/installed ## Run the exporter on the embedded default, http://local
 # the processor, run those whose branches are counted, and those of the laboratory, in more processes, since they wait as
 # well. A file stays in one process, for its tests share what they set up. Status 5: no test.
 BESIDE := nice -n 5 $(BIN)/pytest --dist=loadfile --no-loadscope-reorder
-INSIDE := $(BESIDE) --numprocesses=2 -m "$(IN_PROCESS)" --cov $(if $(ARGS),--cov-fail-under=0)
+INSIDE := $(BESIDE) --numprocesses=3 -m "$(IN_PROCESS)" --cov $(if $(ARGS),--cov-fail-under=0)
 OUTSIDE := $(BESIDE) --numprocesses=3 -m "not timing and not ($(IN_PROCESS))"
 
 test: check $(VENV)/laboratory $(VENV)/other ## Set up what is missing, check the code, run all tests
