@@ -7,7 +7,9 @@ import re
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,23 +28,28 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="systemd's socke
 
 
 class Systemd:
-    """Receives what a service tells."""
+    """Receives what a service sends, as it comes: its queue holds ten messages, and the next would be lost."""
 
     def __init__(self, address: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
         self._socket.bind(address)
         self.messages: list[str] = []
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
 
-    def told(self, begin: str) -> list[str]:
+    def _read(self) -> None:
+        while message := self._socket.recv(4096):  # shut down, it gives none
+            self.messages.append(message.decode())
+
+    def told(self, begin: str = "") -> list[str]:
         """All messages so far that begin so."""
-        while True:
-            try:
-                self.messages.append(self._socket.recv(4096).decode())
-            except BlockingIOError:
-                return [message for message in self.messages if message.startswith(begin)]
+        return [message for message in self.messages if message.startswith(begin)]
 
     def close(self) -> None:
+        """Read what was sent, and no more."""
+        with suppress(OSError):  # of a socket without connection, which it shuts down all the same
+            self._socket.shutdown(socket.SHUT_RD)
+        self._reading.join()
         self._socket.close()
 
 
@@ -78,7 +85,7 @@ def test_systemd_is_told_of_start_state_reload_life_and_end(
         eventually("the bad file refused", lambda: len(systemd.told("READY")) == 3)
         process.send_signal(signal.SIGTERM)
         status = process.wait(60)
-    systemd.told("")
+    systemd.close()
     steps = [message.partition("=")[0] for message in systemd.messages if not message.startswith("WATCHDOG")]
     assert (refused.status, status) == (500, 0)
     assert steps == ["READY", "RELOADING", "READY", "RELOADING", "READY", "STOPPING"]
@@ -105,7 +112,8 @@ def test_the_loop_itself_says_that_it_turns(tmp_path: Path, listening: Callable[
             await notifier.keep_reporting(lambda: "well")
 
     trio.run(turn, clock=trio.testing.MockClock(autojump_threshold=0))
-    assert systemd.told("") == ["WATCHDOG=1\nSTATUS=well"] * 5
+    systemd.close()
+    assert systemd.told() == ["WATCHDOG=1\nSTATUS=well"] * 5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names")
@@ -113,7 +121,8 @@ def test_a_socket_without_a_file_is_reached_too(listening: Callable[[str], Syste
     name = f"configmgr-test-{os.getpid()}"
     systemd = listening(f"\0{name}")
     Notifier({"NOTIFY_SOCKET": f"@{name}"}).send("READY=1", "STATUS=here")
-    assert systemd.told("") == ["READY=1\nSTATUS=here"]
+    systemd.close()
+    assert systemd.told() == ["READY=1\nSTATUS=here"]
 
 
 @pytest.mark.parametrize("environment", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "/nowhere/notify"}])
