@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
 
@@ -406,11 +407,14 @@ def test_a_proxy_is_named_and_its_address_is_not_shown() -> None:
 # ---------------------------------------------------------------- as it is served
 
 
-def asked(store: ResultStore, path: str) -> httpx.Response:
+BROWSER: Final = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def asked(store: ResultStore, path: str, headers: Mapping[str, str] = MappingProxyType({})) -> httpx.Response:
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(create_app(cast(Service, SimpleNamespace(store=store))))
         async with httpx.AsyncClient(transport=transport, base_url="http://exporter.example") as client:
-            return await client.get(path)
+            return await client.get(path, headers=headers)
 
     return anyio.run(ask)
 
@@ -442,3 +446,25 @@ def test_a_file_of_a_page_is_kept_for_good_by_its_mark_and_asked_for_again_witho
         assert "immutable" in answer.headers["cache-control"]
         assert asked(ResultStore(), link.removeprefix(".").partition("?")[0]).headers["cache-control"] == "no-cache"
     assert asked(ResultStore(), "/assets/nothing.css").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "home"), [("/nothing", "./"), ("/runbooks/nothing", "../"), ("/some/where/else", "../../")]
+)
+def test_where_there_is_no_page_a_person_is_led_home_and_a_program_gets_a_line(path: str, home: str) -> None:
+    answer = asked(ResultStore(), path, BROWSER)
+    assert answer.status_code == 404
+    assert {home, f"{home}runbooks/"} <= set(Page(answer.text).links)
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    line = asked(ResultStore(), path)
+    assert (line.status_code, line.text.count("\n")) == (404, 1)
+    assert line.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_the_links_of_no_page_are_short_however_deep_its_address() -> None:
+    assert len(asked(ResultStore(), "/a" * 3000, BROWSER).text) < 3000
+
+
+def test_a_command_is_selected_as_a_whole() -> None:
+    style = asked(ResultStore(), "/assets/style.css").text
+    assert re.search(r"^pre code \{[^}]*\buser-select: all\b", style, re.MULTILINE)

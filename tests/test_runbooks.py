@@ -308,6 +308,11 @@ def test_one_who_errs_is_told_where_all_pages_are() -> None:
     assert answer.text == "no runbook of this name; /runbooks/ lists them all\n"
 
 
+def test_the_index_does_not_lead_to_itself() -> None:
+    assert "./" not in Page(asked("/runbooks/").text).links
+    assert "./" in Page(asked("/runbooks/dns_timeout").text).links
+
+
 def test_the_index_is_found_without_its_last_slash() -> None:
     assert asked("/runbooks").headers["location"] == "/runbooks/"  # not that of a host that the request names
 

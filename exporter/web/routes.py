@@ -23,7 +23,7 @@ from exporter.report import probes_text
 from exporter.results.store import ResultStore
 from exporter.service.reloading import Ending, NotReloaded
 from exporter.system.threads import in_thread
-from exporter.web.pages import ASSETS, REFRESH, Page, runbook_page, status, status_page, target_page
+from exporter.web.pages import ASSETS, REFRESH, Page, nothing_page, runbook_page, status, status_page, target_page
 from exporter.web.runbooks import INDEX
 
 # What Prometheus leaves between our answer and its own timeout; blackbox_exporter keeps as much.
@@ -73,7 +73,8 @@ def create_app(service: Service) -> Starlette:
             Route("/runbooks", _to_runbooks),
             Route("/runbooks/", _runbooks),
             Route("/runbooks/{name}", _runbook),
-        ]
+        ],
+        exception_handlers={HTTPStatus.NOT_FOUND: _nothing},
     )
     app.router.redirect_slashes = False  # which would lead to whatever host the request names
     app.state.service = service
@@ -82,6 +83,17 @@ def create_app(service: Service) -> Starlette:
 
 def _service(request: Request) -> Service:
     return cast(Service, request.app.state.service)
+
+
+async def _nothing(request: Request, _: Exception) -> Response:
+    """What is answered where nothing is: a page for a browser, a line for a program."""
+    if not _by_a_browser(request):
+        return PlainTextResponse("no such path\n", HTTPStatus.NOT_FOUND)
+    return _answer(nothing_page(request.scope["path"]))
+
+
+def _by_a_browser(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")
 
 
 async def _index(request: Request) -> Response:
@@ -158,20 +170,22 @@ async def _to_runbooks(_: Request) -> Response:
     return RedirectResponse("/runbooks/")
 
 
-async def _runbooks(_: Request) -> Response:
+async def _runbooks(request: Request) -> Response:
     """The index of the runbooks: a page for each alert and each reason."""
-    return await _shown(INDEX)
+    return await _shown(request, INDEX)
 
 
 async def _runbook(request: Request) -> Response:
     """One of the runbooks; 404 for any other name."""
-    return await _shown(request.path_params["name"])
+    return await _shown(request, request.path_params["name"])
 
 
-async def _shown(name: str) -> Response:
+async def _shown(request: Request, name: str) -> Response:
     """A runbook, rendered in a thread."""
     page = await in_thread(lambda: runbook_page(name))
     if page is None:
+        if _by_a_browser(request):
+            return _answer(nothing_page(request.scope["path"]))
         return PlainTextResponse("no runbook of this name; /runbooks/ lists them all\n", HTTPStatus.NOT_FOUND)
     return _answer(page)
 

@@ -24,9 +24,11 @@ from exporter.text.secrets import harmless
 from exporter.web.pages.filters import PAUSED, choices, read
 from exporter.web.pages.overview import overview
 from exporter.web.pages.target import alike, route
+from exporter.web.runbooks import INDEX
 from exporter.web.runbooks import page as runbook
 
 REFRESH: Final = 30  # seconds between two looks of a page at itself
+_DEEPEST: Final = 9  # folders above an address that a link leads out of
 TYPES: Final = MappingProxyType({"css": "text/css; charset=utf-8", "svg": "image/svg+xml"})
 
 
@@ -96,7 +98,13 @@ def runbook_page(name: str) -> Page | None:
     if found is None:
         return None
     body = Markup(found.body)  # noqa: S704 - our own Markdown, rendered without HTML of its own
-    return Page(_rendered("runbook.html", title=found.title, body=body, root="../"))
+    return Page(_rendered("runbook.html", title=found.title, body=body, index=name == INDEX, root="../"))
+
+
+def nothing_page(path: str) -> Page:
+    """What a person sees where there is no page; `path` is what was asked for, from which its links lead home."""
+    above = min(path.count("/") - 1, _DEEPEST)
+    return Page(_rendered("nothing.html", root="../" * above or "./"), HTTPStatus.NOT_FOUND)
 
 
 # ---------------------------------------------------------------- how values look
