@@ -22,6 +22,13 @@ def test_every_reason_has_words() -> None:
     assert list(SHIPPED.unprobed) == list(WhyUnprobed)
 
 
+def test_every_reason_and_cause_has_a_few_words_that_follow_the_hosts() -> None:
+    said = [words.short for words in (*SHIPPED.reasons.values(), *SHIPPED.causes.values())]
+    assert all(said)
+    assert len(set(said)) == len(said)
+    assert not [short for short in said if short.endswith(".") or re.findall(r"{(?!proxy})", short)]
+
+
 def test_a_key_that_nobody_reads_is_a_mistake_in_the_words() -> None:
     document = Document(
         "reasons: {dns_error: {summary: S., remedy: R., who: DNS, remedies: none}}\ncauses: {}\nunprobed: {}", "w.yaml"

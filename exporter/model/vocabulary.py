@@ -571,6 +571,7 @@ class Failure:
     reason: Reason
     message: str
     cause: Cause | None = None
+    answered_by: str | None = None  # the product, or the host it leads to, that answered in the service's place
 
 
 class Root(StrEnum):

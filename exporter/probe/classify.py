@@ -220,7 +220,7 @@ def foreign(target: Target, answer: Answer, signs: Signs, way: Way) -> Failure |
         asked = way is Way.RELAY and own
         reason = Reason.PROXY_DENIED if page.kind is Kind.BLOCK and asked else _PAGE[page.kind]
         message = f"status {answer.status}, answered by {page.product}: {page.meaning}"
-        return Failure(Phase.PROCESSING, reason, message, _login(page, answer))
+        return Failure(Phase.PROCESSING, reason, message, _login(page, answer), page.product)
     return _astray(target, answer, signs)
 
 
@@ -234,8 +234,9 @@ def _astray(target: Target, answer: Answer, signs: Signs) -> Failure | None:
     sent_on = f"status {answer.status}, sent on to {host}, which"
     if target.own:
         message = f"{sent_on} the configuration does not name under leads_to"
-        return Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, message, Cause.OWN_REDIRECT)
-    return Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, f"{sent_on} the documents do not name")
+        return Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, message, Cause.OWN_REDIRECT, host)
+    message = f"{sent_on} the documents do not name"
+    return Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, message, answered_by=host)
 
 
 def _refused_with(page: Fingerprint, refusal: ProxyRefused) -> Failure:
@@ -243,7 +244,7 @@ def _refused_with(page: Fingerprint, refusal: ProxyRefused) -> Failure:
     wanted = refusal.answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
     reason = Reason.PROXY_AUTH_REQUIRED if wanted else _REFUSAL[page.kind]
     message = f"{_words(refusal)}, {page.product}: {page.meaning}"
-    return Failure(Phase.PROXY, reason, message, _login(page, refusal.answer))
+    return Failure(Phase.PROXY, reason, message, _login(page, refusal.answer), page.product)
 
 
 def _login(page: Fingerprint, answer: Answer) -> Cause | None:

@@ -30,6 +30,7 @@ class Words:
     summary: str
     remedy: str
     who: Who
+    short: str = ""  # of a reason or a cause: what follows the hosts that fail by it; {proxy} is the proxy by name
     for_one: str = ""  # the remedy where one target is looked at: with its {port}, {patterns}, {roles} ...
 
     __pydantic_config__: ClassVar = KEYS_ARE_KNOWN

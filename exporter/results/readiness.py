@@ -96,6 +96,11 @@ def _says(result: Result) -> Iterator[tuple[str, _Say]]:
         yield DIRECT, _Say(host, _points_at(result, _DIRECT), inside=own or _led_inside(result))
 
 
+def path_blamed(result: Result) -> str | None:
+    """The path that a failure points at, if it does: `dns`, `direct` or `proxy:NAME`."""
+    return next((path for path, say in _says(result) if say.blames), None)
+
+
 def _led_inside(result: Result) -> bool:
     """Whether the addresses are those of an inner network; also where a connection opened and nobody knows to whom."""
     seen, host = result.evidence, result.key.target.host
