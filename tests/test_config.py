@@ -87,6 +87,16 @@ def test_a_file_has_one_spelling_and_what_people_call_it_is_answered_by_that(con
     ]
 
 
+def test_a_url_in_place_of_a_name_is_answered_by_the_name(config: Path) -> None:
+    config.write_text(
+        "site: {parameters: {cloud_service_name: 'https://GraniteFalls.westus.cloudapp.azure.com/',"
+        " child_site_sup_fqdn: 'http://sup1.corp.example:8530', azure_region: 'https://'}}\n"
+    )
+    said = [mistake.rpartition("; ")[2] for mistake in mistakes_in(config, catalogues.load())]
+    assert said[:2] == ["write granitefalls", "write sup1.corp.example"]
+    assert "; " not in said[2]
+
+
 LOCAL: Final = {
     "tls: {ca_file: nowhere.pem}": "tls.ca_file: 'nowhere.pem' cannot be read: No such file or directory; put it ",
     "proxies: {p: {url: 'http://proxy:1', username: svc, password_file: nowhere}}": (

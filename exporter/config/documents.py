@@ -14,7 +14,7 @@ from typing import Annotated, Final, TypeVar, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.config.fields import Faults, Section, expected, expected_by, found, shown, unknown
+from exporter.config.fields import Faults, Section, Shape, expected, expected_by, found, shown, unknown
 from exporter.config.yaml_tree import NotYaml, Tree
 from exporter.model.vocabulary import Place
 from exporter.text.secrets import HIDDEN, may_stand_at
@@ -136,11 +136,7 @@ class Document:
             case "value_error":
                 self.add_error(where, str(error))
             case other:
-                section = _section_at(kind, below)
-                keys = f"a mapping with the keys {', '.join(section.keys())}" if section else None
-                message = expected(keys or expected_by(other), detail["input"])
-                bare = section and "pattern" in section.model_fields and isinstance(detail["input"], str)
-                self.add_error(where, f"{message}; write `pattern:` before it" if bare else message)
+                self.add_error(where, _another_shape(_section_at(kind, below), expected_by(other), detail["input"]))
 
 
 # ---------------------------------------------------------------- reading files
@@ -251,13 +247,27 @@ def peek(value: object, *steps: str | int | EllipsisType) -> Iterator[object]:
 # ---------------------------------------------------------------- schema
 
 
+def _another_shape(section: type[Section] | None, wanted: str | Shape, value: object) -> str:
+    """What was expected of a value of another shape, and what to write if it is a text for one of a section's keys."""
+    if section is None:
+        return expected(wanted, value)
+    if section.alone and isinstance(value, str):
+        return f"expected {Shape.MAPPING}, found {found(value)}; write `{section.alone}:` before it"
+    message = expected(Shape.MAPPING, value)
+    return message.replace(Shape.MAPPING, f"{Shape.MAPPING} with the keys {', '.join(section.keys())}", 1)
+
+
 def _unknown_key(section: type[Section] | None, key: str) -> str:
-    """That a section has no such key, and whether one below it has."""
+    """That a section has no such key, and what to write instead, or whether one below it has the key."""
     known = section.keys() if section else {}
+    if section and (advice := section.instead.get(key.lower())):
+        return f"unknown key; {advice}"
     for name, kind in known.items():
-        below = _section(kind)
-        if below and key in below.model_fields:
+        if (below := _section(kind)) and key in below.model_fields:
             return f"unknown key here; it stands below `{name}`"
+    for name, kind in known.items():
+        if (item := _section_at(kind, (0,))) and key in item.model_fields:
+            return f"unknown key here; it stands in each entry of `{name}`"
     return unknown("key", known, key)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from ipaddress import ip_address
-from types import MappingProxyType
-from typing import Annotated, Any, Final, Protocol, cast
+from itertools import islice
+from types import MappingProxyType, UnionType
+from typing import Annotated, Any, ClassVar, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -45,6 +46,9 @@ class Faults(ValueError):
 
 class Section(BaseModel):
     """A mapping with known keys: any other key is a mistake; a key without a value counts as left out."""
+
+    instead: ClassVar[Mapping[str, str]] = {}  # what people write in vain -> what to do instead
+    alone: ClassVar[str] = ""  # the key that a text in the section's place is meant for
 
     model_config = ConfigDict(
         extra="forbid",
@@ -132,28 +136,32 @@ def expected_by(error: str) -> str | Shape:
     return _SHAPE_OF.get(error, error)
 
 
-_ITEM: Final = re.compile(r"-[^\s-]")
-_PAIR: Final = re.compile(r"[a-z_]+:(?!//)\S")
+def _of(kind: type | UnionType, form: str = "") -> Callable[[object], bool]:
+    """Whether a value is of a kind, and a text begins so."""
+    begins = re.compile(form)
+    return lambda value: isinstance(value, kind) and (not isinstance(value, str) or begins.match(value) is not None)
+
+
+_RANGE: Final = r"\d+-\d+$"
+_REMEDIES: Final[tuple[tuple[Shape, Callable[[object], bool], str], ...]] = (  # the first that fits
+    (Shape.TEXT, _of(int | float), "quote it"),
+    (Shape.WHOLE_NUMBER, _of(str, r"\d+$"), "remove the quotes"),
+    (Shape.WHOLE_NUMBER, _of(str, _RANGE), "write each number, as in `[200, 204]`"),
+    (Shape.LIST, _of(str, _RANGE), "write each number, as in `[200, 204]`"),
+    (Shape.LIST, _of(str, r"(?i:all)$"), "remove the key to have all"),
+    (Shape.LIST, _of(str, r"-[^\s-]"), "a blank is missing behind each dash, as in `- client`"),
+    (Shape.LIST, _of(str | int), "write it in [brackets]"),
+    (Shape.LIST, _of(dict), "write a dash before each item"),
+    (Shape.MAPPING, _of(str, r"[a-z_]+:(?!//)\S"), "a blank is missing behind the colon, as in `roles: [client]`"),
+    (Shape.MAPPING, _of(str), "write lines of `name: value`"),
+    (Shape.MAPPING, _of(list), "write lines of `name: value` without dashes"),
+)
 
 
 def expected(what: str | Shape, value: object) -> str:
     """What was expected and what was found, with the remedy where a shape was expected and it is plain."""
-    remedy = ""
-    if what is Shape.TEXT and isinstance(value, int | float):
-        remedy = "; quote it"
-    elif what is Shape.WHOLE_NUMBER and isinstance(value, str) and value.isdecimal():
-        remedy = "; remove the quotes"
-    elif what is Shape.LIST and isinstance(value, str) and value.lower() == "all":
-        remedy = "; remove the key to have all"
-    elif what is Shape.LIST and isinstance(value, str) and _ITEM.match(value):
-        remedy = "; a blank is missing behind each dash, as in `- client`"
-    elif what is Shape.LIST and isinstance(value, str):
-        remedy = "; write it in [brackets]"
-    elif what.startswith(Shape.MAPPING) and isinstance(value, str) and _PAIR.match(value):
-        remedy = "; a blank is missing behind the colon, as in `roles: [client]`"
-    elif what is Shape.MAPPING and isinstance(value, list):
-        remedy = "; write lines of `name: value` without dashes"
-    return f"expected {what}, found {found(value)}{remedy}"
+    remedies = (remedy for shape, fits, remedy in _REMEDIES if what is shape and fits(value))
+    return "; ".join((f"expected {what}, found {found(value)}", *islice(remedies, 1)))
 
 
 def meant(known: Iterable[str], word: str) -> str | None:
@@ -227,15 +235,14 @@ def one_of(what: str, words: Iterable[str]) -> Rule:
     return Rule(check, {"enum": sorted(known)})
 
 
-def member_of(what: str, members: type[StrEnum]) -> BeforeValidator:
-    """A word that names a member of an enumeration."""
+def member_of(what: str, members: type[StrEnum], also: Mapping[str, str] = MappingProxyType({})) -> BeforeValidator:
+    """A word that names a member of an enumeration; `also` has what else people call them."""
 
     def check(value: object) -> StrEnum:
-        if not isinstance(value, str):
-            raise ValueError(expected(Shape.TEXT, value))  # noqa: TRY004 - pydantic collects ValueError only
-        if value not in set(members):
-            raise ValueError(f"{found(value)}: {unknown(what, set(members), value)}")
-        return members(value)
+        word = value if isinstance(value, str) else ""
+        if word not in set(members):
+            raise ValueError(f"{found(value)}: {unknown(what, set(members), word, also)}")
+        return members(word)
 
     return BeforeValidator(check)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
@@ -298,6 +298,9 @@ class ExtraPortsSection(Section):
 
 class EndpointSection(Section):
     """One documented line."""
+
+    alone = "pattern"
+    instead: ClassVar = dict.fromkeys(("url", "host", "name", "target"), "write `pattern`")
 
     # The order matters: a field is checked against those above it.
     pattern: Annotated[Text, AfterValidator(checked_pattern)] = Field(

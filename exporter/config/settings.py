@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
@@ -295,7 +295,9 @@ def _parameter_fault(name: str, value: object, known: Known) -> str | None:
     if parameter and parameter.values and value not in parameter.values:
         return f"{found(value)}: {unknown('value', parameter.values, value)}"
     if parameter and parameter.regex and parameter.form and not re.fullmatch(parameter.regex, value):
-        return f"{expected(parameter.form, value)} ({parameter.meaning})"
+        host = re.split("[/:?]", value.partition("://")[2].lower())[0]
+        near = parameter.understood(host) if re.fullmatch(parameter.regex, host) else ""
+        return f"{expected(parameter.form, value)} ({parameter.meaning})" + (f"; write {near}" if near else "")
     if not re.fullmatch(r"[!-~]+", _understood(name, value, known)):
         return expected("text without blanks, in ASCII", value)
     return None
@@ -474,6 +476,8 @@ class SiteSection(Section):
 class FeatureSection(Section):
     """What you say of a feature, against the catalogue."""
 
+    alone = "importance"
+
     importance: ImportanceWord | None = Field(
         default=None, description="What it means for you when the feature is not ready; left out: as shipped."
     )
@@ -490,6 +494,8 @@ class FeatureSection(Section):
 
 class ProbeSection(Section):
     """How each target is probed."""
+
+    instead: ClassVar = {"retries": "write `attempts`, which counts the first one as well"}
 
     timeout: Duration = Field(
         default=spelled(_DEFAULT.probing.timeout),
@@ -519,16 +525,28 @@ class ProbeSection(Section):
 class TlsSection(Section):
     """Trust beyond the system's."""
 
+    instead: ClassVar = dict.fromkeys(
+        ("verify", "insecure", "insecure_skip_verify"),
+        "certificates are always verified; give the root that you trust as `ca_file`",
+    )
+
     ca_file: Text | None = Field(
         default=None, description="PEM file of certificates that are trusted beside the system's."
     )
 
 
+_SIGN_INS: Final = dict.fromkeys(("kerberos", "spnego", "windows"), Auth.NEGOTIATE.value)
 _HOW_FOUND: Final = ("url", "system", "pac")  # of which a proxy has one
 
 
 class ProxySection(Section):
     """A web proxy: by its URL, as Windows has it, or as a PAC file says."""
+
+    alone = "url"
+    instead: ClassVar = {
+        "password": "write the password into a file of its own, and the path of that file as `password_file`",
+        **dict.fromkeys(("pac_url", "pac_file"), "write `pac`"),
+    }
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -559,7 +577,7 @@ class ProxySection(Section):
         repr=False,
         description="The file that holds the password, on one line; read at start and at each reload.",
     )
-    auth: Annotated[Auth, member_of("way to sign in", Auth), AfterValidator(_auth)] = Field(
+    auth: Annotated[Auth, member_of("way to sign in", Auth, _SIGN_INS), AfterValidator(_auth)] = Field(
         default=Auth.AUTO, description="How to sign in; auto: the strongest scheme that the proxy offers."
     )
     no_proxy: Annotated[list[Annotated[Text, AfterValidator(_exception)]], distinct()] = Field(
@@ -582,6 +600,14 @@ class ProxySection(Section):
 
 class MainSection(Section):
     """The configuration of configmgr-endpoint-exporter."""
+
+    instead: ClassVar = {
+        **dict.fromkeys(
+            ("web", "listen", "listen_address", "port"),
+            "say on the command line where to listen: `serve --web.listen-address`",
+        ),
+        **dict.fromkeys(("log", "logging", "log_level"), "say it on the command line: `--log.level`, `--log.format`"),
+    }
 
     site: SiteSection = SiteSection()
     probe: ProbeSection = ProbeSection()
