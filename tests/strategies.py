@@ -176,6 +176,7 @@ sites: Final = st.builds(
     statuses=some(tuple(Status), least=1),
     version=st.none() | st.sampled_from(VERSIONS),
     parameters=st.fixed_dictionaries({}, optional={name: st.sampled_from(of) for name, of in VALUES.items()}),
+    name=st.none() | st.just("P01 Berlin"),
 )
 
 

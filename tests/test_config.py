@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 from pathlib import Path
@@ -35,6 +36,7 @@ from exporter.model.vocabulary import (
     VersionRange,
     WhyReference,
 )
+from exporter.service.load import Source, deploy
 
 DATA = Path(__file__).parent / "data"
 GOOD, BAD = DATA / "good_config", DATA / "bad_config"
@@ -225,6 +227,14 @@ def test_what_the_example_comments_out_is_valid_too(config: Path) -> None:
     assert settings.features["console-feedback"] == FeatureSettings(Importance.NORMAL)
 
 
+def test_a_site_without_a_name_has_that_of_the_machine(tmp_path: Path) -> None:
+    file = tmp_path / "exporter.yaml"
+    file.write_text("site: {name: P01 Berlin}")
+    assert deploy(Source(file)).plan.site == "P01 Berlin"
+    file.write_text("{}")
+    assert deploy(Source(file)).plan.site == platform.node()
+
+
 def test_every_key_arrives() -> None:
     settings = load(GOOD / "everything.yaml", CATALOGUE)
 
@@ -235,6 +245,7 @@ def test_every_key_arrives() -> None:
         statuses=(Status.ACTIVE, Status.DEPRECATED),
         version="2403",
         parameters={"cloud_service_name": "granitefalls", "portal_port": "8443"},
+        name="P01 Berlin",
     )
     assert settings.probing == Probing(interval=90.0, timeout=7.5, attempts=3, concurrency=8)
     assert settings.tls == TlsSettings(ca_file=str(GOOD / "files" / "ca.pem"))

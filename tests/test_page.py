@@ -391,6 +391,18 @@ def test_the_data_tell_of_a_family_that_is_dead() -> None:
     ]
 
 
+def test_each_page_says_which_place_it_is_of() -> None:
+    snapshot = snapshot_of((Plan((CHECK,), site="P01 <Berlin>"), {}))
+    for page in (
+        status_page(snapshot, {}, NOW),
+        target_page(snapshot, {"url": CHECK.key.target.url}, NOW),
+        target_page(snapshot, {"url": "https://none.example/"}, NOW),
+    ):
+        assert "· P01 &lt;Berlin&gt;</title>" in page.text
+        assert page.text.count("P01 &lt;Berlin&gt;") == 2
+    assert status(snapshot)["site"] == "P01 <Berlin>"
+
+
 def test_a_proxy_is_named_and_its_address_is_not_shown() -> None:
     work = plan(
         (Requirement(CHECK.uses[0], Endpoint("host.example"), None, (CHECK.key.target,)),),

@@ -132,6 +132,7 @@ def test_what_the_reader_accepts_of_a_site_its_schema_accepts(
             "features": [f for f in site.features if f in {group.feature for group in catalogue.groups}],
             "statuses": list(map(str, site.statuses)),
             "version": site.version,
+            "name": site.name,
             "parameters": dict(site.parameters),
         },
         "proxies": {

@@ -303,6 +303,16 @@ def _parameter_fault(name: str, value: object, known: Known) -> str | None:
     return None
 
 
+_LONGEST_NAME: Final = 60  # characters: it stands in the title of a browser's tab
+
+
+def _site_name(text: str) -> str:
+    """A name that fits on one line."""
+    if len(text) > _LONGEST_NAME or not text.isprintable():
+        raise ValueError(expected(f"a name of at most {_LONGEST_NAME} characters on one line", text))
+    return text.strip()
+
+
 _NO_PROXY: Final = frozenset({"direct", "none", "no", "off", "false"})
 
 
@@ -441,6 +451,11 @@ Duration = Annotated[
 class SiteSection(Section):
     """Which part of the catalogue this site needs."""
 
+    name: Annotated[Text, Rule(_site_name, {"maxLength": _LONGEST_NAME})] | None = Field(
+        default=None,
+        description="What the status page, its data and `check` call this place, such as `P01 Berlin`; left out: the "
+        "name of the machine.",
+    )
     clouds: Annotated[list[CloudName], NOT_EMPTY, distinct()] = Field(
         default=list(_DEFAULT.site.clouds), description="The clouds of the site."
     )
@@ -470,6 +485,7 @@ class SiteSection(Section):
             statuses=tuple(self.statuses),
             version=self.version,
             parameters=self.parameters,
+            name=self.name,
         )
 
 

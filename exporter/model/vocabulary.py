@@ -243,6 +243,7 @@ class Site:
     statuses: tuple[Status, ...] = (Status.ACTIVE,)
     version: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None  # by which people know it
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,6 +457,7 @@ class Plan:
 
     checks: tuple[Check, ...] = ()
     requirements: tuple[Requirement, ...] = ()  # one for each use, in their order
+    site: str = ""  # where it is done, for people
 
     @cached_property
     def unprobed(self) -> tuple[Requirement, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -104,7 +105,8 @@ def planned(source: Source) -> Plan:
 
 def _planned(source: Source, read: _Read) -> Plan:
     site = _narrowed(source, read, read.settings.site)
-    return plan(requirements(read.catalogue, read.groups, site), read.settings.proxies, read.settings.via)
+    work = plan(requirements(read.catalogue, read.groups, site), read.settings.proxies, read.settings.via)
+    return replace(work, site=site.name or platform.node())
 
 
 def _narrowed(source: Source, read: _Read, site: Site) -> Site:

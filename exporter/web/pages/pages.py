@@ -67,7 +67,14 @@ ASSETS: Final[Mapping[str, Asset]] = MappingProxyType(_assets())
 def status_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Page:
     """What a person on call sees first, filtered by the query. Filters that are not understood are named."""
     filters, mistakes = read(query, choices(snapshot))
-    text = _rendered("overview.html", view=overview(snapshot, filters), filters=filters, mistakes=mistakes, now=now)
+    text = _rendered(
+        "overview.html",
+        site=snapshot.plan.site,
+        view=overview(snapshot, filters),
+        filters=filters,
+        mistakes=mistakes,
+        now=now,
+    )
     return Page(text, HTTPStatus.BAD_REQUEST if mistakes else HTTPStatus.OK, refreshes=filters.refresh != PAUSED)
 
 
@@ -83,11 +90,15 @@ def target_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Pag
     if not routes:
         known = tuple(dict.fromkeys(check.key for check in by_url))
         close = () if known else alike(wanted, snapshot.plan)
-        text = _rendered("no_target.html", url=url, path=path, known=known, close=close, now=now)
+        text = _rendered(
+            "no_target.html", site=snapshot.plan.site, url=url, path=path, known=known, close=close, now=now
+        )
         return Page(text, HTTPStatus.NOT_FOUND)
     refreshes = query.get("refresh") != PAUSED
     return Page(
-        _rendered("target.html", url=wanted, path=path, routes=routes, refreshes=refreshes, now=now),
+        _rendered(
+            "target.html", site=snapshot.plan.site, url=wanted, path=path, routes=routes, refreshes=refreshes, now=now
+        ),
         refreshes=refreshes,
     )
 
@@ -174,4 +185,4 @@ _TEMPLATES: Final = _environment()
 
 
 def _rendered(template: str, **values: object) -> str:
-    return _TEMPLATES.get_template(template).render({"root": "./", "now": None, **values})
+    return _TEMPLATES.get_template(template).render({"root": "./", "now": None, "site": "", **values})

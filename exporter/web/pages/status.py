@@ -17,6 +17,7 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "version": __version__,
         "catalogue": as_of().isoformat(),
+        "site": snapshot.plan.site,
         "paths": dict(snapshot.paths),
         "families": [{"path": path, "family": family, "up": up} for (path, family), up in snapshot.families.items()],
         "features": [
