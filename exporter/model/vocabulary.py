@@ -788,6 +788,16 @@ class Spell:
 
 
 @dataclass(frozen=True, slots=True)
+class Hours:
+    """How many probes of a check ended in each hour, and how many of them found it up; packed, for there are many."""
+
+    hour: int = 0  # the latest one, in hours since 1970 (UTC)
+    up: int = 0  # of the latest one
+    probes: int = 0
+    before: bytes = b""  # the hours up to it, the oldest first: two numbers of two bytes each, up and probes
+
+
+@dataclass(frozen=True, slots=True)
 class Latest:
     """The last finished probe of a check, and what has held since."""
 
@@ -796,6 +806,7 @@ class Latest:
     last_success: float | None = None  # Unix time
     history: tuple[Spell, ...] = ()  # what is remembered, the oldest first
     unconfirmed: Failure | None = None  # of an attempt that no other has confirmed, up to the next probe
+    hours: Hours = Hours()
 
 
 class EndpointState(StrEnum):
@@ -841,3 +852,4 @@ class Snapshot:
     features: tuple[FeatureReadiness, ...]
     paths: Mapping[str, bool]  # `dns`, `direct`, `proxy:NAME` -> up; a path without a result is absent
     families: Mapping[tuple[str, str], bool] = field(default_factory=dict)  # path, `ipv4` or `ipv6` -> up
+    began: float | None = None  # Unix time of the first result of all: before it, nothing is known

@@ -1,11 +1,12 @@
-"""What is remembered of a check beyond its last result: spells of probes that came to the same. Pure."""
+"""What is remembered of a check beyond its last result: spells of probes that came to the same, and hours. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from struct import Struct
 from typing import Final, Self
 
-from exporter.model.vocabulary import Result, Spell
+from exporter.model.vocabulary import Hours, Latest, Result, Spell
 
 # Of one check, and of all together: about ten megabytes at most, however many checks there are.
 FAILURES: Final = 10
@@ -49,3 +50,42 @@ def kept(history: tuple[Spell, ...], room: Room) -> tuple[Spell, ...]:
             left[failed] -= 1
             found.append(spell)
     return tuple(reversed(found))
+
+
+# ---------------------------------------------------------------- hours
+
+HOUR: Final = 3600.0
+KEPT: Final = 7 * 24  # hours of each check, the latest one included: 700 bytes
+_PAIR: Final = Struct("<HH")
+_MOST: Final = 0xFFFF  # probes in an hour; nobody probes so often
+
+
+def counted(hours: Hours, result: Result) -> Hours:
+    """The hours with one more result. Hours without probes count none, whatever was seen before and after.
+
+    Where the clock was set back by more than an hour, what was counted is of a time that nobody knows: it goes.
+    """
+    hour, up = int(result.finished // HOUR), int(result.up)
+    if not hours.probes or hour < hours.hour - 1:
+        return Hours(hour, up, 1)
+    if hour <= hours.hour:
+        return Hours(hours.hour, min(hours.up + up, _MOST), min(hours.probes + 1, _MOST), hours.before)
+    passed = min(hour - hours.hour - 1, KEPT)
+    before = hours.before + _PAIR.pack(hours.up, hours.probes) + bytes(_PAIR.size * passed)
+    return Hours(hour, up, 1, before[-_PAIR.size * (KEPT - 1) :])
+
+
+def unpacked(hours: Hours) -> dict[int, tuple[int, int]]:
+    """Hour since 1970 -> how many of its probes found the check up, and how many there were; only where there were."""
+    known = (*_PAIR.iter_unpack(hours.before), (hours.up, hours.probes))
+    first = hours.hour - len(known) + 1
+    return {hour: (up, probes) for hour, (up, probes) in enumerate(known, first) if probes}
+
+
+def down_since(latest: Latest) -> float | None:
+    """Unix time of the first failure since the last success, whatever the reasons were; None while it is up."""
+    if latest.result.up:
+        return None
+    before = latest.last_success
+    failing = (spell.first for spell in latest.history if spell.reason and (before is None or spell.first > before))
+    return min(failing, default=latest.since)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from exporter.model.vocabulary import Check, CheckKey, FeatureReadiness, Latest, Plan, Result, Snapshot
+from exporter.model.vocabulary import Check, CheckKey, FeatureReadiness, Hours, Latest, Plan, Result, Snapshot
 from exporter.results import readiness as rollup
-from exporter.results.history import Room, extended, kept
+from exporter.results.history import Room, counted, extended, kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class ResultStore:
         self._latest: dict[CheckKey, Latest | None] = {}  # in the plan's order
         self._version = 0
         self._rolled_up = _RolledUp(0, (), {})
+        self._began: float | None = None
         self.adopt(plan or Plan())
 
     @property
@@ -73,6 +74,8 @@ class ResultStore:
         check = self._checks.get(result.key)
         if check is None:
             return None
+        if self._began is None:
+            self._began = result.finished
         recorded = Recorded(check, result, self._latest[result.key])
         self._latest[result.key] = _after(recorded, self._room)
         if recorded.before is None or rollup.read_of(recorded.before.result) != rollup.read_of(result):
@@ -129,7 +132,9 @@ class ResultStore:
                 rollup.families(results.values()),
             )
             self._rolled_up = rolled_up
-        return Snapshot(plan, MappingProxyType(latest), rolled_up.features, rolled_up.paths, rolled_up.families)
+        return Snapshot(
+            plan, MappingProxyType(latest), rolled_up.features, rolled_up.paths, rolled_up.families, self._began
+        )
 
 
 def _after(recorded: Recorded, room: Room) -> Latest:
@@ -137,7 +142,8 @@ def _after(recorded: Recorded, room: Room) -> Latest:
     since = result.finished if before is None or recorded.changed else before.since
     last_success = before.last_success if before else None
     history = extended(before.history if before else (), result, room, changed=recorded.changed)
-    return Latest(result, since, result.finished if result.up else last_success, history, result.recovered_from)
+    hours = counted(before.hours if before else Hours(), result)
+    return Latest(result, since, result.finished if result.up else last_success, history, result.recovered_from, hours)
 
 
 def _reason(result: Result) -> str | None:
