@@ -12,6 +12,7 @@ from typing import Final
 from exporter.allowlist.comparison import Comparison
 from exporter.allowlist.difference import Difference
 from exporter.allowlist.rules import Rule
+from exporter.model.vocabulary import Importance
 from exporter.report.data import inert
 
 HEADER: Final = (
@@ -28,6 +29,7 @@ HEADER: Final = (
     "conditions",
     "docs",
     "missing",
+    "importance",
 )
 
 
@@ -60,7 +62,8 @@ def comparison_json(compared: Comparison) -> str:
 def rules_csv(rules: Iterable[Rule]) -> str:
     """A header and one record for each rule, as RFC 4180 has it; several values in a cell stand between semicolons.
 
-    A cell that a spreadsheet would run as a formula gets an apostrophe before it.
+    The importance is that of the most important feature. A cell that a spreadsheet would run as a formula gets an
+    apostrophe before it.
     """
     out = io.StringIO(newline="")
     table = csv.writer(out)
@@ -76,6 +79,7 @@ def rules_csv(rules: Iterable[Rule]) -> str:
             _joined(need.condition for need in needs),
             _joined(need.docs for need in needs),
             rule.missing or "",
+            min((need.importance for need in needs), key=list(Importance).index, default=""),
         )
         table.writerow([inert(cell) for cell in cells])
     return out.getvalue()
