@@ -19,7 +19,7 @@ import anyio
 from exporter.model.vocabulary import CheckKey, Probing, Proxy, Result, Target, TlsSettings
 from exporter.probe.net import verifying
 from exporter.probe.runner import Network, run_check
-from exporter.results import readiness as rollup
+from exporter.results import paths
 from tests.lab import Lab
 
 ROOT = Path(__file__).parents[1]
@@ -69,8 +69,8 @@ def main() -> None:
         }
         for result in results
     }
-    families = {f"{path} {family}": up for (path, family), up in rollup.families(results).items()}
-    sys.stdout.write(json.dumps({"results": told, "paths": rollup.paths(results), "families": families}))
+    families = {f"{path} {family}": up for (path, family), up in paths.families(results).items()}
+    sys.stdout.write(json.dumps({"results": told, "paths": paths.paths(results), "families": families}))
 
 
 if __name__ == "__main__":

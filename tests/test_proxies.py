@@ -39,7 +39,7 @@ from exporter.proxies.server import NoServer
 from exporter.proxies.windows import Setting, setting
 from exporter.proxies.winhttp import Held
 from exporter.report.facts import connection
-from exporter.results.readiness import paths
+from exporter.results.paths import paths
 from exporter.service.load import Source, deploy, examine, network_of
 from tests.servers import HOST, answer, connect_proxy, serving, silent, status
 

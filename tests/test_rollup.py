@@ -36,7 +36,8 @@ from exporter.model.vocabulary import (
     WhyUnprobed,
 )
 from exporter.plan.checks import plan
-from exporter.results.readiness import failures_to_come, families, features, paths, read_of
+from exporter.results.paths import families, paths
+from exporter.results.readiness import failures_to_come, features, read_of
 from tests.strategies import plans_with_results, results_of
 
 UP, DOWN, UNPROBED, PENDING = EndpointState.UP, EndpointState.DOWN, EndpointState.UNPROBED, EndpointState.PENDING

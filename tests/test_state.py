@@ -22,7 +22,8 @@ from exporter.model.vocabulary import (
     Target,
     Use,
 )
-from exporter.results import readiness as rollup
+from exporter.results.paths import families, paths
+from exporter.results.readiness import features
 from exporter.results.store import Recorded, ResultStore
 from tests.strategies import plans, plans_with_results, results_for
 
@@ -122,9 +123,9 @@ def test_a_snapshot_shows_the_plan_and_what_follows_from_the_results(drawn: Draw
     snapshot = filled(work, results).snapshot()
     assert snapshot.plan == work
     assert {key: latest.result for key, latest in snapshot.latest.items()} == results
-    assert snapshot.features == rollup.features(work, results)
-    assert snapshot.paths == rollup.paths(results.values())
-    assert snapshot.families == rollup.families(results.values())
+    assert snapshot.features == features(work, results)
+    assert snapshot.paths == paths(results.values())
+    assert snapshot.families == families(results.values())
 
 
 @given(plans_with_results())

@@ -25,7 +25,7 @@ from exporter.model.vocabulary import (
 )
 from exporter.report.findings import Down, down, plural
 from exporter.report.reasons import Who, words_of
-from exporter.results.readiness import path_blamed
+from exporter.results.paths import path_blamed
 from exporter.text.printable import one_line
 
 _DNS: Final = "dns"

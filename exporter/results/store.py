@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from exporter.model.vocabulary import Check, CheckKey, FeatureReadiness, Hours, Latest, Plan, Result, Snapshot
-from exporter.results import readiness as rollup
 from exporter.results.history import Room, counted, extended, kept
+from exporter.results.paths import families, paths
+from exporter.results.readiness import features, read_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class ResultStore:
             self._began = result.finished
         recorded = Recorded(check, result, self._latest[result.key])
         self._latest[result.key] = _after(recorded, self._room)
-        if recorded.before is None or rollup.read_of(recorded.before.result) != rollup.read_of(result):
+        if recorded.before is None or read_of(recorded.before.result) != read_of(result):
             self._version += 1
         return recorded
 
@@ -127,9 +128,9 @@ class ResultStore:
             results = {key: found.result for key, found in latest.items()}
             rolled_up = _RolledUp(
                 version,
-                rollup.features(plan, results),
-                rollup.paths(results.values()),
-                rollup.families(results.values()),
+                features(plan, results),
+                paths(results.values()),
+                families(results.values()),
             )
             self._rolled_up = rolled_up
         return Snapshot(
