@@ -25,8 +25,8 @@ A_FOLDER: Final = "it is a folder; name a file in it"
 MAX_BYTES: Final = 1 << 20
 
 
-# ${NAME}, $NAME or %NAME%, which nobody puts in for the file; a bcrypt hash begins with $ and a digit.
-_LEFT_TO_THE_ENVIRONMENT: Final = re.compile(r"\$\{\w+\}|^\$[A-Za-z_]\w*$|%[A-Za-z_]\w{3,}%")
+# ${NAME}, $NAME, %NAME% or ~, which nobody puts in for the file; a bcrypt hash begins with $ and a digit.
+_LEFT_TO_THE_ENVIRONMENT: Final = re.compile(r"\$\{\w+\}|^\$[A-Za-z_]\w*$|%[A-Za-z_]\w{3,}%|^~[/\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Document:
             return  # it is not what was written
         value = self.at(place)
         if isinstance(value, str) and _LEFT_TO_THE_ENVIRONMENT.search(value):
-            message = "environment variables are not filled in; write the value itself"
+            message = "neither environment variables nor ~ are filled in; write the value itself"
         self._add(spot.line, spot.place, message, local=local)
 
     def _add(self, line: int, place: Place, message: str, *, local: bool = False) -> None:
