@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from types import MappingProxyType, SimpleNamespace
 from typing import Final, cast
 
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from exporter.allowlist.rules import Rule, rules
 from exporter.config import catalogue
 from exporter.metrics.families import State, registry_for
 from exporter.model.vocabulary import (
@@ -28,7 +31,9 @@ from exporter.model.vocabulary import (
     Reason,
     Requirement,
     Result,
+    Role,
     Root,
+    Settings,
     Site,
     Support,
     Target,
@@ -68,11 +73,25 @@ SEEN: Final = MappingProxyType(
 )
 
 
+SETTINGS: Final = Settings(
+    site=SITE,
+    proxies={"corporate": Proxy("corporate", "http://proxy.corp.example:3128")},
+    via={"service-connection-point": "corporate"},
+)
+
+
 def site_plan() -> Plan:
     """The shipped catalogue for a site whose service connection point goes through a proxy."""
     known = catalogue.load()
-    proxies = {"corporate": Proxy("corporate", "http://proxy.corp.example:3128")}
-    return plan(requirements(known, known.groups, SITE), proxies, {"service-connection-point": "corporate"})
+    work = plan(requirements(known, known.groups, SITE), SETTINGS.proxies, SETTINGS.via)
+    return replace(work, site="P01 Berlin")
+
+
+@cache
+def site_rules() -> tuple[tuple[Rule, ...], Mapping[str, Role]]:
+    """What must be let through for the same site."""
+    known = catalogue.load()
+    return rules(known, known.groups, SITE, SETTINGS), known.roles
 
 
 def large_plan(checks: int) -> Plan:
@@ -196,10 +215,11 @@ SITES: Final = MappingProxyType(
 
 
 @contextmanager
-def serving(store: ResultStore) -> Iterator[str]:
+def serving(store: ResultStore, warnings: tuple[str, ...] = ()) -> Iterator[str]:
     """The exporter's own application on the loopback; gives its address."""
     registry: CollectorRegistry = registry_for(State(store))
-    app = create_app(cast(Service, SimpleNamespace(store=store, registry=registry, warnings=())))
+    service = SimpleNamespace(store=store, registry=registry, warnings=warnings, rules=site_rules)
+    app = create_app(cast(Service, service))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -9,7 +9,7 @@ import base64
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.cells import cell_len
 from rich.console import Console
 
+from exporter.allowlist.rules import Rule
 from exporter.metrics.text import Exposition
 from exporter.model.vocabulary import (
     Answer,
@@ -42,6 +43,7 @@ from exporter.model.vocabulary import (
     Reason,
     Requirement,
     Result,
+    Role,
     Root,
     Site,
     Snapshot,
@@ -675,6 +677,9 @@ class OneProbe:
         return {key: replace(RESULTS["connect-timeout"], key=key) for key in self.asked}
 
     async def reload(self) -> None:
+        raise AssertionError
+
+    def rules(self) -> tuple[tuple[Rule, ...], Mapping[str, Role]]:
         raise AssertionError
 
 

@@ -13,11 +13,13 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from exporter.allowlist.rules import Rule, rules
 from exporter.config.documents import DocumentError, Mistake
 from exporter.metrics.families import Conditions, Events, ReloadStatus, State, Timing, registry_for
 from exporter.model.vocabulary import (
     CheckKey,
     Result,
+    Role,
 )
 from exporter.plan.selection import UNUSABLE
 from exporter.probe.classify import defect
@@ -50,6 +52,7 @@ class Exporter:
     ) -> None:
         self._source = source
         self._deployment = deployment
+        self._rules: tuple[Deployment | None, tuple[Rule, ...]] = (None, ())  # for which they were found
         self._network = network
         self._reloading = reloading
         self._pulse = Pulse()
@@ -178,6 +181,18 @@ class Exporter:
     def warnings(self) -> tuple[str, ...]:
         """What the configuration in force says in vain, and where."""
         return tuple(map(str, self._deployment.unused))
+
+    def rules(self) -> tuple[tuple[Rule, ...], Mapping[str, Role]]:
+        """What must be let through for the configuration in force, and what the roles in it are. Any thread may ask."""
+        deployment = self._deployment
+        if deployment.needed is None:
+            return (), {}
+        of, found = self._rules
+        if of is not deployment:
+            needed = deployment.needed
+            found = rules(needed.catalogue, needed.groups, needed.site, deployment.settings)
+            self._rules = deployment, found
+        return found, deployment.needed.catalogue.roles
 
     def _reschedule(self) -> None:
         if self._schedule is not None:

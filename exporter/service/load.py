@@ -48,6 +48,15 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Needed:
+    """Of what a plan is made: what is shipped, all groups, and the site as it is narrowed."""
+
+    catalogue: Catalogue
+    groups: tuple[Group, ...]
+    site: Site
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """A configuration turned into work."""
 
@@ -56,6 +65,7 @@ class Deployment:
     domains: frozenset[str]  # that the documents name: where an endpoint may lead to
     found: Found = field(default_factory=Found)  # of proxies that Windows or a PAC file names
     unused: tuple[Mistake, ...] = ()  # what the configuration says in vain
+    needed: Needed | None = None
 
 
 def deploy(source: Source) -> Deployment:
@@ -85,7 +95,8 @@ def _deployed(source: Source, read: _Read, *, elsewhere: bool) -> Deployment:
         lambda: trusted(read.settings.tls),
         elsewhere=elsewhere,
     )
-    return Deployment(read.settings, work, domains_of(patterns), found, _unused(read))
+    needed = Needed(read.catalogue, read.groups, _narrowed(source, read, read.settings.site))
+    return Deployment(read.settings, work, domains_of(patterns), found, _unused(read), needed)
 
 
 def _unused(read: _Read) -> tuple[Mistake, ...]:

@@ -14,16 +14,27 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from exporter.allowlist.rules import Rule
 from exporter.metrics.families import probe_registry
 from exporter.metrics.text import Exposition, compressed, headers_of, render
-from exporter.model.vocabulary import CheckKey, Latest, Result, Snapshot
+from exporter.model.vocabulary import CheckKey, Latest, Result, Role, Snapshot
 from exporter.plan.requirements import canonical
 from exporter.plan.selection import UNUSABLE
 from exporter.report import probes_text
 from exporter.results.store import ResultStore
 from exporter.service.reloading import Ending, NotReloaded
 from exporter.system.threads import in_thread
-from exporter.web.pages import ASSETS, REFRESH, Page, nothing_page, runbook_page, status, status_page, target_page
+from exporter.web.pages import (
+    ASSETS,
+    REFRESH,
+    Page,
+    firewall_request,
+    nothing_page,
+    runbook_page,
+    status,
+    status_page,
+    target_page,
+)
 from exporter.web.runbooks import INDEX
 
 # What Prometheus leaves between our answer and its own timeout; blackbox_exporter keeps as much.
@@ -50,6 +61,9 @@ class Service(Protocol):
     def warnings(self) -> Sequence[str]:
         """What the configuration says in vain."""
 
+    def rules(self) -> tuple[tuple[Rule, ...], Mapping[str, Role]]:
+        """What must be let through, and what the roles in it are. Any thread may ask."""
+
     async def probe(self, keys: Iterable[CheckKey], within: float | None = None) -> Mapping[CheckKey, Result]:
         """Probe checks of the plan once, now."""
 
@@ -63,6 +77,7 @@ def create_app(service: Service) -> Starlette:
         routes=[
             Route("/", _index),
             Route("/target", _target),
+            Route("/firewall-request", _firewall_request),
             Route("/assets/{name}", _asset),
             Route("/metrics", _metrics),
             Route("/-/healthy", _healthy),
@@ -104,6 +119,20 @@ async def _index(request: Request) -> Response:
 async def _target(request: Request) -> Response:
     """What is known of one target: `/target?url=https://go.microsoft.com/`, and `&path=direct` for one path."""
     return await _of_this_moment(request, target_page)
+
+
+async def _firewall_request(request: Request) -> Response:
+    """What to let through for what is down: `/firewall-request?state=down&path=proxy:corporate&format=csv`.
+
+    `state=all` for everything that the site needs. `format` is `markdown`, `csv` or `text`, else it is a page.
+    """
+    service, query = _service(request), request.query_params
+    made = await in_thread(lambda: firewall_request(*service.rules(), service.store.snapshot(), query))
+    if isinstance(made, Page):
+        return _answer(made)
+    shown = "inline" if made.type.startswith("text/plain") else "attachment"
+    disposition = {"Content-Disposition": f'{shown}; filename="{made.name}"'}
+    return Response(made.text.encode(), headers={**GUARDED, **disposition}, media_type=made.type)
 
 
 async def _of_this_moment(request: Request, made: Callable[[Snapshot, Mapping[str, str], float], Page]) -> Response:

@@ -54,7 +54,12 @@ def _files() -> Mapping[str, Path]:
 
 @cache
 def _rendered(file: Path) -> Runbook:
-    tokens = _MARKDOWN.parse(file.read_text(encoding="utf-8"))
+    return rendered(file.read_text(encoding="utf-8"))
+
+
+def rendered(text: str) -> Runbook:
+    """Markdown as a page, which is called what its first heading says. HTML in it is text."""
+    tokens = _MARKDOWN.parse(text)
     for token, content in pairwise(tokens):
         if token.type == "heading_open":
             token.attrSet("id", anchor(content.content))

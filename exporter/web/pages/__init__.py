@@ -1,6 +1,25 @@
 """What people look at: a Snapshot -> pages, and the same facts as data."""
 
-from exporter.web.pages.pages import ASSETS, REFRESH, Page, nothing_page, runbook_page, status_page, target_page
+from exporter.web.pages.pages import (
+    ASSETS,
+    REFRESH,
+    Page,
+    firewall_request,
+    nothing_page,
+    runbook_page,
+    status_page,
+    target_page,
+)
 from exporter.web.pages.status import status
 
-__all__ = ["ASSETS", "REFRESH", "Page", "nothing_page", "runbook_page", "status", "status_page", "target_page"]
+__all__ = [
+    "ASSETS",
+    "REFRESH",
+    "Page",
+    "firewall_request",
+    "nothing_page",
+    "runbook_page",
+    "status",
+    "status_page",
+    "target_page",
+]

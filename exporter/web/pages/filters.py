@@ -90,16 +90,17 @@ def read(query: Mapping[str, str], known: Choices) -> tuple[Filters, tuple[str, 
     if page.isascii() and page.isdecimal() and len(page) < 6 and int(page) > 0:  # noqa: PLR2004 - digits enough
         chosen["page"] = int(page)
     else:
-        mistakes.append(f"page: {_quoted(page)} is not a page's number.")
+        mistakes.append(f"page: {quoted(page)} is not a page's number.")
     return Filters(**chosen), tuple(mistakes)
 
 
 def _unknown(name: str, value: str, known: Collection[str]) -> str:
     close = get_close_matches(value, known, n=1)
     remedy = f"Did you mean {close[0]}?" if close else "It may have left the configuration; choose one from the list."
-    return f"{name}: {_quoted(value)} is not known here. {remedy}"
+    return f"{name}: {quoted(value)} is not known here. {remedy}"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text of somebody's, cut where it is long."""
     longest = 60
     return repr(text if len(text) <= longest else f"{text[:longest]}...")

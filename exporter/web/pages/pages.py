@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
@@ -16,15 +16,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from exporter import __version__
+from exporter.allowlist.markdown import change_request
+from exporter.allowlist.rules import Rule
 from exporter.config.version import as_of
-from exporter.model.vocabulary import CheckKey, Phase, Snapshot
+from exporter.model.vocabulary import CheckKey, Phase, Role, Snapshot
 from exporter.plan.requirements import canonical
 from exporter.report.facts import moment
 from exporter.text.secrets import harmless
 from exporter.web.pages.filters import PAUSED, choices, read
+from exporter.web.pages.firewall_request import FORMS, asked_for, requested
 from exporter.web.pages.overview import overview
 from exporter.web.pages.target import alike, route
-from exporter.web.runbooks import INDEX
+from exporter.web.runbooks import INDEX, rendered
 from exporter.web.runbooks import page as runbook
 
 REFRESH: Final = 30  # seconds between two looks of a page at itself
@@ -103,6 +106,34 @@ def target_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Pag
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file of a firewall request."""
+
+    name: str
+    type: str
+    text: str
+
+
+def firewall_request(
+    rules: Iterable[Rule], roles: Mapping[str, Role], snapshot: Snapshot, query: Mapping[str, str]
+) -> Page | Download:
+    """The firewall request for what is down, or for everything, as a page or as the file that is asked for."""
+    everything = tuple(rules)
+    asked, mistakes = asked_for(query, everything)
+    if mistakes:
+        text = _rendered("firewall_request.html", site=snapshot.plan.site, asked=asked, mistakes=mistakes, found=None)
+        return Page(text, HTTPStatus.BAD_REQUEST)
+    found = requested(everything, snapshot, asked)
+    if asked.form:
+        form = FORMS[asked.form]
+        return Download(f"firewall-request.{form.ending}", form.type, form.write(found.rules, roles))
+    body = Markup(rendered(change_request(found.rules, roles)).body)  # noqa: S704 - Markdown, rendered without HTML of its own
+    return Page(
+        _rendered("firewall_request.html", site=snapshot.plan.site, asked=asked, mistakes=(), found=found, body=body)
+    )
+
+
 def runbook_page(name: str) -> Page | None:
     """A runbook, or None where there is none of that name."""
     found = runbook(name)
@@ -176,6 +207,7 @@ def _environment() -> Environment:
         "catalogue": as_of(),
         "refresh_seconds": REFRESH,
         "phases": tuple(Phase),
+        "forms": FORMS,
         "marks": {name: asset.mark for name, asset in ASSETS.items()},
     }
     return found
