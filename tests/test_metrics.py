@@ -55,6 +55,7 @@ from exporter.plan.requirements import everything, requirements
 from exporter.probe.net.required_roots import required_roots_present
 from exporter.probe.runner import Network
 from exporter.report.reasons import all_words
+from exporter.results.readiness import overall
 from exporter.results.store import ResultStore
 from exporter.service.exporter import Exporter
 from exporter.service.load import Deployment, Source
@@ -85,6 +86,9 @@ configmgr_endpoint_reference_only                                gauge      feat
 configmgr_feature_info                                           gauge      feature role cloud importance
 configmgr_feature_ready                                          gauge      feature role cloud
 configmgr_feature_endpoints                                      gauge      feature role cloud state
+configmgr_verdict                                                gauge      verdict
+configmgr_feature_verdict                                        gauge      feature role cloud verdict
+configmgr_endpoint_partly_open                                   gauge      feature role cloud pattern
 configmgr_probe_duration_seconds                                 histogram  feature role cloud
 configmgr_probe_phase_duration_seconds                           histogram  feature role cloud phase
 configmgr_probes_total                                           counter    feature role cloud
@@ -193,13 +197,15 @@ DOWN = replace(UP, failure=Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, "in wo
 
 
 def test_the_names_types_and_labels_are_the_contracts() -> None:
-    other = Check(CheckKey(Target("https://other.example/")), (Use(CLIENT, "other.example"),))
+    wildcard = Use(CLIENT, "*.example")
+    other = Check(CheckKey(Target("https://other.example/")), (wildcard, Use(CLIENT, "other.example")))
+    check = replace(CHECK, uses=(wildcard, *CHECK.uses))
     why = Requirement(Use(CLIENT, "*.akamai.example"), Endpoint(""), None, (), WhyUnprobed.NO_REPRESENTATIVE, "")
     pinned = Endpoint("pinned.example", tls_inspection=Support.UNSUPPORTED)
     uninspectable = Requirement(Use(CLIENT, "pinned.example"), pinned, None, (other.key.target,))
     listed = Endpoint("listed.example", reference=WhyReference.KNOWN_DEAD)
     reference = Requirement(Use(CLIENT, "listed.example"), listed, None, (other.key.target,))
-    store = ResultStore(Plan((CHECK, other), (*NEEDED, why, uninspectable, reference)))
+    store = ResultStore(Plan((check, other), (*NEEDED, why, uninspectable, reference)))
     registry = registry_for(State(store))
     events = Events(registry)
     events.adopt(store.plan)
@@ -336,6 +342,22 @@ def test_a_feature_shows_whether_it_is_ready_and_how_many_endpoints_are_how(draw
         (*labels_of(feature.consumer), state): sum(endpoint.state is state for endpoint in feature.endpoints)
         for feature in features
         for state in EndpointState
+    }
+
+
+@given(plans_with_results())
+def test_the_verdicts_are_those_of_the_reports_and_partly_open_wildcards_are_shown(drawn: Drawn) -> None:
+    world = Exposed(drawn[0], drawn[1].values())
+    found, snapshot = world.series(), world.store.snapshot()
+    assert values(found, "configmgr_verdict", ("verdict",)) == {(overall(snapshot.features),): 1}
+    assert values(found, "configmgr_feature_verdict", (*CONSUMER, "verdict")) == {
+        (*labels_of(feature.consumer), feature.verdict): 1 for feature in snapshot.features
+    }
+    assert values(found, "configmgr_endpoint_partly_open", USE) == {
+        (*labels_of(feature.consumer), endpoint.use.pattern): 1
+        for feature in snapshot.features
+        for endpoint in feature.endpoints
+        if endpoint.refused
     }
 
 

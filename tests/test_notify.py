@@ -22,7 +22,7 @@ from exporter.system.systemd import STATUS_EVERY, Notifier
 from tests.lab import Lab
 from tests.running import ACTING, ADDRESS, COMMAND, eventually, http, program
 
-ALL_UP: Final = re.compile(r"WATCHDOG=1\nSTATUS=(\d+) of \1 targets up")
+ALL_UP: Final = re.compile(r"WATCHDOG=1\nSTATUS=\w[A-Z ]+: (\d+) of \1 targets? up")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="systemd's socket is none of Windows")
 

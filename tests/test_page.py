@@ -133,8 +133,8 @@ def test_every_feature_is_told_with_its_endpoints(drawn: Drawn) -> None:
     snapshot = snapshot_of(drawn)
     told = status(snapshot)
     assert told["paths"] == snapshot.paths
-    assert [(Consumer(f["feature"], f["role"], f["cloud"]), f["ready"]) for f in told["features"]] == [
-        (feature.consumer, feature.ready) for feature in snapshot.features
+    assert [(Consumer(f["feature"], f["role"], f["cloud"]), f["verdict"], f["ready"]) for f in told["features"]] == [
+        (feature.consumer, feature.verdict, feature.verdict.ready) for feature in snapshot.features
     ]
     for shown, feature in zip(told["features"], snapshot.features, strict=True):
         needs = [need for need in snapshot.plan.requirements if need.use.consumer == feature.consumer]
@@ -254,7 +254,7 @@ def test_the_verdict_is_that_of_the_whole_site_whatever_is_filtered(drawn: Drawn
     snapshot = snapshot_of(drawn)
     view, whole = overview(snapshot, read(query, choices(snapshot))[0]), overview(snapshot, Filters())
     assert (view.verdict, view.summary, view.blamed) == (whole.verdict, whole.summary, whole.blamed)
-    assert f"{view.verdict.upper()}: {view.summary}" == headline(snapshot_of(drawn))
+    assert f"{view.verdict.words.upper()}: {view.summary}" == headline(snapshot_of(drawn))
 
 
 @given(queries)

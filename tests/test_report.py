@@ -39,11 +39,11 @@ from exporter.model.vocabulary import (
     Support,
     Target,
     Use,
+    Verdict,
     WhyUnprobed,
 )
 from exporter.plan.checks import plan
 from exporter.report import (
-    all_ready,
     check_json,
     check_junit,
     check_markdown,
@@ -52,7 +52,7 @@ from exporter.report import (
     print_check,
     print_endpoints,
 )
-from exporter.report.findings import Verdict, down, needed_by, overall
+from exporter.report.findings import down, needed_by, partly_open, verdict
 from exporter.results.store import ResultStore
 from exporter.text.printable import one_line
 from exporter.web.pages import status
@@ -129,6 +129,7 @@ def snapshot_of(work: Plan, failures: Mapping[tuple[str, str], Failure]) -> Snap
 
 
 WHOLE = plan(REQUIREMENTS, PROXIES, VIA)
+PROBED = plan([requirement for requirement in REQUIREMENTS if requirement.targets], PROXIES, VIA)
 TIMEOUT = Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, "no answer within the timeout")
 NO_PROXY = Failure(Phase.CONNECT, Reason.PROXY_UNREACHABLE, "no connection to the proxy: Connection refused")
 COVERED = (
@@ -147,7 +148,8 @@ FAILURES = {
 }
 OUTAGE = {(check.key.target.url, check.key.path): NO_PROXY if check.key.proxy else TIMEOUT for check in WHOLE.checks}
 SNAPSHOTS: Final = {
-    "healthy": snapshot_of(plan([r for r in REQUIREMENTS if r.targets], PROXIES, VIA), {}),
+    "healthy": snapshot_of(PROBED, {}),
+    "narrow": snapshot_of(PROBED, dict([COVERED])),
     "broken": snapshot_of(WHOLE, FAILURES),
     "covered": snapshot_of(WHOLE, dict([COVERED])),
     "pending": ResultStore(WHOLE).snapshot(),
@@ -263,19 +265,59 @@ def test_endpoints_read_as_their_golden_file(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "ready", "words"),
+    ("name", "expected"),
     [
-        ("healthy", True, Verdict.READY),
-        ("covered", True, Verdict.READY),
-        ("broken", False, Verdict.NOT_READY),
-        ("outage", False, Verdict.NOT_READY),
-        ("pending", True, Verdict.NO_VERDICT),
-        ("empty", True, Verdict.NO_VERDICT),
+        ("healthy", Verdict.READY),
+        ("narrow", Verdict.READY),
+        ("covered", Verdict.INCOMPLETE),
+        ("broken", Verdict.NOT_READY),
+        ("outage", Verdict.NOT_READY),
+        ("pending", Verdict.PENDING),
+        ("empty", Verdict.NOTHING_TO_CHECK),
     ],
 )
-def test_what_has_no_verdict_counts_against_nobody(name: str, ready: bool, words: Verdict) -> None:
-    assert all_ready(SNAPSHOTS[name]) is ready
-    assert overall(SNAPSHOTS[name]) == words
+def test_every_form_of_a_check_says_the_same_verdict(name: str, expected: Verdict) -> None:
+    snapshot = SNAPSHOTS[name]
+    said = json.loads(check_json(snapshot))
+    assert verdict(snapshot) is expected
+    assert (said["verdict"], said["ready"]) == (expected, {"ready": True, "not_ready": False}.get(expected))
+    assert f"**{expected.words.upper()}: " in check_markdown(snapshot)
+    assert f"\n{expected.words.upper()}: " in f"\n{printed(snapshot, print_check)}"
+    assert json.loads(json.dumps(status(snapshot)))["verdict"] == expected
+    root = ET.fromstring(check_junit(snapshot))  # noqa: S314 - our own output
+    assert (root.attrib["failures"] != "0") is (expected is Verdict.NOT_READY)
+    assert (root.attrib["errors"] != "0") is (expected is Verdict.NOTHING_TO_CHECK)
+
+
+def test_what_is_incomplete_says_which_keys_to_set_in_every_form() -> None:
+    snapshot, key = SNAPSHOTS["covered"], "set site.parameters.cloud_service_name"
+    assert any(key in sentence for sentence in json.loads(check_json(snapshot))["why"])
+    assert all(key in " ".join(text.split()) for text in (check_markdown(snapshot), printed(snapshot, print_check)))
+    assert f'<skipped message="missing_parameter: {key}"' in check_junit(snapshot)
+
+
+def test_a_wildcard_of_which_a_host_is_down_is_partly_open_in_every_form() -> None:
+    snapshot, refused = SNAPSHOTS["narrow"], COVERED[0][0]
+    (wildcard,) = partly_open(snapshot)
+    assert (wildcard.pattern, [fault.key.target.url for fault in wildcard.refused]) == (
+        "*.manage.microsoft.com",
+        [refused],
+    )
+    assert "rule in the firewall or proxy is probably narrower" in wildcard.advice
+    for text in (check_markdown(snapshot), printed(snapshot, print_check), check_junit(snapshot)):
+        assert wildcard.advice in " ".join(text.split())
+    for document in (json.loads(check_json(snapshot)), json.loads(json.dumps(status(snapshot)))):
+        endpoints = [endpoint for feature in document["features"] for endpoint in feature["endpoints"]]
+        assert {endpoint["pattern"] for endpoint in endpoints if endpoint["partly_open"]} == {wildcard.pattern}
+        assert [endpoint["refused"] for endpoint in endpoints if "refused" in endpoint] == [
+            [{"target": refused, "path": "proxy:corporate"}]
+        ]
+
+
+def test_a_wildcard_whose_hosts_are_unknown_to_dns_is_not_said_to_be_a_matter_of_a_firewall() -> None:
+    unknown = Failure(Phase.RESOLVE, Reason.DNS_NOT_FOUND, "the name does not exist")
+    (wildcard,) = partly_open(snapshot_of(WHOLE, {COVERED[0]: unknown}))
+    assert "firewall" not in wildcard.advice
 
 
 @given(ANY_SNAPSHOT)
@@ -286,20 +328,20 @@ def test_each_failed_check_is_down_once_with_all_its_uses(snapshot: Snapshot) ->
         check.key for check in snapshot.plan.checks if (found := snapshot.latest.get(check.key)) and not found.result.up
     ]
     assert [fault.key for fault in faults] == failed
-    assert all(sorted((*fault.broken, *fault.covered)) == list(uses_of[fault.key]) for fault in faults)
-    assert any(fault.broken for fault in faults) is not all_ready(snapshot)
+    assert all(sorted(fault.uses) == list(uses_of[fault.key]) for fault in faults)
+    assert any(fault.broken for fault in faults) is (verdict(snapshot) is Verdict.NOT_READY)
 
 
 @given(ANY_SNAPSHOT)
 def test_json_keeps_the_contract(snapshot: Snapshot) -> None:
     report = json.loads(check_json(snapshot))
-    assert report["ready"] is all_ready(snapshot)
+    assert report["ready"] is verdict(snapshot).ready
     assert [{name: found[name] for name in ("feature", "role", "cloud", "ready")} for found in report["features"]] == [
         {
             "feature": feature.consumer.feature,
             "role": feature.consumer.role,
             "cloud": feature.consumer.cloud,
-            "ready": feature.ready,
+            "ready": feature.verdict.ready,
         }
         for feature in snapshot.features
     ]
@@ -351,11 +393,11 @@ def test_junit_parses_and_its_numbers_add_up(snapshot: Snapshot) -> None:
         assert int(above.attrib["failures"]) == sum(case.find("failure") is not None for case in cases)
         if above is not root:
             assert int(above.attrib["skipped"]) == sum(case.find("skipped") is not None for case in cases)
-        assert above.attrib["errors"] == "0"
+        assert int(above.attrib["errors"]) == sum(case.find("error") is not None for case in cases)
         assert float(above.attrib["time"]) == pytest.approx(sum(float(c.attrib["time"]) for c in cases), abs=0.01)
-    assert len(root) == len(snapshot.features)
+    assert len(root) == len(snapshot.features) + int(root.attrib["errors"])
     assert {case.attrib["classname"] for case in root.iter("testcase")} == {suite.attrib["name"] for suite in root}
-    assert (root.attrib["failures"] == "0") is all_ready(snapshot)
+    assert (root.attrib["failures"] == "0") is (verdict(snapshot) is not Verdict.NOT_READY)
     assert all(failure.attrib["message"] in list(Reason) for failure in root.iter("failure"))
 
 

@@ -32,12 +32,13 @@ from exporter.model.vocabulary import (
     Tried,
     Trust,
     Use,
+    Verdict,
     WhyReference,
     WhyUnprobed,
 )
 from exporter.plan.checks import plan
 from exporter.results.paths import families, paths
-from exporter.results.readiness import failures_to_come, features, read_of
+from exporter.results.readiness import failures_to_come, features, overall, read_of
 from tests.strategies import plans_with_results, results_of
 
 UP, DOWN, UNPROBED, PENDING = EndpointState.UP, EndpointState.DOWN, EndpointState.UNPROBED, EndpointState.PENDING
@@ -200,6 +201,99 @@ def test_an_endpoint_without_a_target_changes_no_verdict(drawn: Drawn) -> None:
     verdicts = {feature.consumer: feature.ready for feature in features(Plan(work.checks), results)}
     for feature in features(work, results):
         assert feature.ready == verdicts.get(feature.consumer)
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+def needs(feature: str, *endpoints: bool | WhyUnprobed | str, cloud: str = "azure-public") -> list[Requirement]:
+    """What a feature needs: a target, one that decides nothing ("reference"), or nothing that can be probed."""
+    consumer = Consumer(feature, "client", cloud)
+    found = []
+    for number, kind in enumerate(endpoints):
+        host = f"{feature}{number}.example"
+        why = kind if isinstance(kind, WhyUnprobed) else None
+        targets = () if why else (Target(f"https://{host}/{'up' if kind else 'down'}"),)
+        reference = WhyReference.KNOWN_DEAD if kind == "reference" else None
+        found.append(Requirement(Use(consumer, host), Endpoint(host, reference=reference), None, targets, why))
+    return found
+
+
+def verdicts(needed: list[Requirement]) -> tuple[Verdict, list[Verdict]]:
+    """What everything and what each feature comes to, where targets end as their URLs say."""
+    work = plan(needed, {}, {})
+    ends = {c.key: result(c.key, None if c.key.target.url.endswith("/up") else Reason.HTTP_STATUS) for c in work.checks}
+    found = features(work, ends)
+    return overall(found), [feature.verdict for feature in found]
+
+
+NO_HOST, NO_HTTP = WhyUnprobed.NO_REPRESENTATIVE, WhyUnprobed.NOT_HTTP
+PARAMETER, NOT_THERE = WhyUnprobed.MISSING_PARAMETER, WhyUnprobed.NOT_SUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "expected"),
+    [
+        ((True,), Verdict.READY),
+        ((True, False), Verdict.NOT_READY),
+        ((True, False, PARAMETER), Verdict.NOT_READY),
+        ((True, NO_HOST, NO_HTTP), Verdict.READY),
+        ((True, PARAMETER), Verdict.INCOMPLETE),
+        ((PARAMETER,), Verdict.INCOMPLETE),
+        ((NO_HOST,), Verdict.INCOMPLETE),
+        ((NO_HTTP, "reference"), Verdict.INCOMPLETE),
+        (("reference",), Verdict.NOTHING_TO_CHECK),
+        ((True, "reference"), Verdict.READY),
+        ((NOT_THERE,), Verdict.NOT_SUPPORTED),
+    ],
+)
+def test_what_a_feature_comes_to(endpoints: tuple[bool | WhyUnprobed | str, ...], expected: Verdict) -> None:
+    whole, (found, beside) = verdicts([*needs("a", *endpoints), *needs("b", True)])
+    assert (found, beside) == (expected, Verdict.READY)
+    assert whole is (Verdict.READY if expected in {Verdict.NOT_SUPPORTED, Verdict.NOTHING_TO_CHECK} else expected)
+
+
+@pytest.mark.parametrize("only", [(), (PARAMETER,), (NO_HOST,), (NOT_THERE,), ("reference",)])
+def test_where_nothing_that_decides_is_probed_there_is_nothing_to_check(only: tuple[WhyUnprobed | str, ...]) -> None:
+    assert verdicts(needs("a", *only))[0] is Verdict.NOTHING_TO_CHECK
+
+
+def test_what_is_missing_of_what_decides_nothing_makes_nothing_incomplete() -> None:
+    (lacking,) = needs("a", PARAMETER)
+    listed = replace(lacking, endpoint=replace(lacking.endpoint, reference=WhyReference.CONFIGURED))
+    assert verdicts([*needs("b", True), listed])[0] is Verdict.READY
+
+
+def test_the_first_results_are_waited_for_unless_something_is_down_already() -> None:
+    work = plan([*needs("a", True), *needs("b", False), *needs("c", PARAMETER)], {}, {})
+    up, broken = sorted((check.key for check in work.checks), key=lambda found: found.target.url)
+    assert overall(features(work, {})) is Verdict.PENDING
+    assert overall(features(work, {up: result(up)})) is Verdict.PENDING
+    assert overall(features(work, {broken: result(broken, Reason.HTTP_STATUS)})) is Verdict.NOT_READY
+    assert overall(features(work, {up: result(up), broken: result(broken)})) is Verdict.INCOMPLETE
+
+
+@given(plans_with_results())
+def test_a_verdict_never_flatters(drawn: Drawn) -> None:
+    work, results = drawn
+    found = features(work, results)
+    states = [endpoint.state for feature in found for endpoint in feature.endpoints]
+    whole = overall(found)
+    assert (whole is Verdict.NOT_READY) == (DOWN in states)
+    assert whole is not Verdict.READY or (UP in states and PENDING not in states)
+    for feature in found:
+        assert feature.verdict is not Verdict.READY or feature.ready is True
+        assert feature.ready is not False or feature.verdict is Verdict.NOT_READY
+
+
+@given(plans_with_results())
+def test_a_wildcard_is_partly_open_where_hosts_of_it_are_up_and_others_down(drawn: Drawn) -> None:
+    work, results = drawn
+    for feature in features(work, results):
+        for endpoint in feature.endpoints:
+            down_now = {found for found in endpoint.checks if found in results and not results[found].up}
+            narrow = endpoint.state is UP and endpoint.use.pattern.startswith("*")
+            assert set(endpoint.refused) == (down_now if narrow else set())
 
 
 @given(plans_with_results(), st.data())

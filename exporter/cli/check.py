@@ -20,6 +20,7 @@ from exporter import report
 from exporter.cli.allowlist import PathOption, needed
 from exporter.cli.completion import explainable
 from exporter.cli.options import (
+    BAD_INPUT,
     NOT_READY,
     Clouds,
     ConfigFile,
@@ -34,7 +35,7 @@ from exporter.cli.options import (
 )
 from exporter.cli.output import console
 from exporter.metrics import families as metrics
-from exporter.model.vocabulary import Snapshot
+from exporter.model.vocabulary import Snapshot, Verdict
 from exporter.plan.selection import SelectionError
 from exporter.service.load import deploy, documented_anywhere
 from exporter.service.once import check_once
@@ -85,15 +86,17 @@ def check(
             help="Write the metrics, too, for the textfile collector of node_exporter or windows_exporter.",
         ),
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also where the verdict is INCOMPLETE.")] = False,
     feature: Features = None,
     role: Roles = None,
     cloud: Clouds = None,
     log_level: Level = LogLevel.WARNING,
     log_format: Form = LogFormat.LOGFMT,
 ) -> None:
-    """Probe everything once, now. Exits with 1 if something needed is not usable.
+    """Probe everything once, now. Exits with 1 if something needed is not usable, and with 2 if nothing is probed.
 
-    With --against, nothing is probed: exits with 1 if an allow list lacks something needed.
+    The verdict is INCOMPLETE, and the exit status 0, where nothing that was probed is down, but not everything could be
+    probed. With --against, nothing is probed: exits with 1 if an allow list lacks something needed.
     """
     configure(log_level, log_format)
     source = source_of(config_file, feature, role, cloud)
@@ -101,6 +104,7 @@ def check(
         for option, given in (
             ("--textfile", textfile is not None),
             ("--format prometheus", form is CheckFormat.PROMETHEUS),
+            ("--strict", strict),
         ):
             if given:
                 raise typer.BadParameter(f"{option} does not go with --against, which probes nothing")
@@ -121,7 +125,14 @@ def check(
             _replace(textfile, metrics.textfile(snapshot))
     finally:  # what was found out is shown, whatever becomes of the file
         _print(snapshot, form)
-    if not report.all_ready(snapshot):
+    _end(report.verdict(snapshot), strict=strict)
+
+
+def _end(verdict: Verdict, *, strict: bool) -> None:
+    """Raise the exit status that a verdict has."""
+    if verdict is Verdict.NOTHING_TO_CHECK:
+        raise typer.Exit(BAD_INPUT)
+    if verdict is Verdict.NOT_READY or (strict and verdict is not Verdict.READY):
         raise typer.Exit(NOT_READY)
 
 

@@ -36,6 +36,7 @@ from exporter.model.vocabulary import (
     Use,
 )
 from exporter.report.reasons import all_words
+from exporter.results.readiness import overall
 from exporter.results.store import ResultStore
 from exporter.system.log_queue import dropped
 
@@ -366,6 +367,7 @@ def _endpoint_lines(requirement_of: Mapping[Use, Requirement], check: Check, lat
 def _rolled_up_families(snapshot: Snapshot) -> Iterator[Metric]:
     """What follows from the plan, its features and its paths."""
     yield from _feature_families(snapshot)
+    yield from _verdicts(snapshot)
     yield from _weights(snapshot.plan)
     path = GaugeMetricFamily(
         "configmgr_path_up",
@@ -405,8 +407,8 @@ def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
             uninspectable.add_metric(_use(requirement.use), 1)
     ready = GaugeMetricFamily(
         "configmgr_feature_ready",
-        "1: every endpoint that the feature needs is usable; 0: not; absent while a first result is pending, or "
-        "nothing is probed.",
+        "1: every endpoint of the feature that is probed is usable; 0: not; absent while a first result is pending, or "
+        "nothing is probed. Unlike configmgr_feature_verdict, it says nothing of endpoints that could not be probed.",
         labels=CONSUMER,
     )
     endpoints = GaugeMetricFamily(
@@ -422,6 +424,35 @@ def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
         for state in EndpointState:
             endpoints.add_metric((*labels, state), states.count(state))
     yield from (unprobed, uninspectable, ready, endpoints)
+
+
+def _verdicts(snapshot: Snapshot) -> Iterator[Metric]:
+    """The verdicts that reports and pages show."""
+    closed = "ready, not_ready, incomplete, nothing_to_check, pending"
+    whole = GaugeMetricFamily(
+        "configmgr_verdict",
+        f"1 on the verdict on everything that is selected: {closed}. Incomplete: nothing needed is down, but a feature "
+        "has no target, or an endpoint waits for a parameter.",
+        labels=("verdict",),
+    )
+    whole.add_metric((overall(snapshot.features),), 1)
+    each = GaugeMetricFamily(
+        "configmgr_feature_verdict",
+        f"1 on the verdict on the feature: {closed}, not_supported. Where configmgr_feature_ready is 1 it may be "
+        "incomplete, and where that is absent not_ready, while other first results are pending.",
+        labels=(*CONSUMER, "verdict"),
+    )
+    narrow = GaugeMetricFamily(
+        "configmgr_endpoint_partly_open",
+        "1 for each wildcard that counts as up and of which a target is down: the rule in the firewall or proxy is "
+        "probably narrower than the wildcard.",
+        labels=USE,
+    )
+    for feature in snapshot.features:
+        each.add_metric((*_labels(feature.consumer), feature.verdict), 1)
+        for endpoint in feature.partly_open:
+            narrow.add_metric(_use(endpoint.use), 1)
+    yield from (whole, each, narrow)
 
 
 def _weights(plan: Plan) -> Iterator[Metric]:

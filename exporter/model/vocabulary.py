@@ -458,6 +458,7 @@ class Plan:
     checks: tuple[Check, ...] = ()
     requirements: tuple[Requirement, ...] = ()  # one for each use, in their order
     site: str = ""  # where it is done, for people
+    why_nothing: str = ""  # where nothing is selected: by which words
 
     @cached_property
     def unprobed(self) -> tuple[Requirement, ...]:
@@ -819,6 +820,27 @@ class EndpointState(StrEnum):
     REFERENCE = "reference"  # probed, and decides nothing, whatever came of it
 
 
+class Verdict(StrEnum):
+    """What a feature, or everything that is selected, comes to."""
+
+    READY = "ready"
+    NOT_READY = "not_ready"
+    INCOMPLETE = "incomplete"  # nothing needed is down, and not everything could be checked that can be
+    NOTHING_TO_CHECK = "nothing_to_check"  # nothing that is probed decides anything
+    PENDING = "pending"
+    NOT_SUPPORTED = "not_supported"  # of a feature alone: its cloud does not have it
+
+    @property
+    def words(self) -> str:
+        """The same for a person: `not ready`."""
+        return self.replace("_", " ")
+
+    @property
+    def ready(self) -> bool | None:
+        """Whether it works; None where that is not known."""
+        return {Verdict.READY: True, Verdict.NOT_READY: False}.get(self)
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointReadiness:
     """One endpoint of a feature, and the checks behind it."""
@@ -827,6 +849,7 @@ class EndpointReadiness:
     state: EndpointState
     checks: tuple[CheckKey, ...] = ()
     outcome: EndpointState | None = None  # of what decides nothing: what its probes came to
+    refused: tuple[CheckKey, ...] = ()  # of a wildcard that is up: those of its checks that are down
 
     @property
     def seen(self) -> EndpointState:
@@ -841,6 +864,12 @@ class FeatureReadiness:
     consumer: Consumer
     ready: bool | None  # None: a first result is pending, or nothing is probed
     endpoints: tuple[EndpointReadiness, ...]
+    verdict: Verdict  # the same, which knows also what could not be checked
+
+    @property
+    def partly_open(self) -> tuple[EndpointReadiness, ...]:
+        """Its wildcards of which some hosts are up and some down."""
+        return tuple(endpoint for endpoint in self.endpoints if endpoint.refused)
 
 
 @dataclass(frozen=True, slots=True)

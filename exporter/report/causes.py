@@ -23,7 +23,8 @@ from exporter.model.vocabulary import (
     Snapshot,
     Use,
 )
-from exporter.report.findings import Down, down, plural
+from exporter.report.counting import plural
+from exporter.report.findings import Down, down
 from exporter.report.reasons import Who, words_of
 from exporter.results.paths import path_blamed
 from exporter.text.printable import one_line

@@ -11,12 +11,10 @@ from typing import Any, Final
 from exporter.model.vocabulary import (
     EndpointReadiness,
     EndpointState,
-    Importance,
     Requirement,
     Snapshot,
 )
 from exporter.report import values
-from exporter.report.findings import all_ready
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -24,12 +22,10 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 def check_json(snapshot: Snapshot) -> str:
     """The whole snapshot, in ASCII. Durations are in seconds; `up` and `ready` are null while there is no verdict."""
     report = {
-        "ready": all_ready(snapshot),
+        **values.whole(snapshot),
         "features": [
             {
-                **values.consumer(feature.consumer),
-                "importance": snapshot.plan.importance_of.get(feature.consumer, Importance.NORMAL),
-                "ready": feature.ready,
+                **values.feature(feature, snapshot.plan),
                 "endpoints": [_endpoint(endpoint, snapshot) for endpoint in feature.endpoints],
             }
             for feature in snapshot.features

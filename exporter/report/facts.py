@@ -27,7 +27,8 @@ from exporter.model.vocabulary import (
     TlsFacts,
     Tried,
 )
-from exporter.report.findings import places, plural
+from exporter.report.counting import plural
+from exporter.report.findings import places
 from exporter.report.reasons import Who, Words, words_of
 from exporter.text.secrets import harmless
 

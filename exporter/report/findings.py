@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
 from exporter.model.vocabulary import (
-    NO_PATTERN,
     Cause,
     CheckKey,
     Consumer,
@@ -19,13 +17,17 @@ from exporter.model.vocabulary import (
     Failure,
     FeatureReadiness,
     Phase,
+    Plan,
     Reason,
     Requirement,
     Snapshot,
     Use,
+    Verdict,
     WhyUnprobed,
 )
+from exporter.report.counting import counted, plural
 from exporter.report.reasons import words_of
+from exporter.results.readiness import overall
 from exporter.text.printable import one_line
 
 
@@ -36,24 +38,14 @@ class Down:
     key: CheckKey
     failure: Failure
     broken: tuple[Use, ...]  # endpoints that are down
-    covered: tuple[Use, ...]  # wildcards that another of their targets keeps up, or may yet
+    covered: tuple[Use, ...]  # wildcards that another of their targets keeps up
+    awaited: tuple[Use, ...] = ()  # wildcards that another of their targets may yet keep up
     reference: tuple[Use, ...] = ()  # endpoints that decide nothing
 
     @property
     def uses(self) -> tuple[Use, ...]:
         """Everything that it is probed for."""
-        return (*self.broken, *self.covered, *self.reference)
-
-
-def all_ready(snapshot: Snapshot) -> bool:
-    """Whether nothing that is needed is known to be unusable: what exit status 0 means.
-
-    A feature without a verdict (pending, or nothing probed) does not count against it, so that an endpoint which
-    cannot be probed fails nobody's pipeline; a snapshot without any verdict is therefore all ready. The reports for
-    people say so.
-    """
-    states = (endpoint.state for feature in snapshot.features for endpoint in feature.endpoints)
-    return EndpointState.DOWN not in states
+        return (*self.broken, *self.covered, *self.awaited, *self.reference)
 
 
 def down(snapshot: Snapshot) -> tuple[Down, ...]:
@@ -64,10 +56,19 @@ def down(snapshot: Snapshot) -> tuple[Down, ...]:
         latest = snapshot.latest.get(check.key)
         if latest is None or latest.result.failure is None:
             continue
-        broken = tuple(use for use in check.uses if state_of[use] is EndpointState.DOWN)
-        covered = tuple(use for use in check.uses if state_of[use] not in {EndpointState.DOWN, EndpointState.REFERENCE})
-        reference = tuple(use for use in check.uses if state_of[use] is EndpointState.REFERENCE)
-        found.append(Down(check.key, latest.result.failure, broken, covered, reference))
+        uses_in: dict[EndpointState, list[Use]] = {}
+        for use in check.uses:
+            uses_in.setdefault(state_of[use], []).append(use)
+        found.append(
+            Down(
+                check.key,
+                latest.result.failure,
+                broken=tuple(uses_in.get(EndpointState.DOWN, ())),
+                covered=tuple(uses_in.get(EndpointState.UP, ())),
+                awaited=tuple(uses_in.get(EndpointState.PENDING, ())),
+                reference=tuple(uses_in.get(EndpointState.REFERENCE, ())),
+            )
+        )
     return tuple(found)
 
 
@@ -91,11 +92,11 @@ def broken(faults: Iterable[Down]) -> list[Down]:
 
 
 def harmless(faults: Iterable[Down]) -> tuple[tuple[str, list[Down]], ...]:
-    """Those that do not, by what is said of them."""
-    others = [fault for fault in faults if not fault.broken]
+    """Those that do not, nor show that a wildcard is partly open, by what is said of them."""
+    others = [fault for fault in faults if not fault.broken and not fault.covered]
     kinds = (
-        ("Down, but another target of the wildcard is up or pending", [fault for fault in others if fault.covered]),
-        ("Down, but for reference only: it decides nothing", [fault for fault in others if not fault.covered]),
+        ("Down, but another target of the wildcard is pending", [fault for fault in others if fault.awaited]),
+        ("Down, but for reference only: it decides nothing", [fault for fault in others if not fault.awaited]),
     )
     return tuple((said, group) for said, group in kinds if group)
 
@@ -119,56 +120,140 @@ def details(requirements: Iterable[Requirement]) -> tuple[str, ...]:
 # ---------------------------------------------------------------- in words
 
 
-class Verdict(StrEnum):
-    """What a feature or a whole site comes to; a feature without a verdict says why."""
-
-    READY = "ready"
-    NOT_READY = "not ready"
-    NO_VERDICT = "no verdict"
-    PENDING = "pending"
-    UNPROBED = "unprobed"
-    NOT_SUPPORTED = "not supported in this cloud"
-
-
-def overall(snapshot: Snapshot) -> Verdict:
+def verdict(snapshot: Snapshot) -> Verdict:
     """What the whole comes to."""
-    if not all_ready(snapshot):
-        return Verdict.NOT_READY
-    return Verdict.READY if any(feature.ready for feature in snapshot.features) else Verdict.NO_VERDICT
+    return overall(snapshot.features)
 
 
 def headline(snapshot: Snapshot) -> str:
     """The whole in one line, which begins with the overall verdict."""
-    return f"{overall(snapshot).upper()}: {summary(snapshot)}"
+    return f"{verdict(snapshot).words.upper()}: {summary(snapshot)}"
 
 
 def summary(snapshot: Snapshot) -> str:
-    """How many features, targets and endpoints are in which state."""
-    verdicts = Counter(feature.ready for feature in snapshot.features)
-    found, state = (verdicts[False], "not ready") if verdicts[False] else (verdicts[True], "ready")
-    parts = [f"{found} of {plural(len(snapshot.features), 'feature')} (by role and cloud) {state}"]
-    parts += [f"{verdicts[None]} without a verdict"] if verdicts[None] else []
+    """How many features, targets and endpoints are in which state, and what to do where there is no verdict yet."""
+    whole, because = verdict(snapshot), why(snapshot)
+    parts = () if whole is Verdict.NOTHING_TO_CHECK else _numbers(snapshot)
+    return "; ".join((*parts, *because))
+
+
+def _numbers(snapshot: Snapshot) -> Iterator[str]:
+    number = counted(snapshot.plan)
+    verdicts = Counter(feature.verdict for feature in snapshot.features)
+    first = Verdict.NOT_READY if verdicts[Verdict.NOT_READY] else Verdict.READY
+    parts = [f"{verdicts[first]} of {plural(len(snapshot.features), 'feature')} {number.unit} {first.words}"]
+    parts += [f"{verdicts[one]} {one.words}" for one in Verdict if verdicts[one] and one not in _DECIDED]
+    yield ", ".join(parts)
     faults = down(snapshot)
-    idle = sum(not (fault.broken or fault.covered) for fault in faults)
-    parts += [f"{len(faults) - idle} of {plural(len(snapshot.plan.checks), 'target')} down"]
-    parts += [f"{idle} more down, for reference only"] if idle else []
-    missing = sum(len(patterns) for patterns in unprobed(snapshot).values())
-    parts += [f"{plural(missing, 'endpoint')} not probed"] if missing else []
-    return "; ".join(parts)
+    idle = sum(not (fault.broken or fault.covered or fault.awaited) for fault in faults)
+    yield f"{len(faults) - idle} of {plural(number.targets, 'target')} down"
+    if idle:
+        yield f"{idle} more down, for reference only"
+    if narrow := len(partly_open(snapshot)):
+        yield f"{plural(narrow, 'wildcard')} partly open"
+    if number.unprobed:
+        yield f"{number.unprobed} of {plural(number.endpoints, 'endpoint')} not probed"
 
 
-def verdict(feature: FeatureReadiness) -> Verdict:
-    """What a feature comes to."""
-    if feature.ready is not None:
-        return Verdict.READY if feature.ready else Verdict.NOT_READY
-    if all(endpoint.use.pattern == NO_PATTERN for endpoint in feature.endpoints):
-        return Verdict.NOT_SUPPORTED
-    return Verdict.PENDING if counts(feature)[EndpointState.PENDING] else Verdict.UNPROBED
+_DECIDED: Final = frozenset({Verdict.READY, Verdict.NOT_READY})
 
 
-def emphasised(found: Verdict) -> str:
-    """A verdict as one among many, of which those stand out that need somebody."""
-    return found.upper() if found is Verdict.NOT_READY else found
+def why(snapshot: Snapshot) -> tuple[str, ...]:
+    """Why there is no verdict on everything, and what to set; nothing where there is one, or where it is to come."""
+    match verdict(snapshot):
+        case Verdict.NOTHING_TO_CHECK:
+            return why_nothing(snapshot.plan)
+        case Verdict.INCOMPLETE:
+            return tuple(_without_target(snapshot.plan))
+        case _:
+            return ()
+
+
+def why_nothing(plan: Plan) -> tuple[str, ...]:
+    """Why nothing that is selected is probed and decides something."""
+    if not plan.requirements:
+        return (plan.why_nothing or "nothing is selected",)
+    if plan.checks:
+        return ("everything that is probed is listed for reference only, so it decides nothing",)
+    return tuple(_without_target(plan))
+
+
+def _without_target(plan: Plan) -> Iterator[str]:
+    """What could not be checked: the keys to set first, then features without any target, then clouds without them."""
+    missing: dict[WhyUnprobed | None, list[Requirement]] = {}
+    probed = {need.use.consumer for need in plan.requirements if need.targets and need.endpoint.decides}
+    for need in plan.unprobed:
+        if need.endpoint.decides and (
+            need.why_unprobed is WhyUnprobed.MISSING_PARAMETER or need.use.consumer not in probed
+        ):
+            missing.setdefault(need.why_unprobed, []).append(need)
+    for kind in WhyUnprobed:
+        needs = missing.get(kind, [])
+        if needs and kind is WhyUnprobed.MISSING_PARAMETER:
+            patterns = plural(len({need.use.pattern for need in needs}), "endpoint")
+            yield f"{set_keys(needs)} to check {patterns} more"
+        elif needs and kind is WhyUnprobed.NOT_SUPPORTED:
+            clouds = {need.use.consumer.cloud: None for need in needs}
+            features = {need.use.consumer.feature: None for need in needs}
+            yield f"{', '.join(features)}: not supported in {', '.join(clouds)}"
+        elif needs:
+            yield f"{'; '.join(needed_by(need.use for need in needs))}: nothing can be probed ({kind})"
+
+
+def set_keys(requirements: Iterable[Requirement]) -> str:
+    """What to set, each key once: `set site.parameters.azure_region, site.parameters.cloud_service_name`."""
+    said = (key for detail in details(requirements) for key in detail.removeprefix("set ").split(", "))
+    return f"set {', '.join(sorted(set(said)))}"
+
+
+# ---------------------------------------------------------------- wildcards of which a part is open
+
+
+@dataclass(frozen=True, slots=True)
+class PartlyOpen:
+    """A wildcard of which some hosts are up and some down."""
+
+    pattern: str
+    refused: tuple[Down, ...]
+    probed: int  # targets
+
+    @property
+    def headline(self) -> str:
+        """`*.manage.microsoft.com is partly open: 1 of 8 targets down`."""
+        return f"{self.pattern} is partly open: {len(self.refused)} of {plural(self.probed, 'target')} down"
+
+    @property
+    def advice(self) -> str:
+        """What that shows."""
+        if all(fault.failure.phase is Phase.RESOLVE for fault in self.refused):
+            return "The name servers do not know every host of it; a filter there may be narrower than the wildcard."
+        return NARROWER
+
+
+NARROWER: Final = "The rule in the firewall or proxy is probably narrower than the wildcard."
+
+
+def partly_open(snapshot: Snapshot) -> tuple[PartlyOpen, ...]:
+    """Every wildcard of which some hosts are up and some down, in order."""
+    fault_of = {fault.key: fault for fault in down(snapshot)}
+    refused: dict[str, dict[CheckKey, None]] = {}
+    probed: dict[str, set[CheckKey]] = {}
+    for feature in snapshot.features:
+        for endpoint in feature.partly_open:
+            refused.setdefault(endpoint.use.pattern, {}).update(dict.fromkeys(endpoint.refused))
+            probed.setdefault(endpoint.use.pattern, set()).update(endpoint.checks)
+    return tuple(
+        PartlyOpen(pattern, tuple(fault_of[key] for key in refused[pattern]), len(probed[pattern]))
+        for pattern in sorted(refused)
+    )
+
+
+def feature_words(feature: FeatureReadiness) -> str:
+    """What a feature comes to, as one among many, of which those stand out that need somebody."""
+    words = feature.verdict.words
+    if feature.verdict is Verdict.NOT_READY:
+        return words.upper()
+    return f"{words}, partly open" if feature.partly_open else words
 
 
 def counts(feature: FeatureReadiness) -> Counter[EndpointState]:
@@ -218,8 +303,3 @@ def places(consumers: Iterable[Consumer]) -> tuple[str, ...]:
     for cloud, roles in roles_in.items():
         clouds_with.setdefault(tuple(roles), []).append(cloud)
     return tuple(f"{', '.join(roles)} ({', '.join(clouds)})" for roles, clouds in clouds_with.items())
-
-
-def plural(number: int, noun: str) -> str:
-    """`1 target`, `2 targets`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 from xml.etree import ElementTree as ET
 
 from exporter.model.vocabulary import (
@@ -15,20 +16,27 @@ from exporter.model.vocabulary import (
     Requirement,
     Snapshot,
     Use,
+    Verdict,
 )
+from exporter.report.findings import NARROWER, verdict, why
 from exporter.report.reasons import words_of
 from exporter.text.printable import one_line
+
+_KEPT_UP: Final = f"partly open: another target of the wildcard is up. {NARROWER}"
+_MAY_BE_KEPT_UP: Final = "down, but another target of the wildcard is pending"
 
 
 def check_junit(snapshot: Snapshot) -> str:
     """A suite for each feature, role and cloud, a case for each endpoint and target, times in seconds; in ASCII.
 
-    Law: a case fails exactly if its target is down and its endpoint with it, so there are failures exactly if not
-    all is ready. What is not probed, pending, for reference only, or down behind a wildcard that another target
-    keeps up, is skipped.
+    Law: a case fails exactly if its target is down and its endpoint with it, so there are failures exactly if
+    something is not ready. What is not probed, pending, for reference only, or down behind a wildcard that another
+    target keeps up, is skipped. Where there is nothing to check, that is an error in a suite of its own.
     """
-    why = {requirement.use: requirement for requirement in snapshot.plan.unprobed}
-    suites = [_suite(feature, snapshot.latest, why) for feature in snapshot.features]
+    needs = {requirement.use: requirement for requirement in snapshot.plan.unprobed}
+    suites = [_suite(feature, snapshot.latest, needs) for feature in snapshot.features]
+    if verdict(snapshot) is Verdict.NOTHING_TO_CHECK:
+        suites.insert(0, _nothing(snapshot))
     root = ET.Element("testsuites", name="configmgr-endpoint-exporter")
     for name in ("tests", "failures", "errors"):  # what Jenkins' schema knows here; `skipped` only a suite has
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in suites)))
@@ -39,11 +47,23 @@ def check_junit(snapshot: Snapshot) -> str:
     return document.decode("ascii")
 
 
-def _suite(feature: FeatureReadiness, latest: Mapping[CheckKey, Latest], why: Mapping[Use, Requirement]) -> ET.Element:
+def _nothing(snapshot: Snapshot) -> ET.Element:
+    """A suite that fails, since a report without a test is taken for a success."""
+    words = Verdict.NOTHING_TO_CHECK.words
+    suite = ET.Element("testsuite", name="selection", tests="1", failures="0", errors="1", skipped="0", time="0.000")
+    case = _case("selection", words, 0.0)
+    ET.SubElement(case, "error", message=words, type=Verdict.NOTHING_TO_CHECK).text = one_line("; ".join(why(snapshot)))
+    suite.append(case)
+    return suite
+
+
+def _suite(
+    feature: FeatureReadiness, latest: Mapping[CheckKey, Latest], needs: Mapping[Use, Requirement]
+) -> ET.Element:
     consumer = feature.consumer
     name = one_line(f"{consumer.feature}.{consumer.role}.{consumer.cloud}")
     suite = ET.Element("testsuite", name=name)
-    cases = [case for endpoint in feature.endpoints for case in _cases(name, endpoint, latest, why)]
+    cases = [case for endpoint in feature.endpoints for case in _cases(name, endpoint, latest, needs)]
     suite.set("tests", str(len(cases)))
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
     suite.set("errors", "0")
@@ -54,11 +74,11 @@ def _suite(feature: FeatureReadiness, latest: Mapping[CheckKey, Latest], why: Ma
 
 
 def _cases(
-    suite: str, endpoint: EndpointReadiness, latest: Mapping[CheckKey, Latest], why: Mapping[Use, Requirement]
+    suite: str, endpoint: EndpointReadiness, latest: Mapping[CheckKey, Latest], needs: Mapping[Use, Requirement]
 ) -> list[ET.Element]:
     if not endpoint.checks:
         case = _case(suite, endpoint.use.pattern, 0.0)
-        _skip(case, why[endpoint.use].why_unprobed, why[endpoint.use].detail)
+        _skip(case, needs[endpoint.use].why_unprobed, needs[endpoint.use].detail)
         return [case]
     return [_probed(suite, endpoint, key, latest.get(key)) for key in endpoint.checks]
 
@@ -74,7 +94,7 @@ def _probed(suite: str, endpoint: EndpointReadiness, key: CheckKey, latest: Late
         elif endpoint.state is EndpointState.REFERENCE:
             _skip(case, result.failure.reason, "down, but for reference only: it decides nothing")
         else:
-            _skip(case, result.failure.reason, "down, but another target of the wildcard is up or pending")
+            _skip(case, result.failure.reason, _KEPT_UP if endpoint.refused else _MAY_BE_KEPT_UP)
     return case
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from exporter.model.vocabulary import Snapshot, Use
+from exporter.report.counting import plural
 from exporter.report.findings import (
     Down,
     alike,
@@ -14,14 +15,13 @@ from exporter.report.findings import (
     counts,
     details,
     down,
-    emphasised,
+    feature_words,
     harmless,
     headline,
     needed_by,
     occurring,
-    plural,
+    partly_open,
     unprobed,
-    verdict,
 )
 from exporter.report.reasons import all_words, words_of
 from exporter.text.printable import one_line
@@ -33,7 +33,7 @@ def check_markdown(snapshot: Snapshot) -> str:
         (
             "# Configuration Manager endpoints",
             "",
-            f"**{headline(snapshot)}**",
+            f"**{prose(headline(snapshot))}**",
             *(line for sentence in blamed(snapshot) for line in ("", prose(sentence))),
             *_features(snapshot),
             *_down(snapshot),
@@ -52,7 +52,7 @@ def _features(snapshot: Snapshot) -> Iterator[str]:
     for feature in snapshot.features:
         consumer, number = feature.consumer, counts(feature)
         names = (code(consumer.feature), code(consumer.role), code(consumer.cloud))
-        yield table_row((*names, emphasised(verdict(feature)), *(str(number[state]) for state in columns)))
+        yield table_row((*names, feature_words(feature), *(str(number[state]) for state in columns)))
 
 
 def _down(snapshot: Snapshot) -> Iterator[str]:
@@ -64,6 +64,9 @@ def _down(snapshot: Snapshot) -> Iterator[str]:
             yield from ("", f"### {failure.reason}: {plural(len(group), 'target')}", "", words.summary, "")
             yield from (words.to_do, "")
             yield from _targets(group)
+    for wildcard in partly_open(snapshot):
+        yield from ("", f"## {prose(wildcard.headline)}", "", wildcard.advice, "")
+        yield from _targets(wildcard.refused)
     for said, others in harmless(faults):
         yield from ("", f"## {said}", "")
         yield from _targets(others)

@@ -17,24 +17,23 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from exporter.model.vocabulary import Consumer, FeatureReadiness, Requirement, Snapshot, Status, WhyUnprobed
+from exporter.model.vocabulary import Consumer, FeatureReadiness, Requirement, Snapshot, Status, Verdict, WhyUnprobed
+from exporter.report.counting import plural
 from exporter.report.findings import (
     Down,
-    Verdict,
     alike,
     blamed,
     broken,
     counts,
     details,
     down,
-    emphasised,
+    feature_words,
     harmless,
     headline,
     needed_by,
     occurring,
-    overall,
+    partly_open,
     places,
-    plural,
     unprobed,
     verdict,
 )
@@ -43,7 +42,7 @@ from exporter.text.printable import encodable, one_line
 
 _STYLE: Final = {Verdict.READY: "green", Verdict.NOT_READY: "bold red"}
 _NO_VERDICT: Final = "yellow"
-_WORST_FIRST: Final = {False: 0, None: 1, True: 2}
+_WORST_FIRST: Final = {Verdict.NOT_READY: 0, Verdict.READY: 2}
 
 
 def print_check(snapshot: Snapshot, console: Console) -> None:
@@ -54,7 +53,7 @@ def print_check(snapshot: Snapshot, console: Console) -> None:
         page.table(_features(snapshot, cloud, page))
     _print_down(snapshot, page)
     _print_unprobed(snapshot, page)
-    page.line(headline(snapshot), f"bold {_STYLE.get(overall(snapshot), _NO_VERDICT)}")
+    page.line(headline(snapshot), f"bold {_STYLE.get(verdict(snapshot), _NO_VERDICT)}")
 
 
 def print_endpoints(requirements: Iterable[Requirement], console: Console) -> None:
@@ -115,9 +114,9 @@ def _features(snapshot: Snapshot, cloud: str, page: Page) -> Table:
         table.add_column(column, justify="right", overflow="fold")
     here = [feature for feature in snapshot.features if feature.consumer.cloud == cloud]
     for feature in sorted(here, key=_worst_first):
-        state, number = verdict(feature), counts(feature)
+        number = counts(feature)
         table.add_row(
-            page.text(emphasised(state), _STYLE.get(state, _NO_VERDICT)),
+            page.text(feature_words(feature), _STYLE.get(feature.verdict, _NO_VERDICT)),
             page.text(feature.consumer.feature),
             page.text(feature.consumer.role),
             *(page.text(str(number[column])) for column in columns),
@@ -126,7 +125,7 @@ def _features(snapshot: Snapshot, cloud: str, page: Page) -> Table:
 
 
 def _worst_first(feature: FeatureReadiness) -> tuple[int, Consumer]:
-    return _WORST_FIRST[feature.ready], feature.consumer
+    return _WORST_FIRST.get(feature.verdict, 1), feature.consumer
 
 
 def _print_down(snapshot: Snapshot, page: Page) -> None:
@@ -140,6 +139,13 @@ def _print_down(snapshot: Snapshot, page: Page) -> None:
         page.gap()
         for fault in group:
             _print_target(fault, fault.failure.message, page)
+        page.gap()
+    for wildcard in partly_open(snapshot):
+        page.line(wildcard.headline, _NO_VERDICT)
+        page.line(wildcard.advice, indent=2)
+        page.gap()
+        for fault in wildcard.refused:
+            _print_target(fault, f"{fault.failure.reason}: {fault.failure.message}", page)
         page.gap()
     for said, others in harmless(faults):
         page.line(f"{said}:", _NO_VERDICT)

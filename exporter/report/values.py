@@ -12,9 +12,15 @@ from exporter.model.vocabulary import (
     Endpoint,
     EndpointReadiness,
     EndpointState,
+    FeatureReadiness,
+    Importance,
     Latest,
+    Plan,
     Requirement,
+    Snapshot,
 )
+from exporter.report.counting import counted
+from exporter.report.findings import verdict, why
 
 _UP: Final[Mapping[EndpointState, bool]] = {EndpointState.UP: True, EndpointState.DOWN: False}
 
@@ -31,7 +37,35 @@ def state(found: EndpointState) -> dict[str, Any]:
 
 def endpoint(found: EndpointReadiness) -> dict[str, Any]:
     """What an endpoint came to; `up` also where that decides nothing."""
-    return {"state": found.state, "up": _UP.get(found.seen)}
+    narrow = {"refused": [check(key) for key in found.refused]} if found.refused else {}
+    return {"state": found.state, "up": _UP.get(found.seen), "partly_open": bool(found.refused), **narrow}
+
+
+def whole(snapshot: Snapshot) -> dict[str, Any]:
+    """What everything comes to, why there is no verdict where there is none, and how much it is of."""
+    found = verdict(snapshot)
+    number = counted(snapshot.plan)
+    return {
+        "ready": found.ready,
+        "verdict": found,
+        "why": list(why(snapshot)),
+        "counts": {
+            "features": number.features,
+            "endpoints": number.endpoints,
+            "unprobed": number.unprobed,
+            "targets": number.targets,
+        },
+    }
+
+
+def feature(found: FeatureReadiness, plan: Plan) -> dict[str, Any]:
+    """What a feature comes to for one role in one cloud; `ready` is null where it is not known."""
+    return {
+        **consumer(found.consumer),
+        "importance": plan.importance_of.get(found.consumer, Importance.NORMAL),
+        "ready": found.verdict.ready,
+        "verdict": found.verdict,
+    }
 
 
 def weight(documented: Endpoint) -> dict[str, Any]:

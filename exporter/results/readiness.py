@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Final
 
 from exporter.model.patterns import is_wildcard
 from exporter.model.vocabulary import (
@@ -15,6 +16,8 @@ from exporter.model.vocabulary import (
     Result,
     Support,
     Use,
+    Verdict,
+    WhyUnprobed,
 )
 from exporter.results.paths import families_of, says
 
@@ -28,9 +31,22 @@ def features(plan: Plan, results: Mapping[CheckKey, Result]) -> tuple[FeatureRea
     for use, keys in plan.checks_of.items():
         endpoints.setdefault(use.consumer, []).append(_endpoint(use, keys, results, plan))
     return tuple(
-        FeatureReadiness(consumer, _ready([endpoint.state for endpoint in found]), tuple(found))
+        FeatureReadiness(consumer, _ready([endpoint.state for endpoint in found]), tuple(found), _verdict(found, plan))
         for consumer, found in endpoints.items()
     )
+
+
+def overall(found: Iterable[FeatureReadiness]) -> Verdict:
+    """What the features come to together."""
+    every = tuple(found)
+    if not any(endpoint.state in _DECIDED for feature in every for endpoint in feature.endpoints):
+        return Verdict.NOTHING_TO_CHECK
+    verdicts = {feature.verdict for feature in every}
+    return next((one for one in _WORST_FIRST if one in verdicts), Verdict.READY)
+
+
+_DECIDED: Final = frozenset({EndpointState.UP, EndpointState.DOWN, EndpointState.PENDING})  # or will be
+_WORST_FIRST: Final = (Verdict.NOT_READY, Verdict.PENDING, Verdict.INCOMPLETE)
 
 
 def failures_to_come(plan: Plan, results: Mapping[CheckKey, Result]) -> tuple[tuple[CheckKey, Use], ...]:
@@ -58,7 +74,12 @@ def _endpoint(
     state = _state(use, keys, results)
     if keys and use in plan.reference:
         return EndpointReadiness(use, EndpointState.REFERENCE, keys, outcome=state)
-    return EndpointReadiness(use, state, keys)
+    refused = _down(keys, results) if state is EndpointState.UP and is_wildcard(use.pattern) else ()
+    return EndpointReadiness(use, state, keys, refused=refused)
+
+
+def _down(keys: Iterable[CheckKey], results: Mapping[CheckKey, Result]) -> tuple[CheckKey, ...]:
+    return tuple(key for key in keys if (result := results.get(key)) is not None and not result.up)
 
 
 def _state(use: Use, keys: Iterable[CheckKey], results: Mapping[CheckKey, Result]) -> EndpointState:
@@ -70,6 +91,25 @@ def _state(use: Use, keys: Iterable[CheckKey], results: Mapping[CheckKey, Result
     if enough(up is True for up in states):
         return EndpointState.UP
     return EndpointState.PENDING if enough(up is not False for up in states) else EndpointState.DOWN
+
+
+def _verdict(endpoints: Iterable[EndpointReadiness], plan: Plan) -> Verdict:
+    """What a feature comes to: it is incomplete without any target that decides, and where the operator can give one.
+
+    An endpoint for which nobody knows a host makes nothing incomplete beside others that are probed.
+    """
+    states = {endpoint.state for endpoint in endpoints}
+    if EndpointState.DOWN in states:
+        return Verdict.NOT_READY
+    if EndpointState.PENDING in states:
+        return Verdict.PENDING
+    unprobed = [plan.requirement_of[one.use] for one in endpoints if one.state is EndpointState.UNPROBED]
+    missing = {need.why_unprobed for need in unprobed if need.endpoint.decides}
+    if missing == {WhyUnprobed.NOT_SUPPORTED} and states == {EndpointState.UNPROBED}:
+        return Verdict.NOT_SUPPORTED
+    if WhyUnprobed.MISSING_PARAMETER in missing or (missing and EndpointState.UP not in states):
+        return Verdict.INCOMPLETE
+    return Verdict.READY if EndpointState.UP in states else Verdict.NOTHING_TO_CHECK
 
 
 def _ready(states: Collection[EndpointState]) -> bool | None:

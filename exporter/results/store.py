@@ -9,7 +9,7 @@ from types import MappingProxyType
 from exporter.model.vocabulary import Check, CheckKey, FeatureReadiness, Hours, Latest, Plan, Result, Snapshot
 from exporter.results.history import Room, counted, extended, kept
 from exporter.results.paths import families, paths
-from exporter.results.readiness import features, read_of
+from exporter.results.readiness import features, overall, read_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +114,12 @@ class ResultStore:
         return list(zip(self._plan.checks, self._latest.values(), strict=True))
 
     def status(self) -> str:
-        """What it has come to, in one line."""
+        """The verdict and what it rests on, in one line."""
+        verdict = overall(self.snapshot().features).words.upper()
         seen = [latest.result.up for latest in self._latest.values() if latest is not None]
         pending = len(self._checks) - len(seen)
-        return f"{sum(seen)} of {len(self._checks)} targets up" + (f", {pending} not yet probed" if pending else "")
+        targets = f"{len(self._checks)} target{'' if len(self._checks) == 1 else 's'}"
+        return f"{verdict}: {sum(seen)} of {targets} up" + (f", {pending} not yet probed" if pending else "")
 
     def snapshot(self) -> Snapshot:
         """All of this moment, frozen."""

@@ -281,7 +281,7 @@ def _alerts() -> str:
 _STATUSES: Final = {
     0: "The answer is yes; or the service was ended in order",
     NOT_READY: "The answer is no: something needed is not usable, is missing, or has changed; or Windows refused",
-    BAD_INPUT: "What was written cannot be used: a command line, a file, an address",
+    BAD_INPUT: "What was written cannot be used: a command line, a file, an address; or nothing of it can be checked",
     NOT_RUNNING: "`service status`: the service does not run",
     INTERNAL_ERROR: "A defect of the exporter; the log at level `debug` shows where",
     UNWRITABLE: "What the command says cannot be written, as on a full disk",

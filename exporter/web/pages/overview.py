@@ -19,18 +19,18 @@ from exporter.model.vocabulary import (
     Snapshot,
     Spell,
     Use,
+    Verdict,
     WhyUnprobed,
 )
 from exporter.report.findings import (
+    NARROWER,
     Down,
-    Verdict,
     alike,
     blamed,
     counts,
     details,
     down,
     needed_by,
-    overall,
     summary,
     unprobed,
     verdict,
@@ -52,6 +52,7 @@ class RoleState:
     consumer: Consumer
     state: Verdict
     counts: tuple[tuple[EndpointState, int], ...]
+    partly_open: int  # of those that are up: wildcards of which a target is down
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Overview:
 def overview(snapshot: Snapshot, filters: Filters) -> Overview:
     """What the filters leave of a moment, below the verdict on all of it."""
     return Overview(
-        verdict=overall(snapshot),
+        verdict=verdict(snapshot),
         summary=summary(snapshot),
         blamed=blamed(snapshot),
         choices=choices(snapshot),
@@ -177,7 +178,14 @@ def overview(snapshot: Snapshot, filters: Filters) -> Overview:
 
 # ---------------------------------------------------------------- readiness
 
-_WORST_FIRST: Final = (Verdict.NOT_READY, Verdict.PENDING, Verdict.READY, Verdict.UNPROBED, Verdict.NOT_SUPPORTED)
+_WORST_FIRST: Final = (
+    Verdict.NOT_READY,
+    Verdict.PENDING,
+    Verdict.INCOMPLETE,
+    Verdict.READY,
+    Verdict.NOTHING_TO_CHECK,
+    Verdict.NOT_SUPPORTED,
+)
 
 
 _MOST_IMPORTANT_FIRST: Final = (Importance.CRITICAL, Importance.NORMAL, Importance.LOW)
@@ -190,8 +198,8 @@ def _features(snapshot: Snapshot, filters: Filters) -> Iterator[FeatureRow]:
     for feature in snapshot.features:
         if _admits_feature(feature, filters):
             number = counts(feature)
-            state = verdict(feature)
-            found = RoleState(feature.consumer, state, tuple((each, number[each]) for each in EndpointState))
+            each_state = tuple((each, number[each]) for each in EndpointState)
+            found = RoleState(feature.consumer, feature.verdict, each_state, len(feature.partly_open))
             rows.setdefault((feature.consumer.cloud, feature.consumer.feature), []).append(found)
     found_rows = [
         FeatureRow(
@@ -238,7 +246,12 @@ def _faults(snapshot: Snapshot, filters: Filters) -> Iterator[Fault]:
 
 
 def _down_row(fault: Down, snapshot: Snapshot) -> DownRow:
-    why = "another target of the wildcard is up" if fault.covered else "it is listed for reference only"
+    if fault.covered:
+        why = f"another target of the wildcard is up, which is partly open. {NARROWER}"
+    elif fault.awaited:
+        why = "another target of the wildcard is pending"
+    else:
+        why = "it is listed for reference only"
     return DownRow(fault.key, fault.failure.message, snapshot.latest[fault.key], needed_by(fault.broken), why)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter import __version__
 from exporter.config.version import as_of
-from exporter.model.vocabulary import Check, CheckKey, Importance, Latest, Snapshot, TlsFacts, Use
+from exporter.model.vocabulary import Check, CheckKey, Latest, Snapshot, TlsFacts, Use
 from exporter.report import values
 from exporter.results.readiness import failures_to_come
 
@@ -18,13 +18,12 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
         "version": __version__,
         "catalogue": as_of().isoformat(),
         "site": snapshot.plan.site,
+        **values.whole(snapshot),
         "paths": dict(snapshot.paths),
         "families": [{"path": path, "family": family, "up": up} for (path, family), up in snapshot.families.items()],
         "features": [
             {
-                **values.consumer(feature.consumer),
-                "importance": snapshot.plan.importance_of.get(feature.consumer, Importance.NORMAL),
-                "ready": feature.ready,
+                **values.feature(feature, snapshot.plan),
                 "endpoints": [
                     {
                         "pattern": endpoint.use.pattern,
