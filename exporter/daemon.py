@@ -20,6 +20,7 @@ import anyio
 import structlog
 
 from exporter.probe.runner import Network
+from exporter.service.by_hand import by_hand, program_here
 from exporter.service.exporter import Exporter
 from exporter.service.load import Deployment, Source, network_of
 from exporter.system.control import Control, Request
@@ -127,7 +128,7 @@ async def _serve(source: Source, deployment: Deployment, network: Network, web: 
     """Until it is asked to end; whether a thread hangs in a file then."""
     notifier = Notifier(os.environ)
     exporter = Exporter(source, deployment, network, notifier.reloading)
-    server = WebServer(create_app(exporter), web)
+    server = WebServer(create_app(exporter, by_hand(source, program_here())), web)
     # What lives as long as the process is not looked through again: a full collection held up all for 60 ms, now for 3.
     gc.collect()
     gc.freeze()

@@ -11,7 +11,9 @@ from exporter.allowlist.rows import Block, Row, by_path, documents, whose
 from exporter.allowlist.rules import Rule
 from exporter.model.patterns import is_wildcard
 from exporter.model.vocabulary import Role, Support
+from exporter.report.invocation import BY_NAME, Invocation
 from exporter.report.markdown import code, prose, table_row
+from exporter.text.printable import escaped
 
 _PURPOSE: Final = """\
 Microsoft Configuration Manager needs the outgoing connections below for the features that are named with them.
@@ -25,15 +27,22 @@ and in the documents under [Reasons](#reasons). Please let them through.
 - Please report what cannot be allowed as it stands here, rather than a part of it."""
 
 _TESTS: Final = """\
-From a computer of each role, or from one whose traffic takes the same way:
+One destination, in PowerShell (put in its URL; on Linux the command is `curl`, and `NUL` is `/dev/null`):
 
-- `configmgr-endpoint-exporter check --role ROLE` ends with `READY` and exit status 0; what is still closed is listed.
-- Without it, `curl --head URL` for one destination. An HTTP status of the service itself is good, also 403 or 404. A
-  timeout, a reset, the block page of a proxy or a certificate that does not verify is not."""
+```powershell
+curl.exe -sS --head --max-time 10 -o NUL -w '%{http_code}' 'https://HOST/'
+```
+
+A status of the service itself is good, also 403 or 404. A timeout, a reset, the block page of a proxy or a certificate
+that does not verify is not. `CRYPT_E_NO_REVOCATION_CHECK` says that the addresses for revocation are closed: with
+`--ssl-no-revoke` curl goes on without them, Configuration Manager may not."""
 
 
-def change_request(rules: Iterable[Rule], roles: Mapping[str, Role]) -> str:
-    """Purpose, from where, what, the constraints, the reasons, how to test. Whatever a text holds, it stays text."""
+def change_request(rules: Iterable[Rule], roles: Mapping[str, Role], command: Invocation = BY_NAME) -> str:
+    """Purpose, from where, what, the constraints, the reasons, how to test. Whatever a text holds, it stays text.
+
+    `command` is how the exporter is called so that it reads the same configuration.
+    """
     needed = tuple(rules)
     return "\n".join(
         (
@@ -43,7 +52,7 @@ def change_request(rules: Iterable[Rule], roles: Mapping[str, Role]) -> str:
             *_incomplete(needed),
             *_constraints(needed),
             *_reasons(needed),
-            *("", "## How to test", "", _TESTS),
+            *("", "## How to test", *_tests(needed, command), "", _TESTS),
             *_examples(needed),
         )
     )
@@ -151,6 +160,18 @@ def _reasons(rules: Iterable[Rule]) -> Iterator[str]:
     yield from _table("Feature", "Documents")
     for feature, docs in documents(rules).items():
         yield table_row((code(feature), ", ".join(prose(url) for url in docs)))
+
+
+def _tests(rules: Iterable[Rule], command: Invocation) -> Iterator[str]:
+    """What tests all of it, for each role."""
+    yield from (
+        "",
+        "From a computer of each role, or from one whose traffic takes the same way, everything at once:",
+        "",
+    )
+    lines = [escaped(command.line("check", "--role", role)) for role in sorted({rule.role for rule in rules})]
+    yield from (f"```{command.shell}", *lines, "```")
+    yield from ("", "It ends with `READY` and exit status 0; what is still closed is listed.")
 
 
 def _examples(rules: Iterable[Rule]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from exporter.cli.output import console
 from exporter.config.fields import PORTS, found, is_host, unknown
 from exporter.model.vocabulary import Role
 from exporter.plan.selection import SelectionError
+from exporter.service.by_hand import by_hand
 from exporter.service.load import Source, selected
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.system.loop import run_on_loop
@@ -79,9 +80,13 @@ def allowlist(
     """Write what the site needs opened, for a firewall or a proxy. Nothing is probed."""
     configure(log_level, log_format)
     _refuse(form, older, pac_proxy)
-    rules, roles = needed(source_of(config_file, feature, role, cloud), path)
+    source = source_of(config_file, feature, role, cloud)
+    rules, roles = needed(source, path)
     if older is None:
-        _write(rules, roles, form, pac_proxy)
+        if form is AllowlistFormat.MARKDOWN:
+            typer.echo(lists.change_request(rules, roles, by_hand(source)))
+            return
+        _write(rules, form, pac_proxy)
         return
     changes = lists.difference(lists.read_rules(older), rules)
     _write_changes(changes, form)
@@ -123,16 +128,12 @@ def _is_proxy(text: str) -> bool:
     return host == as_written and is_host(bare) and port.isdecimal() and port.isascii() and int(port) in PORTS
 
 
-def _write(
-    rules: tuple[lists.Rule, ...], roles: Mapping[str, Role], form: AllowlistFormat, pac_proxy: str | None
-) -> None:
+def _write(rules: tuple[lists.Rule, ...], form: AllowlistFormat, pac_proxy: str | None) -> None:
     match form:
         case AllowlistFormat.TABLE:
             lists.print_rules(rules, console())
         case AllowlistFormat.CSV:
             typer.echo(lists.rules_csv(rules).encode(), nl=False)  # bytes: RFC 4180 has its own line ends
-        case AllowlistFormat.MARKDOWN:
-            typer.echo(lists.change_request(rules, roles))
         case AllowlistFormat.PAC:
             typer.echo(lists.pac(rules, pac_proxy))
         case AllowlistFormat.EDL:

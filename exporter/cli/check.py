@@ -213,6 +213,7 @@ def explain(
         ),
     ],
     config_file: ConfigFile = None,
+    path: PathOption = None,
     feature: Features = None,
     role: Roles = None,
     cloud: Clouds = None,
@@ -226,6 +227,8 @@ def explain(
     asked = report.asked(deployment.plan, word)
     if asked is None:
         raise SelectionError(report.why_none(word, deployment.plan, *documented_anywhere(source)))
+    if path is not None:
+        asked = asked.by(path)
     with progress(len(asked.plan.checks)) as advance:
         snapshot = run_on_loop(check_once, replace(deployment, plan=asked.plan), advance)
     report.print_asked(asked, snapshot, console())

@@ -36,6 +36,7 @@ _WHAT_FOLLOWS: Final[Mapping[str, tuple[str, ...]]] = {
     "explain": (
         "go.microsoft.com --config.file exporter.yaml",
         "https://go.microsoft.com/ --config.file exporter.yaml --role service-connection-point",
+        "go.microsoft.com --config.file exporter.yaml --path direct",
         "'*.manage.microsoft.com'",
     ),
     "catalogue import": (

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from exporter.config.fields import found, meant
+from exporter.config.fields import found, meant, unknown
 from exporter.model.patterns import host_of, is_wildcard, matches_wildcard
 from exporter.model.vocabulary import EndpointState, Plan, Requirement, Site, Snapshot, Target, Use
 from exporter.plan.requirements import canonical
+from exporter.plan.selection import SelectionError
 from exporter.report.findings import details
+from exporter.report.invocation import pasteable
 from exporter.report.reasons import all_words
 
 
@@ -19,6 +21,15 @@ class Asked:
 
     plan: Plan  # with the checks that are meant, and no others
     uses: tuple[Use, ...]  # of the documented endpoint, where the word is one
+
+    def by(self, path: str) -> Asked:
+        """What of it goes by one path. Raises SelectionError where nothing does."""
+        checks = tuple(check for check in self.plan.checks if check.key.path == path)
+        if not checks:
+            paths = {check.key.path for check in self.plan.checks}
+            raise SelectionError(f"--path {path}: {unknown('path of this target', paths, path)}")
+        going = {use for check in checks for use in check.uses}
+        return Asked(replace(self.plan, checks=checks), tuple(use for use in self.uses if use in going))
 
     def usable(self, snapshot: Snapshot) -> bool:
         """Whether the endpoint is, by the rule for endpoints; where targets are meant, whether all of them are."""
@@ -30,7 +41,7 @@ class Asked:
 
 def asked(plan: Plan, word: str) -> Asked | None:
     """What a word means: a target's URL, else an endpoint as it is documented, else a host, with or without a port."""
-    targets = [check for check in plan.checks if check.key.target.url == _url(word)]
+    targets = [check for check in plan.checks if pasteable(check.key.target.url) == pasteable(_url(word))]
     if targets:
         return Asked(replace(plan, checks=tuple(targets)), ())
     probed = [requirement for requirement in plan.requirements if requirement.targets]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 from exporter.model.vocabulary import Reason, Target
+from exporter.report.invocation import Shell, pasteable
 from exporter.report.shipped import KEYS_ARE_KNOWN, Parts, read_shipped
 
 EXAMPLE_TARGET: Final = Target("https://go.microsoft.com/")
@@ -29,8 +30,13 @@ class Command:
     exits: tuple[int, ...] = ()  # one of these is the exit status
     prints: tuple[str, ...] = ()  # one of these is in the output
     lacks: str = ""  # and this is not
+    scheme: str = ""  # of the targets that it is for; empty: of any
 
     __pydantic_config__: ClassVar = KEYS_ARE_KNOWN
+
+    def is_for(self, target: Target) -> bool:
+        """Whether it shows anything of this target."""
+        return self.scheme in {"", target.scheme}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +49,35 @@ class Confirmation:
     __pydantic_config__: ClassVar = KEYS_ARE_KNOWN
 
 
-def filled(command: Command, target: Target = EXAMPLE_TARGET, proxy: str = EXAMPLE_PROXY) -> str:
-    """The command line for this target, through this proxy."""
+def by_path(command: Command, proxy: str | None) -> Command:
+    """The command for a target that goes through a proxy of this name, or direct."""
+    line = command.line
+    if proxy is not None and "{proxy" not in line:
+        for program, option in all_commands().through_proxy.items():
+            line = re.sub(rf"^{re.escape(program)}(?= )", f"{program} {option}", line, flags=re.MULTILINE)
+    return replace(command, line=line)
+
+
+def filled(
+    command: Command, target: Target = EXAMPLE_TARGET, proxy: str = EXAMPLE_PROXY, shell: Shell = Shell.POSIX
+) -> str:
+    """The command line for this target, through this proxy; what is filled in stands between single quotes."""
     parts = urlsplit(proxy)
+    host = f"[{target.host}]" if ":" in target.host else target.host
     facts = {
-        "url": target.url,
+        "url": pasteable(target.url),
         "host": target.host,
         "port": str(target.port),
+        "socket": f"{host}:{target.port}",
         "proxy": proxy,
         "proxy_host": parts.hostname or "",
         "proxy_port": str(parts.port or ""),
         "resolver": EXAMPLE_RESOLVER,
     }
     # Not str.format: braces are PowerShell's and curl's own as well.
-    return re.sub(rf"(?<!%)\{{({'|'.join(facts)})\}}", lambda name: facts[name[1]], command.line)
+    line = re.sub(rf"(?<!%)\{{({'|'.join(facts)})\}}", lambda name: shell.within_quotes(facts[name[1]]), command.line)
+    # curl takes brackets and braces for a pattern of several URLs, but for those of an address.
+    return re.sub(r"^curl(\.exe)? ", r"curl\1 --globoff ", line) if set("[]{}") & set(target.url) else line
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Final, Protocol, cast
 
@@ -21,6 +22,7 @@ from exporter.model.vocabulary import CheckKey, Latest, Result, Role, Snapshot
 from exporter.plan.requirements import canonical
 from exporter.plan.selection import UNUSABLE
 from exporter.report import probes_text
+from exporter.report.invocation import BY_NAME, Invocation
 from exporter.results.store import ResultStore
 from exporter.service.reloading import Ending, NotReloaded
 from exporter.system.threads import in_thread
@@ -71,8 +73,8 @@ class Service(Protocol):
         """Read the configuration again; raises one of UNUSABLE, or NotReloaded."""
 
 
-def create_app(service: Service) -> Starlette:
-    """The routes of one exporter."""
+def create_app(service: Service, command: Invocation = BY_NAME) -> Starlette:
+    """The routes of one exporter, and how a person asks the same by hand."""
     app = Starlette(
         routes=[
             Route("/", _index),
@@ -93,11 +95,16 @@ def create_app(service: Service) -> Starlette:
     )
     app.router.redirect_slashes = False  # which would lead to whatever host the request names
     app.state.service = service
+    app.state.command = command
     return app
 
 
 def _service(request: Request) -> Service:
     return cast(Service, request.app.state.service)
+
+
+def _command(request: Request) -> Invocation:
+    return cast(Invocation, request.app.state.command)
 
 
 async def _nothing(request: Request, _: Exception) -> Response:
@@ -118,7 +125,7 @@ async def _index(request: Request) -> Response:
 
 async def _target(request: Request) -> Response:
     """What is known of one target: `/target?url=https://go.microsoft.com/`, and `&path=direct` for one path."""
-    return await _of_this_moment(request, target_page)
+    return await _of_this_moment(request, partial(target_page, command=_command(request)))
 
 
 async def _firewall_request(request: Request) -> Response:

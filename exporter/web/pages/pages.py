@@ -22,6 +22,7 @@ from exporter.config.version import as_of
 from exporter.model.vocabulary import CheckKey, Phase, Role, Snapshot
 from exporter.plan.requirements import canonical
 from exporter.report.facts import moment
+from exporter.report.invocation import BY_NAME, Invocation
 from exporter.text.secrets import harmless
 from exporter.web.pages.filters import PAUSED, choices, read
 from exporter.web.pages.firewall_request import FORMS, asked_for, requested
@@ -81,7 +82,7 @@ def status_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Pag
     return Page(text, HTTPStatus.BAD_REQUEST if mistakes else HTTPStatus.OK, refreshes=filters.refresh != PAUSED)
 
 
-def target_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Page:
+def target_page(snapshot: Snapshot, query: Mapping[str, str], now: float, command: Invocation = BY_NAME) -> Page:
     """Everything that is known of one target, by the path that is asked for or by each; 404 where there is none."""
     url, path = query.get("url", ""), query.get("path", "")
     try:
@@ -89,7 +90,7 @@ def target_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Pag
     except ValueError:
         wanted = url
     by_url = [check for check in snapshot.plan.checks if check.key.target.url == wanted]
-    routes = [route(check, snapshot) for check in by_url if path in {"", check.key.path}]
+    routes = [route(check, snapshot, command) for check in by_url if path in {"", check.key.path}]
     if not routes:
         known = tuple(dict.fromkeys(check.key for check in by_url))
         close = () if known else alike(wanted, snapshot.plan)

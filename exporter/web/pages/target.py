@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
 from exporter.model.vocabulary import Check, EndpointState, Latest, Plan, Snapshot
-from exporter.report.commands import EXAMPLE_PROXY, Command, all_commands, filled
+from exporter.report.commands import EXAMPLE_PROXY, Command, all_commands, by_path, filled
 from exporter.report.facts import (
     Fact,
     Probe,
@@ -23,6 +22,7 @@ from exporter.report.facts import (
     traces,
     words_for,
 )
+from exporter.report.invocation import Invocation, Shell
 from exporter.report.quoted import quoted
 from exporter.report.reasons import Words
 from exporter.web.pages.bars import Bar, bar
@@ -51,12 +51,13 @@ class Route:
     facts: tuple[tuple[str, tuple[Fact, ...]], ...] = ()  # heading -> facts
     traces: tuple[Fact, ...] = ()
     documents: tuple[str, ...] = ()
+    explain: str = ""  # the exporter's own command
     powershell: tuple[Shown, ...] = ()
     posix: tuple[Shown, ...] = ()
 
 
-def route(check: Check, snapshot: Snapshot) -> Route:
-    """A target by one path."""
+def route(check: Check, snapshot: Snapshot, command: Invocation) -> Route:
+    """A target by one path; `command` is how the exporter is called by hand."""
     needs = tuple(snapshot.plan.requirement_of[use] for use in check.uses if use in snapshot.plan.requirement_of)
     latest = snapshot.latest.get(check.key)
     if latest is None:
@@ -76,8 +77,9 @@ def route(check: Check, snapshot: Snapshot) -> Route:
         facts=_seen(probe),
         traces=tuple(traces(needs)) if probe.troubled else (),
         documents=documents(probe),
-        powershell=_commands(confirmation.powershell, check),
-        posix=_commands(confirmation.posix, check),
+        explain=command.explain(check.key.target.url, check.key.path),
+        powershell=_commands(confirmation.powershell, check, Shell.POWERSHELL),
+        posix=_commands(confirmation.posix, check, Shell.POSIX),
     )
 
 
@@ -97,17 +99,14 @@ def _seen(probe: Probe) -> tuple[tuple[str, tuple[Fact, ...]], ...]:
     return tuple(blocks)
 
 
-def _commands(commands: Iterable[Command], check: Check) -> tuple[Shown, ...]:
+def _commands(commands: Iterable[Command], check: Check, shell: Shell) -> tuple[Shown, ...]:
     """The commands for this target. The proxy of the examples stands for the real one, whose address is a secret."""
-    return tuple(Shown(_by_path(command, check), command.shows) for command in commands)
-
-
-def _by_path(command: Command, check: Check) -> str:
-    line = command.line
-    if check.key.proxy and "{proxy" not in line:
-        for program, option in all_commands().through_proxy.items():
-            line = re.sub(rf"\A{program}\b", f"{program} {option}", line)
-    return filled(Command(line), check.key.target, EXAMPLE_PROXY)
+    key = check.key
+    return tuple(
+        Shown(filled(by_path(command, key.proxy), key.target, EXAMPLE_PROXY, shell), command.shows)
+        for command in commands
+        if command.is_for(key.target)
+    )
 
 
 # ---------------------------------------------------------------- a target that is none
