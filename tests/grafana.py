@@ -69,6 +69,7 @@ def queries() -> list[Query]:
 
 
 JOBS: Final = ("configmgr",)  # what the variable `job` lists: all of it is these
+SPLIT_BY: Final = "feature"  # what the variable `by` is at first
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class View:
             "__interval": self.step,
             "__range": self.range,
         }
+        expression = expression.replace("$by", SPLIT_BY)
 
         def value(found: re.Match[str]) -> str:
             name = found[1] or found[2]
@@ -97,7 +99,7 @@ class View:
     def _regex(self, name: str) -> str:
         values = self.chosen.get(name, JOBS if name == "job" else [ALL])
         if list(values) == [ALL]:
-            return ".+"
+            return ".*" if name == "site" else ".+"
         escaped = [re.sub(r"[$^*{}\[\]'+?.()|\\]", r"\\\\\g<0>", value) for value in values]
         return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
 
@@ -165,10 +167,15 @@ def _organize(frames: Sequence[Frame], options: Mapping[str, Any]) -> Frame:
 _TRANSFORMATIONS: Final = {"merge": _merge, "groupingToMatrix": _matrix, "organize": _organize}
 
 
+def legend_of(query: Query, labels: Mapping[str, str]) -> str:
+    """What stands beside a curve or a bar."""
+    legend = query.legend.replace("$by", SPLIT_BY)
+    for label, value in labels.items():
+        legend = legend.replace(f"{{{{{label}}}}}", value)
+    return legend
+
+
 def series(query: Query, result: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[tuple[float, float]]]]:
     """The curves of a range query by their legends."""
     for found in result:
-        legend = query.legend
-        for label, value in found["metric"].items():
-            legend = legend.replace(f"{{{{{label}}}}}", value)
-        yield legend, [(float(time), float(value)) for time, value in found["values"]]
+        yield legend_of(query, found["metric"]), [(float(time), float(value)) for time, value in found["values"]]

@@ -153,7 +153,7 @@ def _configs(lab: Lab, scale: Scale) -> dict[str, str]:
 
 def _prometheus(directory: Path, scrape: int) -> list[str | Path]:
     targets = [
-        {"targets": [f"127.0.0.1:{port}"], "labels": {"instance": site, "place": site}} for site, port in _PORTS.items()
+        {"targets": [f"127.0.0.1:{port}"], "labels": {"instance": site, "site": "PS1"}} for site, port in _PORTS.items()
     ]
     config = {
         "global": dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), f"{scrape}s"),
@@ -168,6 +168,9 @@ def _prometheus(directory: Path, scrape: int) -> list[str | Path]:
         rules = yaml.safe_load(path.read_text(encoding="utf-8"))
         for group in rules["groups"]:
             group["interval"] = f"{scrape}s"
+            for rule in group["rules"]:
+                if "for" in rule:
+                    rule["for"] = f"{scrape}s"  # so that alerts fire while somebody looks
         (directory / f"rules-{path.name}").write_text(yaml.safe_dump(rules))
     return [
         *("prometheus", f"--config.file={directory / 'prometheus.yml'}"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as model
 
-from dashboards.grafana.panels import DATASOURCE, Panel
+from dashboards.grafana.panels import BAD, DATASOURCE, UNKNOWN, WARN, Panel
+from dashboards.grafana.promql import of_exporter
 
 TITLES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -34,7 +36,7 @@ class Variable:
     label: str
     series: str  # which has the label
     hidden: bool = False  # not shown, but handed on to the next dashboard
-    listed: bool = False  # all are those that the label has here, and no others that a query could find
+    all: str | None = ".+"  # what all of them match; None: those that are listed, and no others that a query could find
 
     def built(self) -> build.QueryVariable:
         """As Grafana knows it."""
@@ -50,22 +52,50 @@ class Variable:
             .sort(model.VariableSort.ALPHABETICAL_ASC)
             .hide(model.VariableHide.HIDE_VARIABLE if self.hidden else model.VariableHide.DONT_HIDE)
         )
-        return found if self.listed else found.all_value(".+")
+        return found if self.all is None else found.all_value(self.all)
 
 
-_EXPORTER: Final = 'job=~"$job", instance=~"$instance"'
-PATH: Final = Variable("path", "Path", f"configmgr_path_up{{{_EXPORTER}}}")
-REASON: Final = Variable("reason", "Reason", f"configmgr_failure_reason_info{{{_EXPORTER}}}")
-TARGET: Final = Variable("target", "Target", f"configmgr_endpoint_up{{{_EXPORTER}}}")
+@dataclass(frozen=True)
+class Split:
+    """A choice of one label, by which panels split what they show."""
+
+    name: str
+    label: str
+    labels: Sequence[str]  # the first is chosen at first
+
+    def built(self) -> build.CustomVariable:
+        """As Grafana knows it."""
+        first, *others = (
+            model.VariableOption(text=label, value=label, selected=label == self.labels[0]) for label in self.labels
+        )
+        return (
+            build.CustomVariable(self.name)
+            .label(self.label)
+            .values(",".join(self.labels))
+            .current(first)
+            .options([first, *others])
+            .multi(multi=False)
+            .include_all(include_all=False)
+        )
+
+
+Choice: TypeAlias = Variable | Split
+
+BY: Final = Split("by", "Split by", ("feature", "role", "cloud", "instance"))
+PATH: Final = Variable("path", "Path", of_exporter("configmgr_path_up"))
+REASON: Final = Variable("reason", "Reason", of_exporter("configmgr_failure_reason_info"))
+TARGET: Final = Variable("target", "Target", of_exporter("configmgr_endpoint_up"))
 
 
 def site(*, hidden: bool = False) -> tuple[Variable, ...]:
     """What every dashboard lets choose. Where features mean nothing they are hidden, and only handed on."""
-    features = f"configmgr_feature_endpoints{{{_EXPORTER}}}"
+    features = of_exporter("configmgr_feature_endpoints")
     return (
         # `up` and `process_*` are there for every job of Prometheus: All must not mean those that are no exporters.
-        Variable("job", "Job", "configmgr_exporter_build_info", listed=True),
-        Variable("instance", "Instance", 'up{job=~"$job"}'),
+        Variable("job", "Job", "configmgr_exporter_build_info", all=None),
+        # A label that the targets file gives, or does not: all of them are also the exporters without it.
+        Variable("site", "Site", 'up{job=~"$job"}', all=".*"),
+        Variable("instance", "Instance", 'up{job=~"$job", site=~"$site"}'),
         Variable("cloud", "Cloud", features, hidden),
         Variable("role", "Role", features, hidden),
         Variable("feature", "Feature", features, hidden),
@@ -93,13 +123,65 @@ def cell(field: str) -> str:
     return f"${{__data.fields.{field}:percentencode}}"
 
 
-ROW: Final = "${__data.fields[0]}"  # in a link from a matrix: the name of the row that is clicked
-COLUMN: Final = "${__field.name}"  # and of the column
+VALUE: Final = "${__value.raw:percentencode}"  # what stands in the cell itself
+ROW: Final = "${__data.fields[0]:percentencode}"  # in a link from a matrix: the name of the row that is clicked
+COLUMN: Final = "${__field.name:percentencode}"  # and of the column
+
+# ---------------------------------------------------------------- what happened to the exporters
+
+
+class _Annotation(model.AnnotationQuery):
+    """An annotation with what Grafana's Prometheus data source takes, which the common schema does not know."""
+
+    def __init__(self, event: Event) -> None:
+        super().__init__(name=event.name, datasource=DATASOURCE, icon_color=event.color, expr=event.expression)
+        self._of_prometheus = {"titleFormat": event.title, "useValueForTime": event.at_value}
+
+    def to_json(self) -> dict[str, object]:
+        return super().to_json() | self._of_prometheus
+
+
+@dataclass(frozen=True)
+class Event(Builder[model.AnnotationQuery]):
+    """What is marked on every curve."""
+
+    name: str
+    color: str
+    expression: str
+    title: str
+    at_value: bool  # its time is the value, in milliseconds; else it lasts as long as there is one
+
+    def build(self) -> model.AnnotationQuery:
+        """As Grafana knows it."""
+        return _Annotation(self)
+
+
+_STARTED: Final = of_exporter("process_start_time_seconds")  # known on Linux only
+_LOADED: Final = of_exporter("configmgr_exporter_config_last_reload_success_timestamp_seconds")
+_WITH_THE_START: Final = f"({_LOADED} - on (job, instance) {_STARTED} < 60)"  # seconds
+
+EVENTS: Final = (
+    Event("Restarts", WARN, f"1000 * {_STARTED}", "{{instance}} started", at_value=True),
+    Event(
+        "Reloads",
+        UNKNOWN,
+        f"1000 * {_LOADED} unless on (job, instance) {_WITH_THE_START}",
+        "{{instance}} loaded its configuration",
+        at_value=True,
+    ),
+    Event(
+        "Failed reloads",
+        BAD,
+        f"1 - {of_exporter('configmgr_exporter_config_last_reload_successful')} > 0",
+        "{{instance}} could not load its configuration",
+        at_value=False,
+    ),
+)
 
 # ---------------------------------------------------------------- the whole
 
 
-def dashboard(name: str, description: str, variables: Sequence[Variable], panels: Sequence[Panel]) -> build.Dashboard:
+def dashboard(name: str, description: str, variables: Sequence[Choice], panels: Sequence[Panel]) -> build.Dashboard:
     """A dashboard that nobody edits in the browser, linked to all others."""
     board = (
         build.Dashboard(TITLES[name])
@@ -115,6 +197,8 @@ def dashboard(name: str, description: str, variables: Sequence[Variable], panels
     for variable in variables:
         board.with_variable(variable.built())
     board.with_variable(build.ConstantVariable("runbooks").value(RUNBOOKS))
+    for event in EVENTS:
+        board.annotation(event)
     for other, title in TITLES.items():
         if other != name:
             link = build.DashboardLink(title).url(f"/d/configmgr-{other}")

@@ -171,7 +171,7 @@ def _expiry() -> Panel:
                 "Value #B",
                 "Left",
                 120,
-                "suffix:days",
+                "d",
                 0,
                 words={(-1e9, 0): ("expired", WORST)},
                 steps=(WORST, {0: BAD, 7: WARN, 21: GOOD}),
@@ -265,6 +265,6 @@ def _failures() -> Panel:
             [to("network", "Which targets")],
         ),
         {"{{reason}}": distinct("reason", failing)},
-        unit="suffix:targets",
+        unit="short",
         stacked=True,
     )

@@ -14,6 +14,7 @@ from dashboards.grafana.panels import (
     GOOD,
     UP,
     WARN,
+    WORST,
     Column,
     Panel,
     Question,
@@ -23,12 +24,13 @@ from dashboards.grafana.panels import (
     lines,
     listing,
 )
-from dashboards.grafana.promql import by, distinct, of_exporter
+from dashboards.grafana.promql import NOT_HEARD, by, distinct, of_exporter
 
 _RELOAD: Final[Words] = {1: ("in force", GOOD), 0: ("last reload failed", BAD)}
 _PROBED: Final = of_exporter("configmgr_endpoint_last_probe_timestamp_seconds")
 _INTERVAL: Final = of_exporter("configmgr_exporter_probe_interval_seconds")
 _OLDEST: Final = f"(time() - {by('min', 'instance', _PROBED)}) / on (instance) {by('min', 'instance', _INTERVAL)}"
+_SILENT: Final[Words] = {0: ("not answering", BAD), 2: ("gone", WORST)}
 _STALE: Final = 3  # intervals: from here on a result is too old to be believed
 
 
@@ -38,7 +40,7 @@ def dashboard() -> Dashboard:
         "exporter",
         "Do the exporters answer, do they keep their rhythm, and what do they cost?",
         board.site(hidden=True),
-        [_exporters(), _up(), *_rhythm(), *_truth(), *_cost()],
+        [_exporters(), _not_heard(), _up(), *_rhythm(), *_truth(), *_cost()],
     )
 
 
@@ -73,13 +75,42 @@ def _exporters() -> Panel:
             Column("python_version", "Python", 110),
             Column("Value #C", "Targets", 100),
             Column("Value #D", "Features", 100),
-            Column("Value #E", "Oldest result", 160, "suffix:intervals", 1, steps=(GOOD, {2: WARN, _STALE: BAD})),
+            Column("Value #E", "Oldest, intervals", 160, "none", 1, steps=(GOOD, {2: WARN, _STALE: BAD})),
             Column("Value #F", "Configuration", 180, words=_RELOAD),
             Column("Value #G", "Loaded", 160, "dateTimeFromNow"),
             Column("source", "Clock", 80),
         ],
         sort="State",
         hidden=["Value #B", "Value #H"],
+    )
+
+
+def _not_heard() -> Panel:
+    labels = "job, instance"
+    last = f"max by ({labels}) (max_over_time(timestamp({of_exporter('up')} == 1)[1d:1m]))"
+    return listing(
+        Question(
+            14,
+            "Which exporters are not heard?",
+            "Those that Prometheus has known within a day and has no good scrape of now: of their sites nothing is "
+            "known. not answering: the scrape fails. gone: there is no scrape any more, since an agent sends nothing, "
+            "or since discovery has lost it; what you have taken away yourself stands here for a day.",
+            "All are heard.",
+            (24, 5),
+            [runbook("ConfigMgrExporterVanished", "What to do when nothing is heard")],
+        ),
+        [
+            f"{by('max', labels, of_exporter('up'))} == 0 or 2 * ({NOT_HEARD})",
+            f"1000 * {last} and on ({labels}) ({NOT_HEARD}) or 0 * ({NOT_HEARD})",
+        ],
+        [
+            Column("instance", "Instance", links=[to("readiness", "What was ready there", instance=cell("instance"))]),
+            Column("job", "Job", 200),
+            Column("Value #A", "State", 200, words=_SILENT),
+            Column("Value #B", "Last heard", 260, unit="dateTimeFromNow", words={0: ("not for a day", None)}),
+        ],
+        sort="Last heard",
+        descending=True,
     )
 
 
@@ -138,7 +169,7 @@ def _rhythm() -> list[Panel]:
             "How old is the oldest result?",
             "In intervals of probing. One is as it should be; three are too old.",
             _OLDEST,
-            "suffix:intervals",
+            "none",
             stale,
             limits={_STALE: BAD},
         ),
@@ -147,7 +178,7 @@ def _rhythm() -> list[Panel]:
             "Were slots missed?",
             "Places in the interval that passed while the check before was still under way or waiting for its turn.",
             by("sum", "instance", f"increase({missed}[$__rate_interval])"),
-            "suffix:slots",
+            "short",
             slots,
             limits={1: WARN},
         ),
@@ -165,7 +196,7 @@ def _rhythm() -> list[Panel]:
             "How many probes are under way?",
             "At the moment of each scrape. Many at once are probes that hang; the limit is `probe.concurrency`.",
             by("max", "instance", of_exporter("configmgr_exporter_probes_in_flight")),
-            "suffix:probes",
+            "short",
             slots,
         ),
         _third(
@@ -215,7 +246,7 @@ def _truth() -> list[Panel]:
                 [slots],
             ),
             {"{{phase}} {{instance}}": by("sum", "instance, phase", f"increase({late}[$__rate_interval])")},
-            unit="suffix:samples",
+            unit="short",
         ),
     ]
 
@@ -245,7 +276,7 @@ def _cost() -> list[Panel]:
             "How many series?",
             "Samples of one scrape: what this exporter costs Prometheus.",
             by("max", "instance", of_exporter("scrape_samples_scraped")),
-            "suffix:series",
+            "short",
             down,
         ),
     ]

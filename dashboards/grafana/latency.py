@@ -7,7 +7,7 @@ from typing import Final
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.grafana import board
-from dashboards.grafana.board import ROW, TARGET, cell, runbook, to
+from dashboards.grafana.board import BY, ROW, TARGET, cell, runbook, to
 from dashboards.grafana.panels import (
     BAD,
     GOOD,
@@ -16,7 +16,9 @@ from dashboards.grafana.panels import (
     Column,
     Panel,
     Question,
+    gauges,
     heat,
+    heat_rows,
     lines,
     listing,
     matrix,
@@ -38,13 +40,18 @@ def dashboard() -> Dashboard:
         "latency",
         "How long does it take to reach what Configuration Manager needs, where does the time go, and is that as "
         "usual?",
-        [*board.site(), TARGET],
-        [*_numbers(), _heat(), _slowest(), *_phases(), *_usual()],
+        [*board.site(), BY, TARGET],
+        [*_numbers(), _heat(), _now(), *_split(), _slowest(), *_phases(), *_usual()],
     )
 
 
+def _quantile(quantile: float, labels: str = "") -> str:
+    """The quantile of successful probes; without a probe it would be NaN."""
+    rate = by("sum", f"{labels}, le" if labels else "le", f"rate({_WHOLE}[$__rate_interval])")
+    return f"histogram_quantile({quantile:g}, {rate}) >= 0"
+
+
 def _numbers() -> list[Panel]:
-    rate = by("sum", "le", f"rate({_WHOLE}[$__rate_interval])")
     quantiles = {
         1: (0.5, "Half are faster than"),
         2: (0.95, "95 of 100 are faster than"),
@@ -60,7 +67,7 @@ def _numbers() -> list[Panel]:
                 (8, 4),
                 [_TRIAGE],
             ),
-            f"histogram_quantile({quantile:g}, {rate}) >= 0",  # without a probe it is NaN
+            _quantile(quantile),
             unit="s",
             steps=_SLOW,
             decimals=None,
@@ -77,11 +84,69 @@ def _heat() -> Panel:
             "Successful probes by their duration. A band that moves up is a slower way; a second band is a part of "
             "the targets, or of the addresses behind them, that is slower than the rest.",
             "No probe succeeded in this time.",
-            (24, 9),
+            (16, 9),
             [_TRIAGE],
         ),
         by("sum", "le", f"rate({_WHOLE}[$__rate_interval])"),
     )
+
+
+def _now() -> Panel:
+    return gauges(
+        Question(
+            10,
+            "How long does each ${by} take now?",
+            "95 of 100 successful probes were faster than this lately. `Split by`, above, says of what there is a bar.",
+            "No probe succeeded lately.",
+            (8, 9),
+            [_TRIAGE],
+        ),
+        "{{$by}}",
+        _quantile(0.95, "$by"),
+        unit="s",
+        steps=_SLOW,
+    )
+
+
+def _split() -> list[Panel]:
+    empty = "No probe succeeded in this time."
+    curves = {
+        12: (0.5, "Half of the probes of each ${by} are faster than"),
+        13: (0.95, "95 of 100 probes of each ${by} are faster than"),
+        14: (0.99, "99 of 100 probes of each ${by} are faster than"),
+    }
+    return [
+        heat_rows(
+            Question(
+                11,
+                "When was which ${by} slow?",
+                "95 of 100 successful probes were faster than this at each moment, as a colour. A row that is light "
+                "is slow by itself; a column that is light is what all rows share.",
+                empty,
+                (24, 11),
+                [_TRIAGE],
+            ),
+            "{{$by}}",
+            _quantile(0.95, "$by"),
+            unit="s",
+        ),
+        *(
+            lines(
+                Question(
+                    id_,
+                    title,
+                    f"The {quantile:g} quantile of how long successful probes took, all phases together, from the "
+                    "histogram itself: it needs no recording rule.",
+                    empty,
+                    (8, 9),
+                    [_TRIAGE],
+                ),
+                {"{{$by}}": _quantile(quantile, "$by")},
+                unit="s",
+            )
+            for id_, (quantile, title) in curves.items()
+        ),
+    ]
 
 
 def _slowest() -> Panel:
@@ -178,7 +243,7 @@ def _usual() -> list[Panel]:
                 Column("Value #A", "1 hour", 75, "s"),
                 Column("Value #B", "1 day", 75, "s"),
                 Column("Value #C", "30 days", 75, "s"),
-                Column("Value #D", "Against usual", 100, "suffix:times", 1, steps=(GOOD, {2.0: WARN, 5.0: BAD})),
+                Column("Value #D", "Times the usual", 110, "none", 1, steps=(GOOD, {2.0: WARN, 5.0: BAD})),
             ],
             sort="1 hour",
             descending=True,

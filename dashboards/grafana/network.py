@@ -7,7 +7,7 @@ from typing import Final
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.grafana import board
-from dashboards.grafana.board import COLUMN, PATH, REASON, ROW, TARGET, cell, runbook, to
+from dashboards.grafana.board import COLUMN, PATH, REASON, ROW, TARGET, VALUE, cell, runbook, to
 from dashboards.grafana.panels import (
     BAD,
     GOOD,
@@ -127,7 +127,7 @@ def _requests() -> Panel:
             Column("target", "Target", 300, links=[to("latency", "How far probes come", target=cell("target"))]),
             Column("host", "Allow", 210),
             Column("path", "Path", 120),
-            Column("reason", "Reason", 150, links=[runbook("${__value.raw}", "What it means and what to do")]),
+            Column("reason", "Reason", 150, links=[runbook(VALUE, "What it means and what to do")]),
             Column("who", "Who", 110),
             Column("summary", "In words", wrap=True),
             Column("Value #C", "Answer", 65, words={0: ("none", None)}),
@@ -169,7 +169,7 @@ def _failing_over_time() -> Panel:
             [_TIMINGS],
         ),
         {"{{reason}}": distinct("reason", _FAILURES)},
-        unit="suffix:targets",
+        unit="short",
         stacked=True,
     )
 

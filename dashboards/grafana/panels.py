@@ -8,9 +8,9 @@ from string import ascii_uppercase
 from types import MappingProxyType
 from typing import Final, TypeAlias, TypeVar
 
+from grafana_foundation_sdk.builders import bargauge, heatmap, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders import common as build_common
 from grafana_foundation_sdk.builders import dashboard as build
-from grafana_foundation_sdk.builders import heatmap, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as model
@@ -61,8 +61,8 @@ def _colored(*, by_threshold: bool) -> build.FieldColor:
 
 # ---------------------------------------------------------------- what all have in common
 
-Panel: TypeAlias = stat.Panel | table.Panel | timeseries.Panel | statetimeline.Panel | heatmap.Panel
-P = TypeVar("P", stat.Panel, table.Panel, timeseries.Panel, statetimeline.Panel, heatmap.Panel)
+Panel: TypeAlias = stat.Panel | bargauge.Panel | table.Panel | timeseries.Panel | statetimeline.Panel | heatmap.Panel
+P = TypeVar("P", stat.Panel, bargauge.Panel, table.Panel, timeseries.Panel, statetimeline.Panel, heatmap.Panel)
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,22 @@ def number(
         .color_scheme(_colored(by_threshold=True))
         .color_mode(common.BigValueColorMode.BACKGROUND_SOLID)
         .graph_mode(common.BigValueGraphMode.NONE)
+        .reduce_options(build_common.ReduceDataOptions().calcs(["lastNotNull"]).values(values=False).fields(""))
+    )
+
+
+def gauges(question: Question, legend: str, expression: str, *, unit: str, steps: Steps) -> bargauge.Panel:
+    """A bar for each series, by its legend, as it is now."""
+    query = _query("A", expression).instant().legend_format(legend)
+    return (
+        question.asked_by(bargauge.Panel(), [query])
+        .unit(unit)
+        .min(0)
+        .thresholds(_thresholds(GOOD, steps))
+        .color_scheme(_colored(by_threshold=True))
+        .orientation(common.VizOrientation.HORIZONTAL)
+        .display_mode(common.BarGaugeDisplayMode.BASIC)
+        .show_unfilled(show_unfilled=True)
         .reduce_options(build_common.ReduceDataOptions().calcs(["lastNotNull"]).values(values=False).fields(""))
     )
 
@@ -301,18 +317,29 @@ def history(question: Question, expressions: Mapping[str, str], words: Words) ->
 def heat(question: Question, buckets: str) -> heatmap.Panel:
     """How many probes took how long: a histogram over time, from its buckets by `le`."""
     query = _query("A", buckets).range().format(PromQueryFormat.HEATMAP).legend_format("{{le}}")
+    axis = heatmap.YAxisConfig().unit("s").axis_placement(common.AxisPlacement.LEFT)
+    return _heat(question, query, axis, heatmap.CellValues().unit("cps").decimals(3)).show_y_histogram()
+
+
+def heat_rows(question: Question, legend: str, expression: str, *, unit: str) -> heatmap.Panel:
+    """A row for each series, by its legend, and its value over time as a colour."""
+    axis = heatmap.YAxisConfig().axis_placement(common.AxisPlacement.LEFT)
+    query = _query("A", expression).range().format(PromQueryFormat.TIME_SERIES).legend_format(legend)
+    return _heat(question, query, axis, heatmap.CellValues().unit(unit))
+
+
+def _heat(question: Question, query: Dataquery, axis: heatmap.YAxisConfig, cells: heatmap.CellValues) -> heatmap.Panel:
     return (
         question.asked_by(heatmap.Panel(), [query])
         .unit("s")
         .calculate(calculate=False)
-        .y_axis(heatmap.YAxisConfig().unit("s").axis_placement(common.AxisPlacement.LEFT))
+        .y_axis(axis)
         .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Cividis").exponent(0.5).steps(64))
-        .cell_values(heatmap.CellValues().unit("cps").decimals(3))
+        .cell_values(cells)
         .cell_gap(1)
         .filter_values(heatmap.FilterValueRange().le(1e-9))
         .show_legend()
         .mode(common.TooltipDisplayMode.SINGLE)
-        .show_y_histogram()
     )
 
 

@@ -18,14 +18,17 @@ def chosen(*labels: str) -> tuple[str, ...]:
     return tuple(f'{label}=~"${label}"' for label in labels)
 
 
+_CHOSEN: Final = chosen("job", "site", "instance")
+
+
 def of_exporter(metric: str, *matchers: str) -> str:
     """A series of the exporters that are chosen."""
-    return f"{metric}{{{', '.join((*chosen(*EXPORTER_LABELS), *matchers))}}}"
+    return f"{metric}{{{', '.join((*_CHOSEN, *matchers))}}}"
 
 
 def of_site(metric: str, *matchers: str) -> str:
     """A series of the exporters, features, roles and clouds that are chosen."""
-    return f"{metric}{{{', '.join((*chosen(*CONSUMER_LABELS), *matchers))}}}"
+    return of_exporter(metric, *chosen("feature", "role", "cloud"), *matchers)
 
 
 def of_all(metric: str, *matchers: str) -> str:
@@ -52,6 +55,24 @@ def on(labels: tuple[str, ...], take: str = "") -> str:
 def with_host(expression: str) -> str:
     """The same with a label `host`: the pattern as firewalls take it, without scheme, port and path."""
     return f'label_replace({expression}, "host", "$1", "pattern", "(?:https?://)?([^/:]+).*")'
+
+
+# ---------------------------------------------------------------- exporters, and alerts
+
+# As ConfigMgrExporterVanished does: whoever was there within a day should be there now.
+EXPECTED: Final = by("group", "job, instance", f"last_over_time({of_exporter('up')}[1d])")
+NOT_HEARD: Final = f"{EXPECTED} unless on (job, instance) {of_exporter('up')} == 1"
+
+
+def alerts(name: str, *matchers: str) -> str:
+    """A series that Prometheus keeps of our alerts: of the exporters that are chosen, and of those that name none."""
+    where = (f'{label}=~"${label}|"' for label in ("job", "site", "instance"))
+    return f"{name}{{{', '.join((*where, *matchers))}}}"
+
+
+NOTIFY: Final = ('alertname=~"ConfigMgr.+"', 'severity=~"critical|warning"')  # `info` notifies nobody
+FIRING: Final = alerts("ALERTS", 'alertstate="firing"', *NOTIFY)
+ACTIVE_SINCE: Final = f"{alerts('ALERTS_FOR_STATE', *NOTIFY)} and ignoring (alertstate) {FIRING}"  # Unix time
 
 
 # ---------------------------------------------------------------- failures

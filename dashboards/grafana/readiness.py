@@ -7,7 +7,7 @@ from typing import Final
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from dashboards.grafana import board
-from dashboards.grafana.board import COLUMN, ROW, cell, runbook, to
+from dashboards.grafana.board import COLUMN, ROW, VALUE, cell, runbook, to
 from dashboards.grafana.panels import (
     BAD,
     GOOD,
@@ -26,7 +26,11 @@ from dashboards.grafana.panels import (
     number,
 )
 from dashboards.grafana.promql import (
+    ACTIVE_SINCE,
+    EXPECTED,
     FEATURE_READY,
+    FIRING,
+    NOT_HEARD,
     by,
     distinct,
     failing_since,
@@ -50,6 +54,7 @@ _VERDICT: Final[Words] = {
     (0.0001, 0.9999): ("only some cannot", WARN),
     0: ("nobody can", WORST),
 }
+_SEVERITY: Final[Words] = {"critical": ("critical", BAD), "warning": ("warning", WARN)}
 _BUDGET: Final = "instance_feature_role_cloud:configmgr_error_budget_remaining:ratio30d"
 _AVAILABILITY: Final = "instance_feature_role_cloud:configmgr_availability:ratio_rate"
 _TRIAGE: Final = to("network", "Which targets fail, and why")
@@ -61,12 +66,22 @@ def dashboard() -> Dashboard:
         "readiness",
         "Can each feature of Configuration Manager reach what it needs, for each role and in each cloud?",
         board.site(),
-        [*_at_a_glance(), _causes(), _matrix(), _not_ready(), _by_instance(), _history(), *_budget(), _unprobed()],
+        [
+            *_at_a_glance(),
+            _causes(),
+            _alerts(),
+            _matrix(),
+            _not_ready(),
+            _by_instance(),
+            _history(),
+            *_budget(),
+            _unprobed(),
+        ],
     )
 
 
 def _at_a_glance() -> list[Panel]:
-    size = (4, 4)
+    size = (3, 4)
     failing = of_site("configmgr_endpoint_up")
     return [
         number(
@@ -131,16 +146,45 @@ def _at_a_glance() -> list[Panel]:
         number(
             Question(
                 5,
-                "Exporters",
-                "Exporters that Prometheus cannot scrape: of their sites nothing is known.",
-                "none is scraped",
+                "Exporters expected",
+                "How many exporters there should be: those that Prometheus has known within a day. Each watches one "
+                "place.",
+                "none is known",
                 size,
                 [to("exporter", "How the exporters are")],
             ),
-            f"sum({of_exporter('up')} == bool 0)",
-            unit="suffix:do not answer",
-            none="all answer",
+            f"count({EXPECTED})",
+            unit="short",
+            lowest=UNKNOWN,
+            steps={},
+        ),
+        number(
+            Question(
+                7,
+                "Not heard",
+                "Exporters of these that do not answer, or are gone: of their sites nothing is known.",
+                "none is known",
+                size,
+                [to("exporter", "Which, and since when")],
+            ),
+            f"count({NOT_HEARD}) or 0 * count({EXPECTED})",
+            unit="suffix:not heard",
+            none="all are heard",
             steps={1: WORST},
+        ),
+        number(
+            Question(
+                8,
+                "Alerts",
+                "Alerts that fire and call a person or are a ticket.",
+                "none is known",
+                size,
+                [to("exporter", "How the exporters are")],
+            ),
+            f"count({FIRING}) or 0 * count({EXPECTED})",
+            unit="suffix:firing",
+            none="none fires",
+            steps={1: BAD},
         ),
         number(
             Question(
@@ -179,7 +223,7 @@ def _causes() -> Panel:
             failing_since(labels, failures()),
         ],
         [
-            Column("reason", "Reason", 190, links=[runbook("${__value.raw}", "What it means and what to do")]),
+            Column("reason", "Reason", 190, links=[runbook(VALUE, "What it means and what to do")]),
             Column("who", "Who can fix it", 170),
             Column("path", "Path", 150),
             Column("instance", "Instance", 200),
@@ -190,6 +234,31 @@ def _causes() -> Panel:
         ],
         sort="Targets",
         descending=True,
+    )
+
+
+def _alerts() -> Panel:
+    labels = "severity, alertname, instance, team"
+    return listing(
+        Question(
+            9,
+            "Which alerts fire?",
+            "Alerts that call a person (critical) or are a ticket (warning), whether or not Alertmanager holds them "
+            "back because another one says more. Those without an instance are of all together.",
+            "None fires, or the rules are not loaded.",
+            (24, 7),
+            [_TRIAGE],
+        ),
+        [by("count", labels, FIRING), f"1000 * {by('min', labels, ACTIVE_SINCE)}"],
+        [
+            Column("severity", "Severity", 110, words=_SEVERITY),
+            Column("alertname", "Alert", links=[runbook(VALUE, "What it means and what to do")]),
+            Column("instance", "Instance", 260),
+            Column("team", "Team", 130),
+            Column("Value #A", "How many", 110),
+            Column("Value #B", "Since (longest)", 180, unit="dateTimeFromNow"),
+        ],
+        sort="Severity",
     )
 
 
@@ -326,7 +395,7 @@ def _budget() -> list[Panel]:
                 Column("instance", "Instance", 110),
                 Column("Value #A", "Left", 70, "percentunit", 0, steps=(WORST, {0: BAD, 0.25: WARN, 0.5: GOOD})),
                 Column("Value #B", "Usable, 30 d", 95, "percentunit", 2),
-                Column("Value #C", "Burning, 1 h", 95, "suffix:times", 1, steps=("transparent", {1: WARN, 14.4: BAD})),
+                Column("Value #C", "Burn rate, 1 h", 105, "none", 1, steps=("transparent", {1: WARN, 14.4: BAD})),
             ],
             sort="Left",
         ),

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from tests.grafana import Panel, View, load, series, table
+from tests.grafana import SPLIT_BY, Panel, View, legend_of, load, series, table
 from tests.lab import EXTRA_HOSTS, Lab, catalogue_hosts
 from tests.watched import Company, Scale, company
 
@@ -219,7 +219,9 @@ def lanes(panel: Panel, curves: Curves, sheet: Sheet) -> str:
     return sheet.svg([*shapes, *labels])
 
 
-def heat(_: Panel, curves: Curves, sheet: Sheet) -> str:
+def heat(panel: Panel, curves: Curves, sheet: Sheet) -> str:
+    if panel.model["targets"][0]["format"] != "heatmap":
+        return heat_rows(curves, sheet)
     high = sheet.height / len(curves)
     shapes: list[str] = []
     below: dict[float, float] = {}
@@ -236,6 +238,34 @@ def heat(_: Panel, curves: Curves, sheet: Sheet) -> str:
     return sheet.svg(shapes)
 
 
+def heat_rows(curves: Curves, sheet: Sheet) -> str:
+    sheet = Sheet(sheet.width, sheet.height, sheet.begins, sheet.ends, margin=330)
+    high = sheet.height / len(curves)
+    top = max(value for _, points in curves for _, value in points) or 1.0
+    shapes: list[str] = []
+    for index, (name, points) in enumerate(curves):
+        shapes.append(words(0, (index + 0.6) * high, name))
+        shapes += [
+            box(sheet.x(at), index * high, sheet.step(curves), high - 1, "#ffe945", (value / top) ** 0.5)
+            for at, value in points
+        ]
+    return sheet.svg(shapes)
+
+
+def bars(panel: Panel, results: Sequence[Any]) -> str:
+    (query,) = panel.queries
+    values = sorted((legend_of(query, row["metric"]), float(row["value"][1])) for row in results[0])
+    if not values:
+        return nothing(panel)
+    top = max(value for _, value in values) or 1.0
+    drawn_bars = []
+    for name, value in values:
+        text, color = told(value, panel.model["fieldConfig"]["defaults"])
+        style = f"background: {color}; width: {50 * value / top:.0f}%; height: 14px; display: inline-block"
+        drawn_bars.append(f'<div>{escape(name)} <span style="{style}"></span> {escape(text)}</div>')
+    return "".join(drawn_bars)
+
+
 OVER_TIME: Final = MappingProxyType({"timeseries": lines, "state-timeline": lanes, "heatmap": heat})
 
 # ---------------------------------------------------------------- the page
@@ -247,13 +277,13 @@ def drawn(panel: Panel, found: Company, view: View, now: float) -> str:
     results = [answer["data"]["result"] for answer in answers]
     place, kind = panel.model["gridPos"], panel.model["type"]
     if kind not in OVER_TIME:
-        body = (stat if kind == "stat" else rows)(panel, results)
+        body = {"stat": stat, "bargauge": bars}.get(kind, rows)(panel, results)
     else:
         named = (series(query, result) for query, result in zip(panel.queries, results, strict=True))
         curves = [(name, points) for found in named for name, points in found if points]
         sheet = Sheet(PAGE * place["w"] / 24 - 26, place["h"] * ROW - 48, now - view.range, now)
         body = OVER_TIME[kind](panel, curves, sheet) if curves else nothing(panel)
-    title = panel.title.replace("${cloud}", " ".join(view.chosen.get("cloud", ["All"])))
+    title = panel.title.replace("${cloud}", " ".join(view.chosen.get("cloud", ["All"]))).replace("${by}", SPLIT_BY)
     style = f"grid-column: {place['x'] + 1} / span {place['w']}; grid-row: auto / span {place['h']}"
     return f'<div class="panel" style="{style}"><h2>{escape(title)}</h2><div class="body">{body}</div></div>'
 
@@ -271,7 +301,9 @@ def page(name: str, board: Mapping[str, Any], found: Company, view: View) -> str
     ]
     variables = board["templating"]["list"]
     shown = [each for each in variables if each["type"] != "constant" and not each.get("hide")]
-    bar = [f"{variable['label']}: All" for variable in shown] + [f"{link['title']} ↗" for link in board["links"]]
+    bar = [f"{each['label']}: {each.get('current', {}).get('text', 'All')}" for each in shown] + [
+        f"{link['title']} ↗" for link in board["links"]
+    ]
     return (
         f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style><h1>{escape(board["title"])}</h1>'
         f'<div class="bar">{"".join(f"<span>{escape(text)}</span>" for text in bar)}</div>'
