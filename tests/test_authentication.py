@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import random
 import subprocess
 import sys
 import traceback
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import spnego
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from spnego.__main__ import parse_token
 
@@ -116,15 +117,15 @@ def test_offers_are_the_same_in_one_header_and_in_several(
     assert offers([", ".join(values)] if together else values) == expected
 
 
-NOISE = st.text('NTLM basic,="\\\t/ü\n')  # what headers are made of, so that chance comes upon what means something
+NOISE = 'NTLM basic,="\\\t/ü\n'  # what headers are made of, so that chance comes upon what means something
 
 
-@settings(max_examples=20_000)
-@given(NOISE)
-def test_anything_can_be_offered(noise: str) -> None:
-    assert all(
-        scheme == scheme.lower() and " " not in scheme + token for scheme, token in offers(noise.split("\n")).items()
-    )
+def test_anything_can_be_offered() -> None:
+    chance = random.Random(1)  # noqa: S311 - chance, no secret; texts of Hypothesis take a hundred times as long
+    for _ in range(20_000):
+        noise = "".join(chance.choices(NOISE, k=chance.randrange(60)))
+        found = offers(noise.split("\n"))
+        assert all(scheme == scheme.lower() and " " not in scheme + token for scheme, token in found.items()), noise
 
 
 # ---------------------------------------------------------------- how the dialogue goes
