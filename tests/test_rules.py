@@ -20,6 +20,7 @@ from exporter.model.patterns import is_wildcard
 from exporter.model.vocabulary import Answer, Certificate, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts
 from exporter.service.exporter import Exporter
 from exporter.service.load import Source, deploy, network_of
+from tests.promtool import cut
 from tests.tools.reference import all_families
 
 ROOT: Final = Path(__file__).parents[1]
@@ -31,7 +32,7 @@ SIDES: Final = ("fires", "stays quiet", "boundary", "resolves")
 
 
 def read(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
 
 
 ALL: Final[list[dict[str, Any]]] = [rule for path in RULES for group in read(path)["groups"] for rule in group["rules"]]
@@ -59,7 +60,8 @@ def promtool() -> str:
 
 
 def run(*argv: str | Path) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    less_collecting = {**os.environ, "GOGC": "400"}  # a tenth of its time; it holds some MB
+    done = subprocess.run(argv, env=less_collecting, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -68,8 +70,8 @@ def test_prometheus_takes_the_rules(promtool: str) -> None:
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
-def test_the_rules_do_what_their_tests_say(promtool: str, path: Path) -> None:
-    run(promtool, "test", "rules", path)
+def test_the_rules_do_what_their_tests_say(promtool: str, path: Path, tmp_path: Path) -> None:
+    run(promtool, "test", "rules", *cut(path, tmp_path))
 
 
 # ---------------------------------------------------------------- what is tested
