@@ -684,6 +684,17 @@ class Contact(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SocketAddress:
+    """One end of a connection."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Tried:
     """An address that was asked for a connection, and what came of it."""
 
@@ -691,6 +702,17 @@ class Tried:
     contact: Contact
     seconds: float  # until that, or for how long it has been silent
     error: str | None = None  # in the system's words, where there was one
+    port: int = 0
+    local: SocketAddress | None = None  # where it was asked from; None: the system found no address for that
+    at: float = 0.0  # Unix time of the question
+
+
+@dataclass(frozen=True, slots=True)
+class NameServer:
+    """A DNS server that this machine asks, and the address that it is asked from."""
+
+    address: str
+    local: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -714,6 +736,7 @@ class Evidence:
     in_range: bool | None = None  # whether all addresses lie in the operator's ranges; None: unknown
     proxy_tls: TlsFacts | None = None  # of the connection to the proxy itself
     tried: tuple[Tried, ...] = ()  # in the order in which they were asked
+    servers: tuple[NameServer, ...] = ()  # whom this machine asks for names, where one came to nothing
     by_dns: bool | None = None  # False: the host is an address, or stands in the hosts file; None: was not resolved
     unanswered: Question | None = None  # what the resolver did not answer, where it answered the other
     gap: bool = False  # what was waited for had arrived in part: the end of it, and not what stands before

@@ -100,7 +100,7 @@ def unconnected(cause: BaseException, words: str, seen: Evidence) -> Failure:
     """What became of a connection, by the most informative address: one that is silent hides no other's refusal."""
     failed = _failed(seen.tried)
     if failed:
-        contact, words = failed[0].contact, _of_each(failed) if len(failed) > 1 else failed[0].error or words
+        contact, words = failed[0].contact, _of_each(failed) if len(failed) > 1 else _of_one(failed[0])
     elif isinstance(cause, TimeoutError) or (isinstance(cause, OSError) and cause.errno):
         contact = contact_of(cause)
     else:
@@ -119,6 +119,12 @@ def _failed(tried: Sequence[Tried]) -> list[Tried]:
     if any(one.contact is Contact.OPENED for one in tried):
         return []
     return sorted(tried, key=lambda one: _ORDER[one.contact])
+
+
+def _of_one(tried: Tried) -> str:
+    """What one address came to: what is found in the log of a firewall."""
+    at = f"{tried.address} port {tried.port}" if tried.port else tried.address
+    return f"{tried.error} ({at})" if tried.error else f"no answer from {at} within {tried.seconds:.3g} s"
 
 
 def _of_each(failed: Sequence[Tried]) -> str:

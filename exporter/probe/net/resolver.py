@@ -14,10 +14,11 @@ import anyio
 
 from exporter.model.addresses import Whose, filter_at, is_possible
 from exporter.model.patterns import address_of
-from exporter.model.vocabulary import Question
+from exporter.model.vocabulary import NameServer, Question
 from exporter.probe.connecting import NO_SUCH_NAME
 from exporter.probe.errors import Sinkholed, Unanswered, Unfound
 from exporter.probe.net.clock import Arrival, now
+from exporter.probe.net.local import local_address_towards
 from exporter.probe.net.system_names import Resolver, is_listed, resolver_in_force
 from exporter.probe.net.trace import Trace
 from exporter.system.descriptors import leave_reserve
@@ -35,6 +36,7 @@ _APART: Final = 8  # lookups that are taken apart so at a time: where all hang, 
 _ELSE: Final = 1.0  # seconds to find out whether the search list knows a name that does not exist
 _SPARE: Final = 0.05  # seconds that this leaves of the attempt, whose verdict is known already
 _CLOSE: Final = 0.02  # seconds by which the resolver's patience may seem shorter than it is
+_DNS_PORT: Final = 53
 _FAMILIES: Final = {Question.A: socket.AF_INET, Question.AAAA: socket.AF_INET6}
 
 
@@ -74,7 +76,7 @@ async def resolve(host: str, port: int, trace: Trace, whose: Whose) -> list[Addr
         found = await question.answer()
     except BaseException as error:
         trace.waited(asked, Arrival(now()))
-        trace.seen = replace(trace.seen, unanswered=question.unanswered())
+        trace.seen = replace(trace.seen, unanswered=question.unanswered(), servers=_asked(question.resolver))
         if isinstance(error, socket.gaierror):
             await _raise_if_another(error, question)
         raise
@@ -243,6 +245,10 @@ async def _raise_if_another(error: socket.gaierror, question: _Question) -> None
                 f"{error.strerror}; only the search list of this machine ({domains}) makes a name of it that exists, "
                 f"another one, at {addresses}"
             ) from error
+
+
+def _asked(resolver: Resolver) -> tuple[NameServer, ...]:
+    return tuple(NameServer(address, local_address_towards(address, _DNS_PORT)) for address in resolver.servers)
 
 
 def _servers(resolver: Resolver) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,10 +13,11 @@ from typing import Final, cast
 
 import anyio
 
-from exporter.model.vocabulary import Contact, Tried
+from exporter.model.vocabulary import Contact, SocketAddress, Tried
 from exporter.probe.connecting import contact_of, telling_most
 from exporter.probe.errors import PeerClosed
 from exporter.probe.net.clock import Arrival, Clock, LoopClock, now
+from exporter.probe.net.local import local_end
 from exporter.probe.net.resolver import AddressInfo
 from exporter.probe.net.trace import Trace
 from exporter.system.descriptors import leave_reserve
@@ -94,6 +96,8 @@ class _Attempt:
         self._socket: socket.socket | None = None
         self._status = 0  # errno's
         self._ended = 0.0
+        self._local: SocketAddress | None = None
+        self._at = 0.0  # Unix time
         self.begun = False
         self.asked = now()
         self.clock: LoopClock | None = None
@@ -120,10 +124,13 @@ class _Attempt:
     def tried(self) -> Tried:
         """What has come of it so far."""
         seconds = max(0.0, (self._ended or now()) - self.asked)
-        address = str(self._info[4][0])
+        address, port = str(self._info[4][0]), int(self._info[4][1])
+        error = None if self.error is None else self.error.strerror or str(self.error)
         if self.error is not None:
-            return Tried(address, contact_of(self.error), seconds, self.error.strerror or str(self.error))
-        return Tried(address, Contact.OPENED if self.opened else Contact.SILENT, seconds)
+            contact = contact_of(self.error)
+        else:
+            contact = Contact.OPENED if self.opened else Contact.SILENT
+        return Tried(address, contact, seconds, error, port, self._local, self._at)
 
     def _begin(self) -> LoopClock:
         family, kind, protocol, _, address = self._info
@@ -135,8 +142,9 @@ class _Attempt:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.clock = clock = self._kind(connection)
         clock.ask()
-        self.asked = clock.asked
+        self.asked, self._at = clock.asked, time.time()
         self._status = connection.connect_ex(address)
+        self._local = local_end(connection, str(address[0]), int(address[1]))
         return clock
 
     def close(self) -> None:
