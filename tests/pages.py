@@ -22,6 +22,7 @@ from exporter.model.vocabulary import (
     Certificate,
     Check,
     Consumer,
+    Contact,
     Endpoint,
     Evidence,
     Failure,
@@ -35,9 +36,11 @@ from exporter.model.vocabulary import (
     Root,
     Settings,
     Site,
+    SocketAddress,
     Support,
     Target,
     TlsFacts,
+    Tried,
     Use,
 )
 from exporter.plan.checks import plan
@@ -136,8 +139,18 @@ def result(check: Check, at: float, reason: Reason | None = None, *, issuer: Roo
         answer=Answer(200, (("server", "nginx"), ("content-type", "text/html")))
         if Phase.PROCESSING in passed
         else None,
+        tried=_tried(check, at, laps.get(Phase.CONNECT, 0.0), silent=reason is Reason.CONNECT_TIMEOUT),
     )
     return Result(check.key, at - sum(laps.values()), laps, evidence, failure)
+
+
+def _tried(check: Check, at: float, seconds: float, *, silent: bool) -> tuple[Tried, ...]:
+    """The addresses that were asked for a connection, of the target or of its proxy."""
+    port = 3128 if check.key.proxy else check.key.target.port
+    asked = ("203.0.113.7", "203.0.113.8") if silent else ("203.0.113.7",)
+    local = SocketAddress("10.20.0.5", 50000 + hash_of(check) % 9999)
+    contact = Contact.SILENT if silent else Contact.OPENED
+    return tuple(Tried(address, contact, seconds, port=port, local=local, at=at - seconds) for address in asked)
 
 
 def hash_of(check: Check) -> int:

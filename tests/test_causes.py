@@ -35,7 +35,8 @@ from exporter.model.vocabulary import (
     Use,
     WhyReference,
 )
-from exporter.report.causes import Cause, causes, common_name
+from exporter.report.causes import Cause, causes
+from exporter.report.evidence import common_name
 from exporter.report.findings import down
 from exporter.report.reasons import Who
 from exporter.results.store import ResultStore

@@ -13,7 +13,7 @@ from exporter.probe.classify import REFUSED
 from exporter.report.reasons import AllWords, Words, all_words, words_of
 
 SHIPPED = all_words()
-ALL = [*SHIPPED.reasons.values(), *SHIPPED.causes.values(), *SHIPPED.unprobed.values()]
+ALL = [*SHIPPED.reasons.values(), *SHIPPED.causes.values(), SHIPPED.inspection, *SHIPPED.unprobed.values()]
 
 
 def test_every_reason_has_words() -> None:
@@ -31,7 +31,9 @@ def test_every_reason_and_cause_has_a_few_words_that_follow_the_hosts() -> None:
 
 def test_a_key_that_nobody_reads_is_a_mistake_in_the_words() -> None:
     document = Document(
-        "reasons: {dns_error: {summary: S., remedy: R., who: DNS, remedies: none}}\ncauses: {}\nunprobed: {}", "w.yaml"
+        "reasons: {dns_error: {summary: S., remedy: R., who: DNS, remedies: none}}\ncauses: {}\nunprobed: {}\n"
+        "inspection: {summary: S., remedy: R., who: DNS}",
+        "w.yaml",
     )
     assert document.validate(AllWords) is None
     assert [mistake.place for mistake in document.mistakes] == [("reasons", "dns_error", "remedies")]

@@ -47,6 +47,7 @@ from exporter.model.vocabulary import (
     Root,
     Site,
     Snapshot,
+    SocketAddress,
     Status,
     Support,
     Target,
@@ -157,6 +158,14 @@ CROSSED = Certificate("CN=DigiCert Global Root G2,C=US", "CN=Old Root", 1_400_00
 ANCHOR = Certificate(CROSSED.subject, CROSSED.subject, 1_400_000_000.0, 2_100_000_000.0, "bb" * 32)
 UNREADABLE = Certificate(None, None, None, None, "99" * 32, 1234)
 VERIFIED = TlsFacts("TLSv1.3", (LEAF, ISSUER, CROSSED, UNREADABLE), Root.PUBLIC, (LEAF, ISSUER, ANCHOR), verified=True)
+
+
+def tried(address: str, contact: Contact, seconds: float, error: str | None = None) -> Tried:
+    """An address that was asked for TLS, from an address of its own family."""
+    local = SocketAddress("2001:db8::ff" if ":" in address else "10.20.0.5", 50122)
+    return Tried(address, contact, seconds, error, 443, local, BEGUN + 0.5)
+
+
 ADDRESSES = ("192.0.2.1", "2001:db8::1")
 REDIRECT = Answer(302, (("Location", "https://www.microsoft.com/"), ("Set-Cookie", "MUID=1234; Path=/")))
 DENIED = Answer(
@@ -210,7 +219,7 @@ RESULTS: Final = {
         key_of("https://go.microsoft.com/"),
         BEGUN,
         {Phase.RESOLVE: 0.015, Phase.CONNECT: 9.985},
-        Evidence(ADDRESSES, tried=tuple(Tried(address, Contact.SILENT, 9.7) for address in ADDRESSES)),
+        Evidence(ADDRESSES, tried=tuple(tried(address, Contact.SILENT, 9.7) for address in ADDRESSES)),
         Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, f"no answer within the timeout ({', '.join(ADDRESSES)})"),
         2,
     ),
@@ -223,9 +232,9 @@ RESULTS: Final = {
             "10.1.2.3",
             answer=Answer(404),
             tried=(
-                Tried("2001:db8::1", Contact.NO_WAY, 0.0001, "Network is unreachable"),
-                Tried("10.1.2.3", Contact.OPENED, 0.0201),
-                Tried("2001:db8::2", Contact.SILENT, 0.25),
+                replace(tried("2001:db8::1", Contact.NO_WAY, 0.0001, "Network is unreachable"), local=None),
+                tried("10.1.2.3", Contact.OPENED, 0.0201),
+                tried("2001:db8::2", Contact.SILENT, 0.25),
             ),
             unanswered=Question.AAAA,
         ),
@@ -756,7 +765,10 @@ def test_a_dropped_target_ends_with_1_and_names_the_firewall(lab: Lab, tmp_path:
     with lab.drop(HOST):
         done = command(lab, "explain", HOST, "--config.file", config)
     assert done.returncode == 1, done.stderr
-    assert f"DOWN: https://{HOST}/ (direct)\n  connect_timeout: no answer within the timeout\n" in done.stdout
+    assert (
+        f"DOWN: https://{HOST}/ (direct)\n  connect_timeout: no answer from {lab.address_of[HOST]} port 443 within "
+        in done.stdout
+    )
     assert f"name resolved to  {lab.address_of[HOST]}" in done.stdout
     assert "To do (firewall): " in done.stdout
 

@@ -368,8 +368,8 @@ def test_what_each_address_came_to_is_on_the_page_and_in_the_data() -> None:
     store = ResultStore(Plan((CHECK,)))
     store.record(Result(CHECK.key, 0.0, {Phase.CONNECT: 0.3}, seen, failure))
     text = unescape(target_page(store.snapshot(), {"url": CHECK.key.target.url}, 0.0).text)
-    assert "fd00:1ab::7: no answer within 251.4 ms" in text
-    assert "10.1.2.3: Connection refused after 1.2 ms" in text
+    assert "to fd00:1ab::7/tcp (SNI host.example), 00:00:00 UTC, no answer within 251.4 ms" in text
+    assert "to 10.1.2.3/tcp (SNI host.example), 00:00:00 UTC, Connection refused after 1.2 ms" in text
     assert "a private endpoint or a zone of your own answers for the name: ask DNS first" in text
     (told,) = status(store.snapshot())["targets"]
     assert told["addresses"] == ["10.1.2.3", "fd00:1ab::7"]
@@ -378,6 +378,9 @@ def test_what_each_address_came_to_is_on_the_page_and_in_the_data() -> None:
         "contact": "refused",
         "seconds": 0.0012,
         "error": "Connection refused",
+        "port": 0,
+        "local": None,
+        "at": 0.0,
     }
 
 

@@ -688,9 +688,11 @@ class SocketAddress:
     """One end of a connection."""
 
     address: str
-    port: int
+    port: int  # 0: not known
 
     def __str__(self) -> str:
+        if not self.port:
+            return self.address
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
@@ -702,7 +704,7 @@ class Tried:
     contact: Contact
     seconds: float  # until that, or for how long it has been silent
     error: str | None = None  # in the system's words, where there was one
-    port: int = 0
+    port: int = 0  # 0: not known
     local: SocketAddress | None = None  # where it was asked from; None: the system found no address for that
     at: float = 0.0  # Unix time of the question
 

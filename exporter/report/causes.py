@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,14 +23,13 @@ from exporter.model.vocabulary import (
     Use,
 )
 from exporter.report.counting import plural
+from exporter.report.evidence import OF_CERTIFICATES, issuer
 from exporter.report.findings import Down, down
-from exporter.report.reasons import Who, words_of
+from exporter.report.reasons import Who, Words, inspection_words, words_of
 from exporter.results.paths import path_blamed
 from exporter.text.printable import one_line
 
 _DNS: Final = "dns"
-_OF_CERTIFICATES: Final = frozenset({Reason.TLS_UNTRUSTED, Reason.TLS_EXPIRED, Reason.TLS_HOSTNAME_MISMATCH})
-_COMMON_NAME: Final = re.compile(r"(?:^|[,+])CN=((?:\\.|[^\\,+])*)", re.DOTALL)  # RFC 4514; the most specific is first
 _RANK: Final[Mapping[Importance | None, int]] = {**{found: rank for rank, found in enumerate(Importance)}, None: 9}
 _NO_CONNECTION: Final[Mapping[Contact, str]] = {  # to a proxy, by what its address came to
     Contact.REFUSED: "refuses connections",
@@ -50,10 +48,15 @@ class Cause:
     whole_path: bool  # whether that is down as a whole
     faults: tuple[Down, ...]  # every target that fails by it; the first stands for all
     result: Result  # of the first
-    who: Who
+    words: Words  # what it means, and what to change
     origin: str = ""  # who issued the certificates, or which product answers, in the service's place
     since: float | None = None  # Unix time of the first failure; None where nothing was probed before
     importance: Importance | None = None  # of the most important feature that is not ready by it; None: of no feature
+
+    @property
+    def who(self) -> Who:
+        """Who can change it."""
+        return self.words.who
 
     @property
     def failure(self) -> Failure:
@@ -107,7 +110,7 @@ class Cause:
         """Who stands behind it, in words, where that is known: the issuer, or the product that answers."""
         if not self.origin:
             return ""
-        return f"{'issued' if self.reason in _OF_CERTIFICATES else 'answered'} by {self.origin}"
+        return f"{'issued' if self.reason in OF_CERTIFICATES else 'answered'} by {self.origin}"
 
     @property
     def _subject(self) -> str:
@@ -138,23 +141,6 @@ def causes(snapshot: Snapshot) -> tuple[Cause, ...]:
     return tuple(sorted((_cause(group, snapshot) for group in found.values()), key=_weight))
 
 
-def issuer(result: Result, fault: Down, snapshot: Snapshot) -> str:
-    """Who issued a refused certificate in the service's place; empty where nobody is seen to have."""
-    tls, requirement_of = result.evidence.tls, snapshot.plan.requirement_of
-    if fault.failure.reason not in _OF_CERTIFICATES or tls is None:
-        return ""
-    trusts = {requirement_of[use].endpoint.trust for use in fault.uses if use in requirement_of}
-    if not any(tls.intercepted(trust) for trust in trusts):
-        return ""
-    return common_name(tls.chain[0].issuer) if tls.chain else ""
-
-
-def common_name(name: str | None) -> str:
-    """The common name in a name as RFC 4514 writes it; the whole name where it has none."""
-    match = _COMMON_NAME.search(name or "")
-    return one_line(re.sub(r"\\(.)", r"\1", match[1]) if match else name or "")
-
-
 def _kind(fault: Down, snapshot: Snapshot) -> tuple[object, ...]:
     """What targets have in common that fail by one cause."""
     result = snapshot.latest[fault.key].result
@@ -166,7 +152,12 @@ def _kind(fault: Down, snapshot: Snapshot) -> tuple[object, ...]:
 
 
 def _origin(result: Result, fault: Down, snapshot: Snapshot) -> str:
-    return one_line(fault.failure.answered_by or "") or issuer(result, fault, snapshot)
+    return one_line(fault.failure.answered_by or "") or _issuer(result, fault, snapshot)
+
+
+def _issuer(result: Result, fault: Down, snapshot: Snapshot) -> str:
+    requirement_of = snapshot.plan.requirement_of
+    return issuer(result, (requirement_of[use] for use in fault.uses if use in requirement_of))
 
 
 def _cause(group: Iterable[Down], snapshot: Snapshot) -> Cause:
@@ -174,14 +165,14 @@ def _cause(group: Iterable[Down], snapshot: Snapshot) -> Cause:
     first, result = faults[0], snapshot.latest[faults[0].key].result
     path, *others = _kind(first, snapshot)
     origin = "" if not others else _origin(result, first, snapshot)
-    inspected = bool(others) and bool(issuer(result, first, snapshot))
+    inspected = bool(others) and bool(_issuer(result, first, snapshot))
     begun = filter(None, (_since(snapshot.latest[fault.key]) for fault in faults))
     return Cause(
         str(path),
         not others,
         faults,
         result,
-        Who.PROXY if inspected else words_of(first.failure).who,
+        inspection_words() if inspected else words_of(first.failure),
         origin,
         min(begun, default=None),
         min((_importance(fault, snapshot) for fault in faults), key=_RANK.__getitem__),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -15,7 +14,6 @@ from exporter.model.vocabulary import (
     Cause,
     Certificate,
     Check,
-    Contact,
     Endpoint,
     Failure,
     Phase,
@@ -25,11 +23,11 @@ from exporter.model.vocabulary import (
     Status,
     Support,
     TlsFacts,
-    Tried,
 )
 from exporter.report.counting import plural
+from exporter.report.evidence import common_name, connections, decisive, inspected, issuer, moment, request
 from exporter.report.findings import places
-from exporter.report.reasons import Who, Words, words_of
+from exporter.report.reasons import Who, Words, inspection_words, words_of
 from exporter.text.secrets import harmless
 
 Fact = tuple[str, str]  # what it is, and what it says
@@ -37,7 +35,6 @@ Fact = tuple[str, str]  # what it is, and what it says
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _ROOTS: Final = {
     Root.PUBLIC: "a public root",
@@ -63,9 +60,7 @@ class Probe:
     @property
     def inspected(self) -> bool | None:
         """Whether somebody on the way issued the certificate; None where that is unknown."""
-        tls = self.result.evidence.tls
-        verdicts = {tls.intercepted(need.endpoint.trust) for need in self.needs} if tls else set()
-        return next((verdict for verdict in (True, False) if verdict in verdicts), None)
+        return inspected(self.result.evidence.tls, self.needs)
 
     @property
     def uninspectable(self) -> tuple[Requirement, ...]:
@@ -127,19 +122,9 @@ def _private(result: Result) -> Iterator[Fact]:
 
 
 def _tried(result: Result) -> Iterator[Fact]:
-    """What each address came to, where there is more to say than that the first one opened."""
-    tried = result.evidence.tried
-    if all(one.contact is Contact.OPENED for one in tried):
-        return
-    for number, one in enumerate(tried):
-        yield "" if number else "tried", f"{one.address}: {_contact(one)}"
-
-
-def _contact(one: Tried) -> str:
-    took = f"{one.seconds * 1000:.1f} ms"
-    if one.contact is Contact.SILENT and one.error is None:
-        return f"no answer within {took}"
-    return f"opened after {took}" if one.error is None else f"{one.error} after {took}"
+    """Each connection as a firewall sees it; where a name came to nothing, the DNS servers that were asked."""
+    for number, one in enumerate(connections(result)):
+        yield "" if number else "tried" if result.evidence.tried else "asked", one.line
 
 
 def handshake(tls: TlsFacts, probe: Probe) -> Iterator[Fact]:
@@ -149,7 +134,7 @@ def handshake(tls: TlsFacts, probe: Probe) -> Iterator[Fact]:
     yield "protocol", tls.protocol or "not known"
     yield "verifies", f"no: {harmless(refused.message)}" if refused else "yes"
     yield "leads to", _ROOTS[tls.leads_to]
-    yield "inspection", "; ".join((_INSPECTED[probe.inspected], *_unsupported(probe)))
+    yield "inspection", "; ".join((_INSPECTED[probe.inspected], *_issued(tls, probe), *_unsupported(probe)))
     yield from _chain(tls, probe.result.finished)
 
 
@@ -196,6 +181,11 @@ def _certificate(certificate: Certificate, now: float) -> Iterator[Fact]:
     yield "SHA-256", certificate.sha256
 
 
+def _issued(tls: TlsFacts, probe: Probe) -> Iterator[str]:
+    if probe.inspected and tls.chain:
+        yield f"it is issued by {common_name(tls.chain[0].issuer)}"
+
+
 def _unsupported(probe: Probe) -> Iterator[str]:
     if probe.uninspectable:
         yield f"the documents do not support it for {_patterns(probe.uninspectable)}"
@@ -221,11 +211,6 @@ def span(seconds: float) -> str:
     if minutes >= _HOUR // _MINUTE:
         return plural(hours, "hour")
     return plural(minutes, "minute") if minutes else "less than a minute"
-
-
-def moment(seconds: float) -> datetime:
-    """Unix time as a date; any that a certificate can hold, on Windows too."""
-    return _EPOCH + timedelta(seconds=seconds)
 
 
 # ---------------------------------------------------------------- what it means
@@ -270,16 +255,20 @@ def cause(probe: Probe, failure: Failure) -> tuple[str, str]:
 
 def words_for(probe: Probe, failure: Failure) -> Words:
     """The words for the failure of one target, with what is known of it in the remedy."""
-    words, result = words_of(failure), probe.result
+    result, by = probe.result, issuer(probe.result, probe.needs)
+    words = inspection_words() if by else words_of(failure)
     if not words.for_one or not probe.needs:
         return words
-    target, evidence = result.key.target, result.evidence
+    target, evidence, seen = result.key.target, result.evidence, decisive(result)
     remedy = words.for_one.format(
         port=target.port,
         roles=", ".join(sorted({need.use.consumer.role for need in probe.needs})),
         patterns=_patterns(probe.needs),
         addresses=", ".join(evidence.addresses) or target.host,
-        time=f"{moment(result.started):%Y-%m-%d %H:%M:%S} UTC",
+        time=f"{moment(seen.at if seen else result.started):%Y-%m-%d %H:%M:%S} UTC",
+        source=seen.source.address if seen and seen.source else "this machine",
+        request=request(result.key),
+        issuer=by,
     )
     return replace(words, remedy=remedy)
 

@@ -43,10 +43,11 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class AllWords:
-    """What reasons.yaml holds: words for every member of three closed sets."""
+    """What reasons.yaml holds: words for every member of three closed sets, and for TLS that is inspected."""
 
     reasons: Mapping[Reason, Words]
     causes: Mapping[Cause, Words]
+    inspection: Words  # of a certificate that is refused, and that somebody on the way issued
     unprobed: Mapping[WhyUnprobed, Words]
 
     __pydantic_config__: ClassVar = KEYS_ARE_KNOWN
@@ -56,6 +57,11 @@ class AllWords:
 def all_words() -> AllWords:
     """The words for everything that can be said of a target or an endpoint; read when they are first asked for."""
     return read_shipped("reasons.yaml", AllWords)
+
+
+def inspection_words() -> Words:
+    """The words for a certificate that is refused, and that somebody on the way issued in the service's place."""
+    return all_words().inspection
 
 
 def words_of(failure: Failure) -> Words:

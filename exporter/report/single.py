@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from exporter.model.vocabulary import Result, Snapshot
 from exporter.report.asked import Asked
+from exporter.report.evidence import moment
 from exporter.report.facts import (
     Probe,
     asking,
@@ -22,7 +23,6 @@ from exporter.report.facts import (
     documents,
     handshake,
     handshake_with_proxy,
-    moment,
     to_come,
     traces,
 )

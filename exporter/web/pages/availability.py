@@ -10,7 +10,7 @@ from typing import Final
 
 from exporter.model.patterns import is_wildcard
 from exporter.model.vocabulary import CheckKey, EndpointReadiness, EndpointState, Latest
-from exporter.report.facts import moment
+from exporter.report.evidence import moment
 from exporter.results.history import HOUR, unpacked
 
 Counted = Mapping[int, tuple[int, int]]  # hour since 1970 -> probes that found it up, probes

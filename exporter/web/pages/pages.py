@@ -21,7 +21,7 @@ from exporter.allowlist.rules import Rule
 from exporter.config.version import as_of
 from exporter.model.vocabulary import CheckKey, Phase, Role, Snapshot
 from exporter.plan.requirements import canonical
-from exporter.report.facts import moment
+from exporter.report.evidence import moment
 from exporter.report.invocation import BY_NAME, Invocation
 from exporter.text.secrets import harmless
 from exporter.web.pages.filters import PAUSED, choices, read
