@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 import ssl
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -58,7 +61,8 @@ from exporter.report.reasons import all_words
 from exporter.results.readiness import overall
 from exporter.results.store import ResultStore
 from exporter.service.exporter import Exporter
-from exporter.service.load import Deployment, Source
+from exporter.service.load import Deployment, Source, deploy
+from tests.running import ROOT
 from tests.strategies import phases_of, plans, plans_with_results, results_for
 
 Drawn = tuple[Plan, dict[CheckKey, Result]]
@@ -183,9 +187,12 @@ def told(drawn: Drawn) -> Iterator[tuple[tuple[str, ...], Result]]:
 
 CLIENT, CONSOLE = (Consumer("updates", role, "azure-public") for role in ("client", "console"))
 KEY = CheckKey(Target("https://host.example/"), "corporate")
+OWN_SERIES = 90  # of the exporter and its process, whatever the plan
 CHECK = Check(KEY, (Use(CLIENT, "*.example"), Use(CLIENT, "host.example"), Use(CONSOLE, "host.example")))
 LAPS = dict.fromkeys(Phase, 0.25)
-FACTS = TlsFacts("TLSv1.3", (Certificate("CN=host", "CN=issuer", 1e9, 2e9, "ab"),), Root.PUBLIC, unread=1)
+OWN = Certificate("CN=host", "CN=issuer", 1e9, 2e9, "ab")
+OLD = Certificate("CN=issuer", "CN=root", 1e9, 1.5e9, "cd")  # is sent, and the path does not need it
+FACTS = TlsFacts("TLSv1.3", (OWN, OLD), Root.PUBLIC, path=(OWN,), verified=True, unread=1)
 TRIED = (Tried("192.0.2.1", Contact.OPENED, 0.25),)
 SEEN = Evidence(("192.0.2.1",), "192.0.2.1", (), FACTS, Answer(404), in_range=True, tried=TRIED)
 UP = Result(KEY, 1.7e9, LAPS, SEEN)
@@ -261,6 +268,13 @@ def test_each_target_shows_its_last_result_under_each_label_set(drawn: Drawn) ->
     assert shown("last_probe_timestamp_seconds", lambda result: result.finished)
     assert shown("last_success_timestamp_seconds", lambda result: result.finished if result.up else None)
     assert shown("tls_certificate_expiry_timestamp_seconds", lambda result: tls(result).not_after)
+
+
+def test_what_the_server_sent_is_shown_where_it_ends_at_another_time_than_the_path() -> None:
+    name = "configmgr_endpoint_tls_presented_certificate_expiry_timestamp_seconds"
+    alone = replace(UP, evidence=replace(SEEN, tls=replace(FACTS, chain=(OWN,))))
+    ends = [set(values(Exposed(Plan((CHECK,)), [one]).series(), name, TARGET).values()) for one in (UP, alone)]
+    assert ends == [{1.5e9}, set()]
 
 
 @given(plans_with_results())
@@ -551,6 +565,38 @@ def test_a_scrape_is_compressed_for_who_can_take_it(accept: str, offered: str, p
     assert (headers.get("Content-Encoding") == "gzip") == packed
     assert (gzip.decompress(body) if packed else body) == plain
     assert headers["Vary"] == "Accept, Accept-Encoding"
+
+
+SERVER = [
+    *("service-connection-point", "cmg-connection-point", "management-point", "software-update-point"),
+    *("distribution-point", "endpoint-protection-point", "site-server", "console"),
+]
+
+
+@pytest.mark.parametrize(
+    ("site", "who"),
+    [
+        ({}, "Without a configuration"),
+        ({"roles": SERVER}, "A site server with eight roles"),
+        ({"clouds": ["azure-public", "azure-us-government"]}, "All roles, two clouds"),
+    ],
+)
+def test_a_site_that_is_well_has_as_many_series_as_the_documents_say(
+    tmp_path: Path, site: Mapping[str, Any], who: str
+) -> None:
+    config = tmp_path / "exporter.yaml"
+    config.write_text(json.dumps({"site": site}))
+    found = deploy(Source(config)).plan
+    well = replace(FACTS, chain=(OWN,), unread=0)
+
+    def result(check: Check) -> Result:
+        tls = well if check.key.target.scheme == "https" else None
+        phases = dict.fromkeys(phases_of(check.key), 0.25)
+        return Result(check.key, 1.7e9, phases, replace(SEEN, tls=tls, in_range=None))
+
+    series = len(Exposed(found, map(result, found.checks)).series())
+    documented = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert f"| {who} | {len(found.checks)} | {round(series + OWN_SERIES, -2):,} |" in documented
 
 
 def in_the_lab_without_promtool(test: Callable[[], None]) -> Callable[[], None]:

@@ -33,6 +33,7 @@ from exporter.model.vocabulary import (
     Result,
     Snapshot,
     Support,
+    TlsFacts,
     Use,
 )
 from exporter.report.reasons import all_words
@@ -46,7 +47,8 @@ TARGET: Final = (*USE, "target")
 
 # Seconds. A healthy probe takes 20 ms to 1 s; a lost packet adds 1 s or 3 s; the timeout is at 10 s.
 DURATION_BUCKETS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
-PHASE_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# Fewer: a third of a scrape would be these. The last duration of each phase, of each target, is a gauge.
+PHASE_BUCKETS: Final = (0.025, 0.1, 0.25, 1.0, 5.0)
 LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0)
 
 _ON_A_TIMER: Final = "Probed on the exporter's own timer, not on the scrape."
@@ -237,6 +239,10 @@ def _one(value: float | None) -> _Values:
     return {} if value is None else {"": value}
 
 
+def _presented_otherwise(tls: TlsFacts) -> float | None:
+    return tls.presented_not_after if tls.presented_not_after != tls.not_after else None
+
+
 def _intercepted(latest: Latest, requirement: Requirement | None) -> bool | None:
     tls = latest.result.evidence.tls
     return tls.intercepted(requirement.endpoint.trust) if tls and requirement else None
@@ -285,8 +291,9 @@ _OF_TARGET: Final = (
     ),
     _Gauge(
         "configmgr_endpoint_tls_presented_certificate_expiry_timestamp_seconds",
-        "Earliest not-after of what the server sent, Unix time, whether or not the path needs it.",
-        lambda latest, _: _one(tls.presented_not_after if (tls := latest.result.evidence.tls) else None),
+        "Earliest not-after of what the server sent, Unix time, where that is another than on the path: a certificate "
+        "that the path does not need ends first, or one that the server has not sent.",
+        lambda latest, _: _one(_presented_otherwise(tls) if (tls := latest.result.evidence.tls) else None),
     ),
     _Gauge(
         "configmgr_endpoint_address_in_range",

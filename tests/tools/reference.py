@@ -171,12 +171,13 @@ def exemplary() -> Exporter:
     """An exporter of the shipped catalogue in which every kind of series has a sample."""
     deployment = deploy(Source())
     running = Exporter(Source(), deployment, network_of(deployment))
-    chain = (Certificate("CN=host", "CN=issuer", 0.0, 1.0, "ab"),)
+    own = Certificate("CN=host", "CN=issuer", 0.0, 2.0, "ab")
+    unneeded = Certificate("CN=issuer", "CN=root", 0.0, 1.0, "cd")
     seen = Evidence(
         ("192.0.2.1",),
         "192.0.2.1",
         (),
-        TlsFacts("TLSv1.3", chain, Root.PUBLIC, unread=1),
+        TlsFacts("TLSv1.3", (own, unneeded), Root.PUBLIC, path=(own,), verified=True, unread=1),
         Answer(200),
         in_range=True,
         tried=(Tried("192.0.2.1", Contact.OPENED, 0.1),),
