@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import wait
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Final, NoReturn, TypeVar
 
@@ -20,6 +20,7 @@ import anyio
 import structlog
 
 from exporter.probe.runner import Network
+from exporter.report.counting import counted
 from exporter.service.by_hand import by_hand, program_here
 from exporter.service.exporter import Exporter
 from exporter.service.load import Deployment, Source, network_of
@@ -142,7 +143,7 @@ async def _serve(source: Source, deployment: Deployment, network: Network, web: 
         log.info(
             "listening",
             addresses=web.addresses,
-            checks=len(deployment.plan.checks),
+            **asdict(counted(deployment.plan)),
             **web.credentials.config.demands,
         )
         notifier.send("READY=1")

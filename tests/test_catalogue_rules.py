@@ -281,6 +281,6 @@ def test_the_version_of_the_catalogue_is_shown() -> None:
 def test_a_gateway_is_understood_as_people_write_it(name: str, region: str, tmp_path: Path) -> None:
     config = tmp_path / "exporter.yaml"
     config.write_text(f"site: {{parameters: {{cloud_service_name: {name}, azure_region: {region}}}}}")
-    needed = documented(Source(config, Selection(("CMG",), ("client",))), whole=False)
+    needed = documented(Source(config, Selection(("CMG",), ("client",))), whole=False).requirements
     hosts = {target.host for need in needed for target in need.targets}
     assert {"granitefalls.westus.cloudapp.azure.com", "granitefalls.blob.core.windows.net"} <= hosts

@@ -169,7 +169,7 @@ async def test_of_many_headers_few_are_kept(header: str) -> None:
         assert result.up
         assert result.evidence.answer
         assert len(result.evidence.answer.headers) <= MOST_HEADERS + 1
-        assert re.fullmatch(r"\d+ more headers", result.evidence.answer.headers[-1][1])
+        assert re.fullmatch(r"\d+ more headers?", result.evidence.answer.headers[-1][1])
     assert held < len(results) * 50_000  # of two megabytes each
 
 

@@ -118,7 +118,7 @@ def test_a_misspelt_name_is_answered_with_the_one_that_is_meant() -> None:
 
 @pytest.mark.parametrize("cloud", ["azure-us-government", "azure-china"])
 def test_without_a_configuration_every_cloud_that_is_shipped_can_be_named(cloud: str) -> None:
-    needed = documented(Source(selection=Selection(clouds=(cloud,))), whole=False)
+    needed = documented(Source(selection=Selection(clouds=(cloud,))), whole=False).requirements
     assert {need.use.consumer.cloud for need in needed} == {cloud}
 
 

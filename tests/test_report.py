@@ -236,7 +236,7 @@ CHECK: Final[dict[str, Callable[[Snapshot], str]]] = {
 LISTING: Final[dict[str, Callable[[tuple[Requirement, ...]], str]]] = {
     "json": endpoints_json,
     "csv": endpoints_csv,
-    "txt": lambda requirements: printed(requirements, print_endpoints),
+    "txt": lambda requirements: printed(plan(requirements, PROXIES, VIA), print_endpoints),
 }
 
 
@@ -516,12 +516,12 @@ def test_csv_lines_end_as_the_standard_says() -> None:
 
 @given(ANY_REQUIREMENTS, st.integers(40, 200))
 def test_every_line_of_the_endpoints_fits_the_width(requirements: tuple[Requirement, ...], width: int) -> None:
-    lines = printed(requirements, print_endpoints, width).splitlines()
+    lines = printed(plan(requirements, {}, {}), print_endpoints, width).splitlines()
     assert all(cell_len(line) <= width for line in lines)
 
 
 @given(ANY_REQUIREMENTS)
 def test_endpoints_fold_and_lose_nothing(requirements: tuple[Requirement, ...]) -> None:
-    narrow, wide = (printed(requirements, print_endpoints, width) for width in (80, 5000))
+    narrow, wide = (printed(plan(requirements, {}, {}), print_endpoints, width) for width in (80, 5000))
     assert "".join(narrow.split()) == "".join(wide.split())
     assert all(target.url in wide for requirement in requirements for target in requirement.targets)

@@ -103,8 +103,11 @@ def config(tmp_path: Path) -> Path:
 def test_what_changes_nothing_is_said_with_its_line_and_why(text: str, config: Path) -> None:
     config.write_text(text)
     done = CliRunner().invoke(app, ["validate", "--config.file", str(config)])
+    of_all = f"{config}: warning: nothing to check: "
     assert done.exit_code == 0
-    assert done.stderr.splitlines() == [f"{config}:{line}" for line in SAID[text]]
+    assert [line for line in done.stderr.splitlines() if not line.startswith(of_all)] == [
+        f"{config}:{line}" for line in SAID[text]
+    ]
 
 
 def test_the_line_is_where_it_stands(config: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from exporter.allowlist.hosts import can_be_written, covers, samples
 from exporter.allowlist.rules import Rule
 from exporter.model.patterns import span
-from exporter.report.counting import plural
+from exporter.text.numbers import plural
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from exporter.allowlist.difference import Difference, by_change
 from exporter.allowlist.rows import Block, by_path, documents, whose
 from exporter.allowlist.rules import Rule
 from exporter.model.vocabulary import Support
-from exporter.report.counting import plural
 from exporter.report.terminal import Page
+from exporter.text.numbers import plural
 
 _INSPECTION: Final = {
     Support.SUPPORTED: "yes",

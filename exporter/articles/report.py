@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from exporter.articles.difference import DIFFERENT, Difference, Finding, Kind
+from exporter.text.numbers import plural
 from exporter.text.printable import bare, one_line
 
 _LONGEST: Final = 300  # of what an article prints, as shown
@@ -48,7 +49,7 @@ def _named(difference: Difference) -> str:
 
 def _counted(difference: Difference) -> str:
     counts = [f"{count} {kind}" for kind in Kind if (count := difference.count(kind))]
-    return f"{len(difference.article.lines)} endpoints: {', '.join(counts) or 'none'}"
+    return f"{plural(len(difference.article.lines), 'endpoint')}: {', '.join(counts) or 'none'}"
 
 
 def _printed(finding: Finding) -> str:
@@ -77,7 +78,7 @@ def _shortened(issue: str) -> str:
         return issue
     kept = issue.encode()[:_LONGEST_ISSUE].decode(errors="ignore").rpartition("\n")[0]
     left = issue.count("\n") - kept.count("\n")
-    return f"{kept}\n\nAnd {left} more lines; `catalogue diff` prints all of them.\n"
+    return f"{kept}\n\nAnd {plural(left, 'more line')}; `catalogue diff` prints all of them.\n"
 
 
 def _article(difference: Difference) -> str:

@@ -10,13 +10,14 @@ from typing import Annotated, Final
 import typer
 
 from exporter import allowlist as lists
+from exporter import report
 from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, source_of
 from exporter.cli.output import console
 from exporter.config.fields import PORTS, found, is_host, unknown
 from exporter.model.vocabulary import Role
 from exporter.plan.selection import SelectionError
 from exporter.service.by_hand import by_hand
-from exporter.service.load import Source, selected
+from exporter.service.load import Source, planned, selected
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.system.loop import run_on_loop
 
@@ -97,10 +98,12 @@ def allowlist(
 def needed(source: Source, path: str | None) -> tuple[tuple[lists.Rule, ...], Mapping[str, Role]]:
     """The rules that the selected site needs, all or those of one path, and what the roles in them are.
 
-    Raises what `deploy` raises, and SelectionError for a path that the site does not take.
+    Raises what `deploy` raises, and SelectionError for a path that the site does not take, and where it needs nothing.
     """
     catalogue, settings, groups, site = selected(source)
     rules = lists.rules(catalogue, groups, site, settings)
+    if not rules and (nothing := report.nothing_to_check(planned(source))):
+        raise SelectionError(nothing)
     paths = {rule.path for rule in rules}
     if path not in {None, *paths}:
         raise SelectionError(f"--path {path}: {unknown('path of this site', paths, path or '')}")

@@ -13,6 +13,8 @@ from exporter.cli.options import Clouds, ConfigFile, Features, Form, Level, Role
 from exporter.cli.output import console
 from exporter.config import web
 from exporter.config.documents import Mistake
+from exporter.model.vocabulary import Plan
+from exporter.plan.selection import SelectionError
 from exporter.service.load import documented, examine
 from exporter.system.log import LogFormat, LogLevel, configure
 
@@ -42,10 +44,12 @@ def validate(
     for line in deployment.found.notes:
         typer.echo(line)
     name = config_file or "embedded default"
-    typer.echo(f"{name}: ok, {len(plan.checks)} targets to probe, {len(plan.unprobed)} endpoints without a target")
+    typer.echo(f"{name}: ok, {report.counted(plan).words}")
     if web_config_file:
         typer.echo(f"{web_config_file}: ok")
     warn(deployment)
+    if nothing := report.nothing_to_check(plan):
+        typer.echo(f"{name}: warning: {nothing}", err=True)
     _refused_here("`serve` and `check` refuse", lacking)
     _refused_here("`serve` refuses", lacking_for_web)
 
@@ -71,12 +75,20 @@ def endpoints(
     log_level: Level = LogLevel.WARNING,
     log_format: Form = LogFormat.LOGFMT,
 ) -> None:
-    """List what is documented and what is probed for it."""
+    """List what is documented and what is probed for it. Exits with 2 if nothing is selected."""
     configure(log_level, log_format)
-    requirements = documented(source_of(config_file, feature, role, cloud), whole=whole)
+    plan = documented(source_of(config_file, feature, role, cloud), whole=whole)
+    if plan.requirements:
+        _list(plan, form)
+    if not report.counted(plan).endpoints:
+        raise SelectionError(report.nothing_to_check(plan))
+
+
+def _list(plan: Plan, form: EndpointsFormat) -> None:
+    requirements = plan.requirements
     match form:
         case EndpointsFormat.TABLE:
-            report.print_endpoints(requirements, console())
+            report.print_endpoints(plan, console())
         case EndpointsFormat.JSON:
             typer.echo(report.endpoints_json(requirements))
         case EndpointsFormat.CSV:

@@ -72,6 +72,7 @@ from exporter.model.vocabulary import (
     TlsSettings,
     Written,
 )
+from exporter.text.numbers import plural
 
 T = TypeVar("T")
 
@@ -261,8 +262,9 @@ def _holds_all_attempts(interval: float, info: ValidationInfo) -> float:
     """An interval that leaves time for every attempt of a round."""
     timeout, attempts = info.data.get("timeout"), info.data.get("attempts")
     if timeout and attempts and round(timeout * 1000) * attempts > round(interval * 1000):
+        what = f"{plural(attempts, 'attempt')} of {spelled(timeout)} {'takes' if attempts == 1 else 'take'} up to"
         raise ValueError(
-            f"{attempts} attempts of {spelled(timeout)} take up to {spelled(timeout * attempts)}, longer than the "
+            f"{what} {spelled(timeout * attempts)}, longer than the "
             f"interval of {spelled(interval)}; lower probe.timeout or probe.attempts, or raise probe.interval"
         )
     return interval

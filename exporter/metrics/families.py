@@ -36,6 +36,7 @@ from exporter.model.vocabulary import (
     TlsFacts,
     Use,
 )
+from exporter.report.findings import counts
 from exporter.report.reasons import all_words
 from exporter.results.readiness import overall
 from exporter.results.store import ResultStore
@@ -427,9 +428,9 @@ def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
         labels = _labels(feature.consumer)
         if feature.ready is not None:
             ready.add_metric(labels, feature.ready)
-        states = [endpoint.state for endpoint in feature.endpoints]
+        number = counts(feature)
         for state in EndpointState:
-            endpoints.add_metric((*labels, state), states.count(state))
+            endpoints.add_metric((*labels, state), number[state])
     yield from (unprobed, uninspectable, ready, endpoints)
 
 

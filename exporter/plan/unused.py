@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Final
 
 from exporter.model.patterns import parameters_of
-from exporter.model.vocabulary import Catalogue, Endpoint, Group, Place, Requirement, Settings, Site, Status
+from exporter.model.vocabulary import Catalogue, Endpoint, Group, Place, Requirement, Settings, Site
+from exporter.plan.emptiness import listed, wider
 from exporter.plan.requirements import requirements
-
-_MOST_NAMED: Final = 3  # words of a list in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,48 +80,30 @@ def _words_of_site(catalogue: Catalogue, settings: Settings, selected: Iterable[
 def _why_nothing(catalogue: Catalogue, groups: Iterable[Group], site: Site, *, without: str = "") -> str:
     """Why a site that selects nothing does so: the first wish without which it would select something."""
     every = tuple(groups)
-    for kind, wider in _wider(catalogue, site).items():
-        found = requirements(catalogue, every, wider) if kind != without else ()
+    for kind, wide in wider(catalogue, site).items():
+        found = requirements(catalogue, every, wide) if kind != without else ()
         if found:
             return _reason(kind, found)
     return "nothing that is documented is for it under these roles, features, clouds, statuses and version together"
-
-
-def _wider(catalogue: Catalogue, site: Site) -> dict[str, Site]:
-    return {
-        "roles": replace(site, roles=tuple(catalogue.roles)),
-        "features": replace(site, features=()),
-        "statuses": replace(site, statuses=tuple(Status)),
-        "clouds": replace(site, clouds=tuple(catalogue.clouds)),
-        "version": replace(site, version=None),
-    }
 
 
 def _reason(kind: str, found: Iterable[Requirement]) -> str:
     """What the site would have to say to select what is found."""
     match kind:
         case "roles":
-            words = _list(requirement.use.consumer.role for requirement in found)
+            words = listed(requirement.use.consumer.role for requirement in found)
             return f"it is for {words}, which `site.roles` does not name"
         case "features":
-            words = _list(requirement.use.consumer.feature for requirement in found)
+            words = listed(requirement.use.consumer.feature for requirement in found)
             return f"`site.features` does not name {words}"
         case "statuses":
-            words = _list(str(requirement.endpoint.status) for requirement in found)
+            words = listed(str(requirement.endpoint.status) for requirement in found)
             return f"all of it is {words}; add that to `site.statuses` to have it probed"
         case "clouds":
-            words = _list(requirement.use.consumer.cloud for requirement in found)
+            words = listed(requirement.use.consumer.cloud for requirement in found)
             return f"it is for {words}, which `site.clouds` does not name"
         case _:
             return "no endpoint is for the version of `site.version`"
-
-
-def _list(words: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b, c and 4 more`."""
-    found = list(dict.fromkeys(words))
-    if len(found) > _MOST_NAMED:
-        return f"{', '.join(found[:_MOST_NAMED])} and {len(found) - _MOST_NAMED} more"
-    return " and ".join(filter(None, (", ".join(found[:-1]), found[-1])))
 
 
 # ---------------------------------------------------------------- parameters
@@ -141,7 +121,7 @@ def _parameters(catalogue: Catalogue, settings: Settings, selected: Iterable[Req
                 if name in _with_defaults(catalogue, {one for each in group.endpoints for one in _names_in(each)})
             ]
             whose = (
-                f"it is for {_list(features)}, of which the site selects nothing" if features else "nothing takes it"
+                f"it is for {listed(features)}, of which the site selects nothing" if features else "nothing takes it"
             )
             yield Unused(("site", "parameters", name), f"nothing needs this value: {whose}")
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from exporter.model.vocabulary import Answer, Certificate, Evidence, TlsFacts
+from exporter.text.numbers import plural
 
 MOST_HEADERS: Final = 64
 LONGEST_NAME: Final = 64  # characters
@@ -68,7 +69,7 @@ def _beginnings(answer: Answer, conceal: Callable[[str], str]) -> Iterator[tuple
             header = _beginning(name, LONGEST_NAME, conceal), _beginning(value, LONGEST_VALUE, conceal)
             left -= sum(map(len, header))
         if number == MOST_HEADERS or left < 0:
-            yield "...", f"{len(answer.headers) - number} more headers"
+            yield "...", plural(len(answer.headers) - number, "more header")
             return
         yield header
 

@@ -22,6 +22,7 @@ from exporter.proxies.server import NoServer, written
 from exporter.proxies.windows import Setting, setting
 from exporter.published import Unusable, from_file, from_web
 from exporter.system.loop import run_on_loop
+from exporter.text.numbers import plural
 from exporter.text.secrets import address
 
 FETCHED_WITHIN: Final = 10.0  # seconds
@@ -147,7 +148,7 @@ def _by_pac(place: str, trust: Trust, prefix: str = "", warnings: Sequence[str] 
     script = _text(data)
     if script.lstrip().startswith("<"):
         raise NotFound(f"{prefix}the PAC file {shown} is a web page or XML, and no script; open it in a browser")
-    note = f"{prefix}the PAC file {shown}, {len(data)} bytes"
+    note = f"{prefix}the PAC file {shown}, {plural(len(data), 'byte')}"
     return _ByPac(f"{prefix}the PAC file {shown}", script, (note, *warnings), warnings)
 
 
@@ -215,7 +216,7 @@ def _counted(found: Mapping[CheckKey, Ways]) -> list[str]:
     """How many targets go which ways."""
     counts = Counter(ways.urls for ways in found.values())
     return [
-        f"{count} of {len(found)} targets: {', then '.join(map(written, urls)) or 'no way that is supported'}"
+        f"{count} of {plural(len(found), 'target')}: {', then '.join(map(written, urls)) or 'no way that is supported'}"
         for urls, count in counts.most_common()
     ]
 

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from exporter.config.documents import decoded, spelled
 from exporter.config.fields import expected, expected_by
+from exporter.text.numbers import plural
 
 T = TypeVar("T")
 
@@ -156,9 +157,8 @@ def _table(text: str) -> Table:
     (_, columns), *rows = lines
     for number, cells in rows:
         if len(cells) > len(columns):
-            raise Unusable(
-                f"line {number}: {len(cells)} values for {len(columns)} columns; quote what holds a delimiter"
-            )
+            what = f"{plural(len(cells), 'value')} for {plural(len(columns), 'column')}"
+            raise Unusable(f"line {number}: {what}; quote what holds a delimiter")
     return Table(columns, tuple(rows))
 
 

@@ -3,7 +3,7 @@
 from exporter.report.asked import Asked, asked, why_none
 from exporter.report.counting import counted
 from exporter.report.data import check_json, endpoints_csv, endpoints_json
-from exporter.report.findings import verdict, why_nothing
+from exporter.report.findings import nothing_to_check, verdict
 from exporter.report.junit import check_junit
 from exporter.report.markdown import check_markdown
 from exporter.report.single import print_asked, print_probes, probes_text
@@ -18,6 +18,7 @@ __all__ = [
     "counted",
     "endpoints_csv",
     "endpoints_json",
+    "nothing_to_check",
     "print_asked",
     "print_check",
     "print_endpoints",
@@ -25,5 +26,4 @@ __all__ = [
     "probes_text",
     "verdict",
     "why_none",
-    "why_nothing",
 ]

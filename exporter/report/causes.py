@@ -22,11 +22,11 @@ from exporter.model.vocabulary import (
     Snapshot,
     Use,
 )
-from exporter.report.counting import plural
 from exporter.report.evidence import OF_CERTIFICATES, issuer
 from exporter.report.findings import Down, down
 from exporter.report.reasons import Who, Words, inspection_words, words_of
 from exporter.results.paths import path_blamed
+from exporter.text.numbers import plural
 from exporter.text.printable import one_line
 
 _DNS: Final = "dns"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from exporter.model.vocabulary import NO_PATTERN, Plan
+from exporter.text.numbers import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,3 @@ def counted(plan: Plan) -> Counts:
         unprobed=len({requirement.use.pattern for requirement in plan.unprobed} - {NO_PATTERN}),
         targets=len(plan.checks),
     )
-
-
-def plural(number: int, noun: str) -> str:
-    """`1 target`, `2 targets`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -24,10 +24,10 @@ from exporter.model.vocabulary import (
     Support,
     TlsFacts,
 )
-from exporter.report.counting import plural
 from exporter.report.evidence import common_name, connections, decisive, inspected, issuer, moment, request
 from exporter.report.findings import places
 from exporter.report.reasons import Who, Words, inspection_words, words_of
+from exporter.text.numbers import plural
 from exporter.text.secrets import harmless
 
 Fact = tuple[str, str]  # what it is, and what it says

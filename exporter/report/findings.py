@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
 from exporter.model.vocabulary import (
+    NO_PATTERN,
     Cause,
     CheckKey,
     Consumer,
@@ -25,9 +26,10 @@ from exporter.model.vocabulary import (
     Verdict,
     WhyUnprobed,
 )
-from exporter.report.counting import counted, plural
+from exporter.report.counting import counted
 from exporter.report.reasons import words_of
 from exporter.results.readiness import overall
+from exporter.text.numbers import plural
 from exporter.text.printable import one_line
 
 
@@ -111,6 +113,13 @@ def unprobed(snapshot: Snapshot) -> dict[WhyUnprobed, dict[str, list[Requirement
     return found
 
 
+def amount(why_unprobed: WhyUnprobed, patterns: Mapping[str, Iterable[Requirement]]) -> str:
+    """How much is not probed for a reason: endpoints, or features that a cloud does not have."""
+    if why_unprobed is not WhyUnprobed.NOT_SUPPORTED:
+        return plural(len(patterns), "endpoint")
+    return plural(len({need.use.consumer.feature for needs in patterns.values() for need in needs}), "feature")
+
+
 def details(requirements: Iterable[Requirement]) -> tuple[str, ...]:
     """What is said of them in particular, each text once, most frequent first."""
     said = Counter(requirement.detail for requirement in requirements if requirement.detail)
@@ -162,15 +171,21 @@ def why(snapshot: Snapshot) -> tuple[str, ...]:
     """Why there is no verdict on everything, and what to set; nothing where there is one, or where it is to come."""
     match verdict(snapshot):
         case Verdict.NOTHING_TO_CHECK:
-            return why_nothing(snapshot.plan)
+            return _why_nothing(snapshot.plan)
         case Verdict.INCOMPLETE:
             return tuple(_without_target(snapshot.plan))
         case _:
             return ()
 
 
-def why_nothing(plan: Plan) -> tuple[str, ...]:
-    """Why nothing that is selected is probed and decides something."""
+def nothing_to_check(plan: Plan) -> str:
+    """The same of a plan before anything is probed; empty where there is something to check."""
+    if any(need.targets and need.endpoint.decides for need in plan.requirements):
+        return ""
+    return f"{Verdict.NOTHING_TO_CHECK.words}: {'; '.join(_why_nothing(plan))}"
+
+
+def _why_nothing(plan: Plan) -> tuple[str, ...]:
     if not plan.requirements:
         return (plan.why_nothing or "nothing is selected",)
     if plan.checks:
@@ -190,8 +205,8 @@ def _without_target(plan: Plan) -> Iterator[str]:
     for kind in WhyUnprobed:
         needs = missing.get(kind, [])
         if needs and kind is WhyUnprobed.MISSING_PARAMETER:
-            patterns = plural(len({need.use.pattern for need in needs}), "endpoint")
-            yield f"{set_keys(needs)} to check {patterns} more"
+            patterns = plural(len({need.use.pattern for need in needs}), "more endpoint")
+            yield f"{set_keys(needs)} to check {patterns}"
         elif needs and kind is WhyUnprobed.NOT_SUPPORTED:
             clouds = {need.use.consumer.cloud: None for need in needs}
             features = {need.use.consumer.feature: None for need in needs}
@@ -258,7 +273,7 @@ def feature_words(feature: FeatureReadiness) -> str:
 
 def counts(feature: FeatureReadiness) -> Counter[EndpointState]:
     """How many of its endpoints are in each state."""
-    return Counter(endpoint.state for endpoint in feature.endpoints)
+    return Counter(endpoint.state for endpoint in feature.endpoints if endpoint.use.pattern != NO_PATTERN)
 
 
 def occurring(snapshot: Snapshot) -> tuple[EndpointState, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from exporter.model.vocabulary import Snapshot, Use
-from exporter.report.counting import plural
+from exporter.model.vocabulary import NO_PATTERN, Snapshot, Use
 from exporter.report.findings import (
     Down,
     alike,
+    amount,
     blamed,
     broken,
     counts,
@@ -24,6 +24,7 @@ from exporter.report.findings import (
     unprobed,
 )
 from exporter.report.reasons import all_words, words_of
+from exporter.text.numbers import plural
 from exporter.text.printable import one_line
 
 
@@ -95,13 +96,14 @@ def _unprobed(snapshot: Snapshot) -> Iterator[str]:
     yield from ("", "## Not probed")
     for why, patterns in found.items():
         words = all_words().unprobed[why]
-        yield from ("", f"### {why}: {plural(len(patterns), 'endpoint')}", "", words.summary, "")
+        yield from ("", f"### {why}: {amount(why, patterns)}", "", words.summary, "")
         yield from (words.to_do, "")
         yield table_row(("Endpoint", "Detail", "Needed by"))
         yield table_row(("---",) * 3)
         for pattern, requirements in patterns.items():
             said = "; ".join(prose(detail) for detail in details(requirements))
-            yield table_row((code(pattern), said, _needed_by(requirement.use for requirement in requirements)))
+            name = "none" if pattern == NO_PATTERN else code(pattern)
+            yield table_row((name, said, _needed_by(requirement.use for requirement in requirements)))
 
 
 def _needed_by(uses: Iterable[Use]) -> str:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Final
 
 from exporter.model.vocabulary import Answer
-from exporter.report.counting import plural
+from exporter.text.numbers import plural
 from exporter.text.printable import one_line
 from exporter.text.secrets import harmless, header
 

@@ -17,11 +17,22 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from exporter.model.vocabulary import Consumer, FeatureReadiness, Requirement, Snapshot, Status, Verdict, WhyUnprobed
-from exporter.report.counting import plural
+from exporter.model.vocabulary import (
+    Consumer,
+    FeatureReadiness,
+    Importance,
+    Plan,
+    Requirement,
+    Snapshot,
+    Status,
+    Verdict,
+    WhyUnprobed,
+)
+from exporter.report.counting import counted
 from exporter.report.findings import (
     Down,
     alike,
+    amount,
     blamed,
     broken,
     counts,
@@ -38,6 +49,7 @@ from exporter.report.findings import (
     verdict,
 )
 from exporter.report.reasons import Words, all_words, words_of
+from exporter.text.numbers import plural
 from exporter.text.printable import encodable, one_line
 
 _STYLE: Final = {Verdict.READY: "green", Verdict.NOT_READY: "bold red"}
@@ -56,12 +68,12 @@ def print_check(snapshot: Snapshot, console: Console) -> None:
     page.line(headline(snapshot), f"bold {_STYLE.get(verdict(snapshot), _NO_VERDICT)}")
 
 
-def print_endpoints(requirements: Iterable[Requirement], console: Console) -> None:
+def print_endpoints(plan: Plan, console: Console) -> None:
     """By feature, and within it by who needs it: each endpoint, and what is probed for it or why nothing is."""
     page = Page(console)
-    ordered = sorted(requirements, key=attrgetter("use"))
-    for feature, needed in groupby(ordered, key=attrgetter("use.consumer.feature")):
-        page.line(feature, "bold")
+    ordered = sorted(plan.requirements, key=attrgetter("use"))
+    for (feature, importance), needed in groupby(ordered, key=attrgetter("use.consumer.feature", "importance")):
+        page.line(feature if importance is Importance.NORMAL else f"{feature} ({importance})", "bold")
         for consumers, lines in _by_consumers(needed).items():
             for place in places(consumers):
                 page.line(f"for {place}", "italic")
@@ -70,6 +82,7 @@ def print_endpoints(requirements: Iterable[Requirement], console: Console) -> No
                 for probed in line.probed:
                     page.line(probed, indent=6)
             page.gap()
+    page.line(counted(plan).words, "bold")
 
 
 class Page:
@@ -162,7 +175,7 @@ def _print_target(fault: Down, message: str, page: Page) -> None:
 
 def _print_unprobed(snapshot: Snapshot, page: Page) -> None:
     for why, patterns in unprobed(snapshot).items():
-        page.line(f"Not probed: {why}, {plural(len(patterns), 'endpoint')}", _NO_VERDICT)
+        page.line(f"Not probed: {why}, {amount(why, patterns)}", _NO_VERDICT)
         page.words(all_words().unprobed[why])
         for hint in _hints(why, patterns):
             page.line(hint, indent=4)
@@ -171,6 +184,8 @@ def _print_unprobed(snapshot: Snapshot, page: Page) -> None:
 
 def _hints(why: WhyUnprobed, patterns: Mapping[str, Sequence[Requirement]]) -> list[str]:
     """What to set and how many endpoints wait for it, else which endpoints they are."""
+    if why is WhyUnprobed.NOT_SUPPORTED:
+        return list(needed_by(need.use for needs in patterns.values() for need in needs))
     if why is not WhyUnprobed.MISSING_PARAMETER:
         return list(patterns)
     waiting = Counter(detail for needed in patterns.values() for detail in details(needed))

@@ -44,17 +44,11 @@ def endpoint(found: EndpointReadiness) -> dict[str, Any]:
 def whole(snapshot: Snapshot) -> dict[str, Any]:
     """What everything comes to, why there is no verdict where there is none, and how much it is of."""
     found = verdict(snapshot)
-    number = counted(snapshot.plan)
     return {
         "ready": found.ready,
         "verdict": found,
         "why": list(why(snapshot)),
-        "counts": {
-            "features": number.features,
-            "endpoints": number.endpoints,
-            "unprobed": number.unprobed,
-            "targets": number.targets,
-        },
+        "counts": asdict(counted(snapshot.plan)),
     }
 
 

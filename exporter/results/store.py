@@ -10,6 +10,7 @@ from exporter.model.vocabulary import Check, CheckKey, FeatureReadiness, Hours, 
 from exporter.results.history import Room, counted, extended, kept
 from exporter.results.paths import families, paths
 from exporter.results.readiness import features, overall, read_of
+from exporter.text.numbers import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,9 @@ class ResultStore:
         verdict = overall(self.snapshot().features).words.upper()
         seen = [latest.result.up for latest in self._latest.values() if latest is not None]
         pending = len(self._checks) - len(seen)
-        targets = f"{len(self._checks)} target{'' if len(self._checks) == 1 else 's'}"
-        return f"{verdict}: {sum(seen)} of {targets} up" + (f", {pending} not yet probed" if pending else "")
+        return f"{verdict}: {sum(seen)} of {plural(len(self._checks), 'target')} up" + (
+            f", {pending} not yet probed" if pending else ""
+        )
 
     def snapshot(self) -> Snapshot:
         """All of this moment, frozen."""

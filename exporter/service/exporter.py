@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import anyio
@@ -24,6 +24,8 @@ from exporter.model.vocabulary import (
 from exporter.plan.selection import UNUSABLE
 from exporter.probe.classify import defect
 from exporter.probe.runner import PATIENCE, Network, run_check
+from exporter.report.counting import counted
+from exporter.report.findings import nothing_to_check
 from exporter.results.store import Recorded, ResultStore
 from exporter.service.change_log import ChangeLog
 from exporter.service.load import Deployment, Source, deploy, network_of, required_roots_of
@@ -168,10 +170,12 @@ class Exporter:
         self._reschedule()
         self._conditions.set(deployment.settings.probing.interval, anchors)
         self._reload_status.set(successful=True)
-        log.info("configuration reloaded", checks=len(deployment.plan.checks), unprobed=len(deployment.plan.unprobed))
+        log.info("configuration reloaded", **asdict(counted(deployment.plan)))
         self._warn()
 
     def _warn(self) -> None:
+        if nothing := nothing_to_check(self._deployment.plan):
+            log.warning(nothing)
         for warning in self._deployment.found.warnings:
             log.warning("proxy not as configured in the system", detail=warning)
         for mistake in self._deployment.unused:

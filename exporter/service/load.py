@@ -28,6 +28,7 @@ from exporter.model.vocabulary import (
     Ways,
 )
 from exporter.plan.checks import plan
+from exporter.plan.emptiness import why_nothing
 from exporter.plan.requirements import everything, requirements
 from exporter.plan.selection import Selection, weighed
 from exporter.plan.unused import unused
@@ -115,9 +116,14 @@ def planned(source: Source) -> Plan:
 
 
 def _planned(source: Source, read: _Read) -> Plan:
-    site = _narrowed(source, read, read.settings.site)
-    work = plan(requirements(read.catalogue, read.groups, site), read.settings.proxies, read.settings.via)
-    return replace(work, site=site.name or platform.node())
+    return _plan_of(read, _narrowed(source, read, read.settings.site))
+
+
+def _plan_of(read: _Read, site: Site) -> Plan:
+    needed = requirements(read.catalogue, read.groups, site)
+    work = plan(needed, read.settings.proxies, read.settings.via)
+    why = "" if needed else why_nothing(read.catalogue, read.groups, site)
+    return replace(work, site=site.name or platform.node(), why_nothing=why)
 
 
 def _narrowed(source: Source, read: _Read, site: Site) -> Site:
@@ -134,12 +140,11 @@ def selected(source: Source) -> tuple[Catalogue, Settings, tuple[Group, ...], Si
     return read.catalogue, read.settings, read.groups, site
 
 
-def documented(source: Source, *, whole: bool) -> tuple[Requirement, ...]:
-    """What is documented for the selected site, or for any site at all. Raises what `deploy` raises."""
+def documented(source: Source, *, whole: bool) -> Plan:
+    """What is documented for the selected site, or for any site at all, as work. Raises what `deploy` raises."""
     read = _read(source)
     site = everything(read.catalogue, read.settings.site) if whole else read.settings.site
-    narrowed = _narrowed(source, read, site)
-    return requirements(read.catalogue, read.groups, narrowed)
+    return _plan_of(read, _narrowed(source, read, site))
 
 
 def documented_anywhere(source: Source) -> tuple[tuple[Requirement, ...], Site]:

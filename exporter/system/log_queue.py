@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from exporter.text.numbers import plural
+
 MOST_WAITING: Final = 1 << 20  # characters of lines that wait; as many may be under way to the reader
 WRITTEN_WITHIN: Final = 2.0  # seconds that the end waits for a reader
 _AGAIN: Final = 0.05  # seconds until what takes nothing now is asked again
@@ -86,7 +88,8 @@ class LogQueue(logging.Handler):
         return True
 
     def _report(self, lost: int) -> str:
-        said = f"{lost} lines were dropped, since the log was not read or could not be written"
+        what = f"{plural(lost, 'line')} {'was' if lost == 1 else 'were'}"
+        said = f"{what} dropped, since the log was not read or could not be written"
         return self.format(logging.LogRecord("exporter", logging.WARNING, "", 0, said, (), None))
 
 

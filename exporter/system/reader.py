@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import anyio
 
 from exporter.system.threads import Job, NoThread, in_daemon_thread
+from exporter.text.numbers import plural
 
 T = TypeVar("T")
 
@@ -45,7 +46,8 @@ class Reader:
         pause = READ_WITHIN * 2 ** (hanging - HANGING) if hanging >= HANGING else 0.0
         if now < self._begun + pause:
             left = self._begun + pause - now
-            raise Unread(f"{hanging} attempts before this one still hang in a file; the next may begin in {left:.0f} s")
+            who = f"{plural(hanging, 'attempt')} before this one still {'hangs' if hanging == 1 else 'hang'}"
+            raise Unread(f"{who} in a file; the next may begin in {left:.0f} s")
         self._begun = now
         try:
             with anyio.fail_after(READ_WITHIN):

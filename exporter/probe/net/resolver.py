@@ -24,6 +24,7 @@ from exporter.probe.net.trace import Trace
 from exporter.system.descriptors import leave_reserve
 from exporter.system.threads import Job
 from exporter.system.words import words_of
+from exporter.text.numbers import plural
 
 AddressInfo: TypeAlias = tuple[int, int, int, str, Any]  # as socket.getaddrinfo gives it
 
@@ -220,7 +221,7 @@ def _raise_if_too_many_hang(host: str) -> None:
     _given_up[host] = hanging
     pause = PAUSE * 2 ** (len(hanging) - HANGING) if len(hanging) >= HANGING else 0.0
     if anyio.current_time() < hanging[-1].since + pause:
-        raise Unanswered(f"the resolver has not answered {len(hanging)} earlier questions for this name")
+        raise Unanswered(f"the resolver has not answered {plural(len(hanging), 'earlier question')} for this name")
 
 
 # ---------------------------------------------------------------- what is wrong
