@@ -23,7 +23,9 @@ from rich.console import Console
 
 from exporter.model.vocabulary import (
     Answer,
+    CheckKey,
     Consumer,
+    Contact,
     Endpoint,
     EndpointState,
     Evidence,
@@ -35,9 +37,11 @@ from exporter.model.vocabulary import (
     Requirement,
     Result,
     Snapshot,
+    SocketAddress,
     Status,
     Support,
     Target,
+    Tried,
     Use,
     Verdict,
     WhyUnprobed,
@@ -52,7 +56,8 @@ from exporter.report import (
     print_check,
     print_endpoints,
 )
-from exporter.report.findings import down, needed_by, partly_open, verdict
+from exporter.report.causes import causes
+from exporter.report.findings import Down, down, needed_by, partly_open, verdict
 from exporter.results.store import ResultStore
 from exporter.text.printable import one_line
 from exporter.web.pages import status
@@ -117,13 +122,24 @@ DOCUMENTED = tuple(
 REQUIREMENTS = tuple(sorted(DOCUMENTED, key=lambda requirement: requirement.use))
 
 
+def tried(key: CheckKey, failure: Failure) -> tuple[Tried, ...]:
+    """The address that was asked for a connection, of the target or of its proxy."""
+    contact, error = Contact.OPENED, None
+    if failure.reason is Reason.CONNECT_TIMEOUT:
+        contact = Contact.SILENT
+    elif failure.reason is Reason.PROXY_UNREACHABLE:
+        contact, error = Contact.REFUSED, "Connection refused"
+    port = 3128 if key.proxy else key.target.port
+    return (Tried("192.0.2.7", contact, 0.5, error, port, SocketAddress("10.20.0.5", 50122), 1_700_000_000.25),)
+
+
 def snapshot_of(work: Plan, failures: Mapping[tuple[str, str], Failure]) -> Snapshot:
     """Every check probed; the targets and paths named in `failures` failed so."""
     store = ResultStore(work)
     for check in work.checks:
         failure = failures.get((check.key.target.url, check.key.path))
         phases = {Phase.RESOLVE: 0.25, Phase.CONNECT: 0.5}
-        evidence = Evidence() if failure else Evidence(answer=Answer(200))
+        evidence = Evidence(tried=tried(check.key, failure)) if failure else Evidence(answer=Answer(200))
         store.record(Result(check.key, 1_700_000_000.0, phases, evidence, failure))
     return store.snapshot()
 
@@ -421,6 +437,12 @@ def test_the_schema_of_jenkins_refuses_what_it_does_not_know() -> None:
     assert [report for report in broken if not violations(report)] == []
 
 
+def listed(snapshot: Snapshot) -> list[Down]:
+    """What is down and has a row of its own: all but what is down only because a whole path is."""
+    folded = {key for cause in causes(snapshot) if cause.whole_path for key in cause.targets}
+    return [fault for fault in down(snapshot) if fault.key not in folded]
+
+
 def tables(markdown: str) -> Iterator[list[list[str]]]:
     """The cells of each table, as a reader of Markdown sees them."""
     rows: list[list[str]] = []
@@ -444,7 +466,7 @@ def test_no_text_breaks_a_markdown_table(snapshot: Snapshot) -> None:
     assert sum(len(rows) + 1 for rows in found) == len(lines)
     assert all(len(row) == len(rows[0]) for rows in found for row in rows)
     shown = [row for rows in found for row in rows[1:]]
-    for fault in down(snapshot):
+    for fault in listed(snapshot):
         facts = [fault.key.target.url, fault.key.path, fault.failure.reason, one_line(fault.failure.message)]
         assert [*facts, "; ".join(needed_by(fault.uses))] in shown
 
@@ -459,7 +481,9 @@ def test_every_line_of_a_check_fits_the_width(snapshot: Snapshot, width: int) ->
 def test_a_check_folds_and_loses_nothing(snapshot: Snapshot) -> None:
     narrow, wide = (printed(snapshot, print_check, width) for width in (80, 5000))
     assert sorted("".join(narrow.split())) == sorted("".join(wide.split()))
-    assert all(f"{fault.key.target.url} ({fault.key.path})" in wide for fault in down(snapshot))
+    assert all(f"{fault.key.target.url} ({fault.key.path})" in wide for fault in listed(snapshot))
+    for cause in causes(snapshot):
+        assert not cause.shown or f"DOWN: {cause.headline}; {cause.number}\n" in wide
 
 
 @given(ANY_SNAPSHOT)

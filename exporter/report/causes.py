@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -22,8 +22,9 @@ from exporter.model.vocabulary import (
     Snapshot,
     Use,
 )
-from exporter.report.evidence import OF_CERTIFICATES, issuer
-from exporter.report.findings import Down, down
+from exporter.report.evidence import OF_CERTIFICATES, decisive, issuer
+from exporter.report.facts import filled
+from exporter.report.findings import Down, broken, down
 from exporter.report.reasons import Who, Words, inspection_words, words_of
 from exporter.results.paths import path_blamed
 from exporter.text.numbers import plural
@@ -98,6 +99,22 @@ class Cause:
         """Whether it makes nothing unusable: wildcards that others keep up, and what is for reference only."""
         return not self.uses
 
+    @cached_property
+    def shown(self) -> tuple[Down, ...]:
+        """Those that it is reported with: of a path all, else those that something is unusable by."""
+        return self.faults if self.whole_path else tuple(broken(self.faults))
+
+    @property
+    def number(self) -> str:
+        """By which reason, and how many: `connect_timeout, 3 targets`."""
+        return f"{self.reason}, {plural(len(self.shown), 'target')}"
+
+    @property
+    def evidence(self) -> str:
+        """What the log of a firewall or a proxy shows of the target that stands for all; empty: nothing is known."""
+        seen = decisive(self.result)
+        return seen.line if seen else ""
+
     @property
     def headline(self) -> str:
         """The whole in a few words: `go.microsoft.com and 2 more hosts: name not found`."""
@@ -141,6 +158,11 @@ def causes(snapshot: Snapshot) -> tuple[Cause, ...]:
     return tuple(sorted((_cause(group, snapshot) for group in found.values()), key=_weight))
 
 
+def reported(snapshot: Snapshot) -> tuple[Cause, ...]:
+    """The causes that something is unusable by, and every path that is down."""
+    return tuple(cause for cause in causes(snapshot) if cause.shown)
+
+
 def _kind(fault: Down, snapshot: Snapshot) -> tuple[object, ...]:
     """What targets have in common that fail by one cause."""
     result = snapshot.latest[fault.key].result
@@ -164,19 +186,30 @@ def _cause(group: Iterable[Down], snapshot: Snapshot) -> Cause:
     faults = _worst_first(tuple(group), snapshot)
     first, result = faults[0], snapshot.latest[faults[0].key].result
     path, *others = _kind(first, snapshot)
-    origin = "" if not others else _origin(result, first, snapshot)
-    inspected = bool(others) and bool(_issuer(result, first, snapshot))
+    whole = not others
+    origin = "" if whole else _origin(result, first, snapshot)
+    words = words_of(first.failure) if whole else _words(faults, result, snapshot)
     begun = filter(None, (_since(snapshot.latest[fault.key]) for fault in faults))
     return Cause(
         str(path),
-        not others,
+        whole,
         faults,
         result,
-        inspection_words() if inspected else words_of(first.failure),
+        words,
         origin,
         min(begun, default=None),
         min((_importance(fault, snapshot) for fault in faults), key=_RANK.__getitem__),
     )
+
+
+def _words(faults: Sequence[Down], result: Result, snapshot: Snapshot) -> Words:
+    """What it means and what to change: by port, endpoints and address where those are known of all."""
+    first, by = faults[0], _issuer(result, faults[0], snapshot)
+    words = inspection_words() if by else words_of(first.failure)
+    uses = [use for fault in broken(faults) or faults for use in fault.uses]
+    needs = [snapshot.plan.requirement_of[use] for use in uses if use in snapshot.plan.requirement_of]
+    alike = len({(fault.key.target.scheme, fault.key.target.port) for fault in faults}) == 1
+    return filled(words, result, needs, by) if alike and needs else words
 
 
 def _worst_first(faults: tuple[Down, ...], snapshot: Snapshot) -> tuple[Down, ...]:

@@ -15,6 +15,7 @@ from exporter.model.vocabulary import (
     Snapshot,
 )
 from exporter.report import values
+from exporter.report.causes import causes
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -23,6 +24,7 @@ def check_json(snapshot: Snapshot) -> str:
     """The whole snapshot, in ASCII. Durations are in seconds; `up` and `ready` are null while there is no verdict."""
     report = {
         **values.whole(snapshot),
+        "causes": [values.cause(cause) for cause in causes(snapshot)],
         "features": [
             {
                 **values.feature(feature, snapshot.plan),

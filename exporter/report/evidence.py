@@ -127,6 +127,12 @@ def issuer(result: Result, needs: Iterable[Requirement]) -> str:
     return next((common_name(own.issuer) for own in (*tls.chain, *tls.path)), "")
 
 
+def presented_by(result: Result) -> str | None:
+    """Who issued the certificate that was presented, of the target itself."""
+    chain = result.evidence.tls.chain if result.evidence.tls else ()
+    return (common_name(chain[0].issuer) or None) if chain else None
+
+
 def inspected(tls: TlsFacts | None, needs: Iterable[Requirement]) -> bool | None:
     """Whether somebody on the way issued the certificate; None where that is unknown."""
     verdicts = {tls.intercepted(need.endpoint.trust) for need in needs} if tls else set()

@@ -35,6 +35,7 @@ Fact = tuple[str, str]  # what it is, and what it says
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
+_NAMED: Final = 6  # endpoints in a sentence
 
 _ROOTS: Final = {
     Root.PUBLIC: "a public root",
@@ -255,15 +256,26 @@ def cause(probe: Probe, failure: Failure) -> tuple[str, str]:
 
 def words_for(probe: Probe, failure: Failure) -> Words:
     """The words for the failure of one target, with what is known of it in the remedy."""
-    result, by = probe.result, issuer(probe.result, probe.needs)
+    by = issuer(probe.result, probe.needs)
     words = inspection_words() if by else words_of(failure)
-    if not words.for_one or not probe.needs:
+    return filled(words, probe.result, probe.needs, by) if probe.needs else words
+
+
+def filled(words: Words, result: Result, needs: Sequence[Requirement], by: str) -> Words:
+    """The words with what is known of a probe in the remedy, and everything that is needed and fails like it.
+
+    `by` is who issued its certificate in the service's place.
+    """
+    if not words.for_one:
         return words
     target, evidence, seen = result.key.target, result.evidence, decisive(result)
+    patterns = dict.fromkeys(need.use.pattern for need in needs)
     remedy = words.for_one.format(
         port=target.port,
-        roles=", ".join(sorted({need.use.consumer.role for need in probe.needs})),
-        patterns=_patterns(probe.needs),
+        roles=", ".join(sorted({need.use.consumer.role for need in needs})),
+        patterns=", ".join(patterns)
+        if len(patterns) <= _NAMED
+        else f"the {len(patterns)} endpoints that are down by it",
         addresses=", ".join(evidence.addresses) or target.host,
         time=f"{moment(seen.at if seen else result.started):%Y-%m-%d %H:%M:%S} UTC",
         source=seen.source.address if seen and seen.source else "this machine",

@@ -18,6 +18,7 @@ from exporter.model.vocabulary import (
     Use,
     Verdict,
 )
+from exporter.report.evidence import Connection, decisive
 from exporter.report.findings import NARROWER, verdict, why
 from exporter.report.reasons import words_of
 from exporter.text.printable import one_line
@@ -90,7 +91,7 @@ def _probed(suite: str, endpoint: EndpointReadiness, key: CheckKey, latest: Late
         _skip(case, EndpointState.PENDING, "no result yet")
     elif result.failure is not None:
         if endpoint.state is EndpointState.DOWN:
-            _fail(case, result.failure)
+            _fail(case, result.failure, decisive(result))
         elif endpoint.state is EndpointState.REFERENCE:
             _skip(case, result.failure.reason, "down, but for reference only: it decides nothing")
         else:
@@ -102,10 +103,11 @@ def _case(suite: str, name: str, seconds: float) -> ET.Element:
     return ET.Element("testcase", classname=suite, name=one_line(name), time=_seconds(seconds))
 
 
-def _fail(case: ET.Element, failure: Failure) -> None:
+def _fail(case: ET.Element, failure: Failure, seen: Connection | None) -> None:
     words = words_of(failure)
     element = ET.SubElement(case, "failure", message=failure.reason, type=failure.reason)
-    element.text = f"{one_line(failure.message)}\n{words.summary}\n{words.to_do}"
+    evidence = [one_line(seen.line)] if seen else []
+    element.text = "\n".join((one_line(failure.message), *evidence, words.summary, words.to_do))
 
 
 def _skip(case: ET.Element, *words: str | None) -> None:

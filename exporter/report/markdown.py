@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 from exporter.model.vocabulary import NO_PATTERN, Snapshot, Use
+from exporter.report.causes import reported
 from exporter.report.findings import (
     Down,
-    alike,
     amount,
-    blamed,
-    broken,
     counts,
     details,
     down,
@@ -23,8 +21,8 @@ from exporter.report.findings import (
     partly_open,
     unprobed,
 )
-from exporter.report.reasons import all_words, words_of
-from exporter.text.numbers import plural
+from exporter.report.reasons import all_words
+from exporter.text.numbers import some
 from exporter.text.printable import one_line
 
 
@@ -35,7 +33,6 @@ def check_markdown(snapshot: Snapshot) -> str:
             "# Configuration Manager endpoints",
             "",
             f"**{prose(headline(snapshot))}**",
-            *(line for sentence in blamed(snapshot) for line in ("", prose(sentence))),
             *_features(snapshot),
             *_down(snapshot),
             *_unprobed(snapshot),
@@ -58,19 +55,35 @@ def _features(snapshot: Snapshot) -> Iterator[str]:
 
 def _down(snapshot: Snapshot) -> Iterator[str]:
     faults = down(snapshot)
-    if breaking := broken(faults):
+    if found := reported(snapshot):
         yield from ("", "## Down")
-        for failure, group in alike(breaking):
-            words = words_of(failure)
-            yield from ("", f"### {failure.reason}: {plural(len(group), 'target')}", "", words.summary, "")
-            yield from (words.to_do, "")
-            yield from _targets(group)
+    for cause in found:
+        yield from (
+            "",
+            f"### {prose(cause.headline)}; {cause.number}",
+            "",
+            cause.words.summary,
+            "",
+            _advice(cause.words.to_do),
+        )
+        if cause.evidence:
+            yield from ("", code(cause.evidence))
+        if cause.whole_path:
+            yield from ("", f"{prose(some(cause.hosts))}. Needed by {_needed_by(cause.uses)}")
+        else:
+            yield from ("", *_targets(cause.shown))
     for wildcard in partly_open(snapshot):
         yield from ("", f"## {prose(wildcard.headline)}", "", wildcard.advice, "")
         yield from _targets(wildcard.refused)
     for said, others in harmless(faults):
         yield from ("", f"## {said}", "")
         yield from _targets(others)
+
+
+def _advice(text: str) -> str:
+    """Prose whose keys are marked as code, as in reasons.yaml, though it quotes what stands in a configuration."""
+    parts = re.split("(`[^`]+`)", one_line(text))
+    return "".join(part if number % 2 else _inert(part) for number, part in enumerate(parts))
 
 
 def _targets(faults: Iterable[Down]) -> Iterator[str]:
@@ -117,7 +130,11 @@ def table_row(cells: Iterable[str]) -> str:
 
 def prose(text: str) -> str:
     """Prose from outside, in a cell: nothing in it marks up or ends the cell."""
-    return re.sub(r"([\\`*<>|~&$\[\]]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", one_line(text))
+    return _inert(one_line(text))
+
+
+def _inert(line: str) -> str:
+    return re.sub(r"([\\`*<>|~&$\[\]]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", line)
 
 
 def code(text: str) -> str:

@@ -28,13 +28,11 @@ from exporter.model.vocabulary import (
     Verdict,
     WhyUnprobed,
 )
+from exporter.report.causes import Cause, reported
 from exporter.report.counting import counted
 from exporter.report.findings import (
     Down,
-    alike,
     amount,
-    blamed,
-    broken,
     counts,
     details,
     down,
@@ -48,8 +46,8 @@ from exporter.report.findings import (
     unprobed,
     verdict,
 )
-from exporter.report.reasons import Words, all_words, words_of
-from exporter.text.numbers import plural
+from exporter.report.reasons import Words, all_words
+from exporter.text.numbers import plural, some
 from exporter.text.printable import encodable, one_line
 
 _STYLE: Final = {Verdict.READY: "green", Verdict.NOT_READY: "bold red"}
@@ -143,16 +141,8 @@ def _worst_first(feature: FeatureReadiness) -> tuple[int, Consumer]:
 
 def _print_down(snapshot: Snapshot, page: Page) -> None:
     faults = down(snapshot)
-    for sentence in blamed(snapshot):
-        page.line(sentence, "bold red")
-        page.gap()
-    for failure, group in alike(broken(faults)):
-        page.line(f"DOWN: {failure.reason}, {plural(len(group), 'target')}", "bold red")
-        page.words(words_of(failure))
-        page.gap()
-        for fault in group:
-            _print_target(fault, fault.failure.message, page)
-        page.gap()
+    for cause in reported(snapshot):
+        _print_cause(cause, page)
     for wildcard in partly_open(snapshot):
         page.line(wildcard.headline, _NO_VERDICT)
         page.line(wildcard.advice, indent=2)
@@ -165,6 +155,22 @@ def _print_down(snapshot: Snapshot, page: Page) -> None:
         for fault in others:
             _print_target(fault, f"{fault.failure.reason}: {fault.failure.message}", page)
         page.gap()
+
+
+def _print_cause(cause: Cause, page: Page) -> None:
+    page.line(f"DOWN: {cause.headline}; {cause.number}", "bold red")
+    page.words(cause.words)
+    if cause.evidence:
+        page.line(cause.evidence, indent=2)
+    page.gap()
+    if cause.whole_path:
+        page.line(some(cause.hosts), indent=2)
+        for who in needed_by(cause.uses):
+            page.line(f"for {who}", indent=6)
+    else:
+        for fault in cause.shown:
+            _print_target(fault, fault.failure.message, page)
+    page.gap()
 
 
 def _print_target(fault: Down, message: str, page: Page) -> None:

@@ -17,9 +17,13 @@ from exporter.model.vocabulary import (
     Latest,
     Plan,
     Requirement,
+    Result,
     Snapshot,
+    SocketAddress,
 )
+from exporter.report.causes import Cause
 from exporter.report.counting import counted
+from exporter.report.evidence import connections, presented_by, request, server_name
 from exporter.report.findings import verdict, why
 
 _UP: Final[Mapping[EndpointState, bool]] = {EndpointState.UP: True, EndpointState.DOWN: False}
@@ -89,4 +93,53 @@ def outcome(latest: Latest | None) -> dict[str, Any]:
         "http_status": evidence.status if evidence else None,
         "way": asdict(evidence.way) if evidence and evidence.way else None,
         "phases": dict(result.phases) if result else {},
+        "evidence": seen(result) if result else None,
+    }
+
+
+def seen(result: Result) -> dict[str, Any]:
+    """What the log of a firewall or a proxy shows of a probe. Times are Unix seconds, durations seconds."""
+    shown, failure = connections(result), result.failure
+    return {
+        "connections": [
+            {
+                "from": end(one.source),
+                "to": end(one.destination),
+                "protocol": one.protocol,
+                "at": one.at,
+                "seconds": one.seconds,
+                "outcome": one.outcome,
+            }
+            for one in shown
+        ],
+        "sni": server_name(result.key),
+        "proxy": result.key.proxy if result.through_proxy else None,
+        "request": request(result.key) if result.through_proxy else None,
+        "issuer": presented_by(result),
+        "answered_by": failure.answered_by if failure else None,
+    }
+
+
+def end(found: SocketAddress | None) -> dict[str, Any] | None:
+    """One end of a connection; the port is null where it is not known."""
+    return {"address": found.address, "port": found.port or None} if found else None
+
+
+def cause(found: Cause) -> dict[str, Any]:
+    """What has to be changed once, and what is down by it. `since` is null where nothing was probed before."""
+    return {
+        "path": found.path,
+        "whole_path": found.whole_path,
+        "reason": found.reason,
+        "cause": found.failure.cause,
+        "headline": found.headline,
+        "who": found.who,
+        "by": found.origin or None,
+        "since": found.since,
+        "harmless": found.harmless,
+        "importance": found.importance,
+        "features": list(found.features),
+        "hosts": list(found.hosts),
+        "targets": [check(key) for key in found.targets],
+        "evidence": found.evidence or None,
     }

@@ -9,6 +9,7 @@ from exporter import __version__
 from exporter.config.version import as_of
 from exporter.model.vocabulary import Check, CheckKey, Latest, Snapshot, TlsFacts, Use
 from exporter.report import values
+from exporter.report.causes import causes
 from exporter.results.readiness import failures_to_come
 
 
@@ -19,6 +20,7 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
         "catalogue": as_of().isoformat(),
         "site": snapshot.plan.site,
         **values.whole(snapshot),
+        "causes": [values.cause(cause) for cause in causes(snapshot)],
         "paths": dict(snapshot.paths),
         "families": [{"path": path, "family": family, "up": up} for (path, family), up in snapshot.families.items()],
         "features": [
