@@ -21,6 +21,7 @@ from exporter.model.vocabulary import (
     Answer,
     Certificate,
     Check,
+    CheckKey,
     Consumer,
     Contact,
     Endpoint,
@@ -51,6 +52,7 @@ from exporter.web.routes import Service, create_app
 from tests.strategies import PREFIX, phases_of
 
 DAY: Final = 86400.0
+HOUR: Final = 3600.0
 MINUTE: Final = 60.0
 LAP: Final[dict[Phase, float]] = {
     Phase.RESOLVE: 0.004,
@@ -62,7 +64,13 @@ LAP: Final[dict[Phase, float]] = {
 SITE: Final = Site(
     clouds=("azure-public",),
     roles=("service-connection-point", "cmg-connection-point", "management-point", "software-update-point", "client"),
-    parameters={"cloud_service_name": "granitefalls"},
+    parameters={
+        "cloud_service_name": "granitefalls",
+        "azure_region": "westus",
+        "child_site_sup_fqdn": "sup1.corp.example",
+        "parent_site_sup_fqdn": "sup0.corp.example",
+        "logic_app_host": "prod-12.westus.logic.azure.com",
+    },
 )
 TARGET: Final = "/target?url=https%3A%2F%2Fdownload.microsoft.com%2F&path=proxy%3Acorporate"  # down on the broken one
 SEEN: Final = MappingProxyType(
@@ -72,6 +80,7 @@ SEEN: Final = MappingProxyType(
         Reason.TLS_UNTRUSTED: "unable to get local issuer certificate",
         Reason.DNS_NOT_FOUND: "Name or service not known",
         Reason.HTTP_TIMEOUT: NO_ANSWER,
+        Reason.PROXY_UNREACHABLE: "no connection to the proxy: Connection refused",
     }
 )
 
@@ -158,6 +167,18 @@ def hash_of(check: Check) -> int:
     return sum(map(ord, check.key.target.url))
 
 
+def week(work: Plan, now: float, *, troubled: frozenset[CheckKey] = frozenset()) -> ResultStore:
+    """A week behind it, of which one night was troubled, and the exporter off for some hours."""
+    store = ResultStore(work)
+    for check in work.checks:
+        for ago in (*range(7 * 24, 24, -6), *range(24, 0, -1)):
+            if not 100 < ago < 112:
+                failure = Failure(Phase.PROCESSING, Reason.HTTP_TIMEOUT, NO_ANSWER)
+                down = ago == 60 and (check.key in troubled or hash_of(check) % 23 == 0)
+                store.record(Result(check.key, now - ago * HOUR, {}, failure=failure if down else None))
+    return store
+
+
 def empty() -> ResultStore:
     """Nothing selected, nothing probed."""
     return ResultStore()
@@ -168,21 +189,42 @@ def pending() -> ResultStore:
     return ResultStore(site_plan())
 
 
+def started() -> ResultStore:
+    """The first results come in; what has one is well but for a name that is not found."""
+    store = ResultStore(site_plan())
+    now = time.time()
+    for number, check in enumerate(store.plan.checks):
+        if number % 3 == 0:
+            store.record(result(check, now - 4 + number / 100))
+    return store
+
+
 def healthy(work: Plan | None = None) -> ResultStore:
     """All is well, and has been, but for one night."""
-    store = ResultStore(work or site_plan())
     now = time.time()
+    store = week(work or site_plan(), now)
     for check in store.plan.checks:
-        for ago in (300, 3, 2, 1):
-            was = Reason.HTTP_TIMEOUT if ago == 300 and hash_of(check) % 23 == 0 else None
-            store.record(result(check, now - ago * MINUTE + 25, was))
+        store.record(result(check, now - MINUTE + 25))
+    return store
+
+
+def proxyless() -> ResultStore:
+    """The proxy takes no connection any more, and everything behind it is down."""
+    now = time.time()
+    store = week(site_plan(), now)
+    refused = (Tried("10.1.2.3", Contact.REFUSED, 0.001, "Connection refused"),)
+    for check in store.plan.checks:
+        for ago in (12, 11, 2, 1):
+            seen = result(check, now - ago * MINUTE + 25, Reason.PROXY_UNREACHABLE if check.key.proxy else None)
+            dead = replace(seen.evidence, addresses=("10.1.2.3",), tried=refused)
+            store.record(replace(seen, evidence=dead) if check.key.proxy else seen)
     return store
 
 
 def broken() -> ResultStore:
-    """A host that a firewall drops, one that the proxy denies, a name that is gone, and TLS inspected."""
-    store = ResultStore(site_plan())
+    """A host that a firewall drops, one that the proxy denies, and TLS inspected."""
     now = time.time()
+    store = week(site_plan(), now)
     inspectable = {need.use for need in store.plan.requirements if need.endpoint.tls_inspection is Support.UNSUPPORTED}
     inspected = next(
         check
@@ -190,9 +232,8 @@ def broken() -> ResultStore:
         if check.key.target.scheme == "https" and inspectable & set(check.uses) and not _fault(check)
     )
     for check in store.plan.checks:
-        for ago in (180, 24, 23, 2, 1):
-            began = ago <= 24
-            reason = _fault(check) if began else None
+        for ago in (30, 24, 23, 2, 1):
+            reason = _fault(check) if ago <= 24 else None
             issuer = Root.PRIVATE if check is inspected else Root.PUBLIC
             store.record(result(check, now - ago * MINUTE + 25, reason, issuer=issuer))
     return store
@@ -211,9 +252,9 @@ def _fault(check: Check) -> Reason | None:
 
 
 def large(checks: int = 2000) -> ResultStore:
-    """Many targets; every ninth is down, for one of many reasons."""
-    store = ResultStore(large_plan(checks))
+    """Many targets with a week behind them; every ninth is down, for one of many reasons."""
     now = time.time()
+    store = week(large_plan(checks), now)
     reasons = [Reason.DNS_NOT_FOUND, Reason.CONNECT_TIMEOUT, Reason.TLS_UNTRUSTED, Reason.HTTP_STATUS]
     for number, check in enumerate(store.plan.checks):
         for ago in (3, 2, 1):
@@ -223,7 +264,15 @@ def large(checks: int = 2000) -> ResultStore:
 
 
 SITES: Final = MappingProxyType(
-    {"healthy": healthy, "broken": broken, "empty": empty, "pending": pending, "large": large}
+    {
+        "healthy": healthy,
+        "broken": broken,
+        "proxyless": proxyless,
+        "started": started,
+        "pending": pending,
+        "empty": empty,
+        "large": large,
+    }
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
@@ -11,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
 from playwright.sync_api import Browser, Page, Response, Route
 
-from exporter.web.pages import REFRESH
+from exporter.web.pages import REFRESH, SOON
 from tests.browser import chromium
 from tests.pages import SITES, TARGET, serving
 from tests.tools.screenshots import SCHEMES
@@ -20,12 +21,14 @@ pytestmark = pytest.mark.lab
 
 WIDE: Final = (1280, 900)
 PHONE: Final = (360, 740)
+COMMON_PHONE: Final = (390, 844)
 OTHERS: Final = {
     "target": TARGET,
     "runbook": "/runbooks/connect_timeout",
+    "request": "/firewall-request",
     "none": "/target?url=https%3A%2F%2Fdownload.microsoft.org%2F",
 }
-MOST_BYTES: Final = 1_000_000
+MOST_BYTES: Final = 150_000  # of the page with its style, script and icon, uncompressed
 SECONDS: Final = 1.0
 PATIENCE: Final = 5.0  # times as long, on a machine that does much else
 
@@ -60,7 +63,11 @@ def opened(browser: Browser, size: tuple[int, int] = WIDE, *, scripts: bool = Tr
 # ---------------------------------------------------------------- for everybody
 
 
-@pytest.mark.parametrize(("size", "sites"), [(WIDE, tuple(SITES)), (PHONE, ("broken", "empty"))], ids=["wide", "phone"])
+@pytest.mark.parametrize(
+    ("size", "sites"),
+    [(WIDE, ("healthy", "broken", "started", "empty")), (PHONE, ("proxyless", "empty"))],
+    ids=["wide", "phone"],
+)
 def test_no_page_keeps_anybody_out_nor_is_wider_than_the_screen(
     browser: Browser, addresses: dict[str, str], size: tuple[int, int], sites: tuple[str, ...]
 ) -> None:
@@ -83,10 +90,11 @@ def violations(page: Page) -> list[tuple[str, str]]:
 def test_the_pages_work_without_scripts(browser: Browser, addresses: dict[str, str]) -> None:
     with opened(browser, scripts=False) as page:
         page.goto(addresses["broken"])
+        page.get_by_text("Filters", exact=True).click()
         page.get_by_label("Feature").select_option("windows-servicing")
         page.get_by_label("State").select_option("down")
         with page.expect_navigation():
-            page.get_by_role("button", name="Show").click()
+            page.get_by_role("button", name="Apply").click()
         query = urlsplit(page.url).query
         rows = page.locator(".targets tbody tr").count()
         with page.expect_navigation():
@@ -123,23 +131,28 @@ def test_every_link_answers_and_no_page_asks_anybody_else_for_anything(
 
 
 def test_what_is_broken_is_seen_first(browser: Browser, addresses: dict[str, str]) -> None:
-    with opened(browser) as page:
+    with opened(browser, COMMON_PHONE) as page:
         page.goto(addresses["broken"])
         title, headline = page.title(), page.get_by_role("heading", level=1).inner_text()
         headings = page.locator("h2").all_inner_texts()
-        first = page.locator(".features tbody tr").first.inner_text()
-        fault = page.locator("article").first.inner_text()
-    assert title.startswith("✗ Not ready")
+        causes = page.locator(".causes li")
+        seen = causes.all_inner_texts()
+        lowest = causes.last.bounding_box()
+        causes.nth(1).get_by_role("link").click()
+        article = page.locator("article:target").inner_text()
+    assert title == "✗ Not ready · P01 Berlin"
     assert headline == "✗ Not ready"
-    assert "not ready" in first
-    assert headings[:3] == ["Readiness", "What is down", "TLS is inspected, which breaks these"]
-    assert "connect_timeout" in fault
-    assert "What to change (firewall)" in fault
-    assert "https://enterpriseregistration.windows.net/" in fault
+    assert headings[:3] == ["What is down", "TLS is inspected, which breaks these", "Readiness"]
+    assert len(seen) == 3
+    assert any("enterpriseregistration.windows.net: no answer" in one and "firewall" in one for one in seen)
+    assert lowest is not None
+    assert lowest["y"] + lowest["height"] < COMMON_PHONE[1]  # without scrolling
+    assert "What to change (firewall)" in article
 
 
 @pytest.mark.parametrize(
-    ("kind", "verdict"), [("healthy", "✓ Ready"), ("empty", "… No verdict"), ("pending", "… No verdict")]
+    ("kind", "verdict"),
+    [("healthy", "✓ Ready"), ("empty", "○ Nothing to check"), ("pending", "… Pending"), ("started", "… Pending")],
 )
 def test_a_status_page_without_faults_says_so(
     browser: Browser, addresses: dict[str, str], kind: str, verdict: str
@@ -150,26 +163,83 @@ def test_a_status_page_without_faults_says_so(
         assert "What is down" not in page.locator("h2").all_inner_texts()
 
 
-def test_the_page_looks_again_by_itself_and_keeps_the_filters(browser: Browser, addresses: dict[str, str]) -> None:
-    with opened(browser, scripts=False) as page:
+def sooner(page: Page, looks: list[str]) -> None:
+    """Have a page look again at once, and note each look."""
+
+    def answered(route: Route) -> None:
+        looks.append(route.request.url)
+        answer = route.fetch()
+        text = answer.text()
+        for seconds in (REFRESH, SOON):
+            text = text.replace(f'data-seconds="{seconds}"', 'data-seconds="0.2"')
+            text = text.replace(f'http-equiv="refresh" content="{seconds}"', 'http-equiv="refresh" content="1"')
+        route.fulfill(response=answer, body=text)
+
+    page.route("**/?*", answered)
+
+
+def wait_for_looks(page: Page, looks: list[str], number: int) -> None:
+    enough = len(looks) + number
+    for _ in range(400):
+        if len(looks) >= enough:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(looks)
+
+
+@pytest.mark.parametrize("scripts", [False, True], ids=["without scripts", "with scripts"])
+def test_the_page_looks_again_by_itself_and_keeps_the_filters(
+    browser: Browser, addresses: dict[str, str], *, scripts: bool
+) -> None:
+    with opened(browser, scripts=scripts) as page:
         looks: list[str] = []
-
-        def sooner(route: Route) -> None:
-            looks.append(route.request.url)
-            answer = route.fetch()
-            route.fulfill(
-                response=answer, headers={**answer.headers, "refresh": "0.2"} if len(looks) < 2 else answer.headers
-            )
-
-        page.route("**/?*", sooner)
+        sooner(page, looks)
         page.goto(f"{addresses['healthy']}/?role=client&state=up")
-        for _ in range(200):
-            if len(looks) > 1:
-                break
-            page.wait_for_timeout(50)
+        wait_for_looks(page, looks, 2)
         page.unroute_all(behavior="ignoreErrors")  # the look after it may be under way
-        assert looks == [f"{addresses['healthy']}/?role=client&state=up"] * 2
-        assert REFRESH >= 10  # seconds: nobody reads faster
+    assert set(looks) == {f"{addresses['healthy']}/?role=client&state=up"}
+    assert REFRESH >= 10  # seconds: nobody reads faster
+
+
+def test_what_is_typed_and_opened_stays_over_a_look_and_silence_is_said(
+    browser: Browser, addresses: dict[str, str]
+) -> None:
+    with opened(browser) as page:
+        looks: list[str] = []
+        sooner(page, looks)
+        page.goto(f"{addresses['proxyless']}/?show=all")
+        page.get_by_text("Filters", exact=True).click()
+        page.get_by_label("Feature").select_option("tenant-attach")
+        page.get_by_label("Target contains").press_sequentially("microsoft")
+        page.locator("details.printed > summary").click()
+        page.evaluate("document.querySelector('h1').textContent = 'an old look'")
+        page.get_by_label("Target contains").focus()
+        wait_for_looks(page, looks, 2)
+        page.wait_for_function("document.querySelector('h1').textContent.includes('Not ready')")
+        typed = page.get_by_label("Target contains").input_value()
+        chosen = page.get_by_label("Feature").input_value()
+        focused = page.evaluate("document.activeElement.name")
+        opened_still = page.locator("details.printed").get_attribute("open")
+        hidden = page.locator("#stale").is_hidden()
+        page.unroute_all(behavior="ignoreErrors")
+        page.route("**/?*", lambda route: route.abort())
+        page.locator("#stale").wait_for(state="visible")
+        silence = page.locator("#stale").inner_text()
+    assert (typed, chosen, focused, opened_still, hidden) == ("microsoft", "tenant-attach", "target", "", True)
+    assert silence.startswith("The exporter has not answered since ")
+
+
+def test_on_paper_it_is_two_pages_and_what_is_folded_is_on_them(browser: Browser, addresses: dict[str, str]) -> None:
+    with opened(browser) as page:
+        page.goto(addresses["proxyless"])
+        page.emulate_media(media="print")
+        folded = page.locator("details.printed tbody tr").first.bounding_box()
+        left_out = page.locator("#targets").is_hidden()
+        paper = page.pdf(format="A4")
+    assert folded is not None
+    assert folded["height"] > 0
+    assert left_out
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) <= 2
 
 
 # ---------------------------------------------------------------- two thousand targets

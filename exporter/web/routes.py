@@ -28,7 +28,6 @@ from exporter.service.reloading import Ending, NotReloaded
 from exporter.system.threads import in_thread
 from exporter.web.pages import (
     ASSETS,
-    REFRESH,
     Page,
     firewall_request,
     nothing_page,
@@ -43,10 +42,11 @@ from exporter.web.runbooks import INDEX
 SCRAPE_MARGIN: Final = 0.5
 WIDTH: Final = 100  # characters of a line of text
 FOR_GOOD: Final = "public, max-age=31536000, immutable"
-# A page loads its own style and icons, sends its form back here, runs nothing and is shown in nobody's frame.
+# A page loads its own style, icons and script, which is a file and asks here only; it sends its form back here and is
+# shown in nobody's frame.
 GUARDED: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
@@ -120,7 +120,8 @@ def _by_a_browser(request: Request) -> bool:
 
 async def _index(request: Request) -> Response:
     """The status page, for people: what is ready, what is down and why."""
-    return await _of_this_moment(request, status_page)
+    service = _service(request)
+    return await _of_this_moment(request, partial(status_page, warnings=service.warnings))
 
 
 async def _target(request: Request) -> Response:
@@ -149,12 +150,11 @@ async def _of_this_moment(request: Request, made: Callable[[Snapshot, Mapping[st
 
 
 def _answer(page: Page) -> Response:
-    refresh = {"Refresh": str(REFRESH)} if page.refreshes else {}
-    return HTMLResponse(page.text, page.status, {**GUARDED, **refresh})
+    return HTMLResponse(page.text, page.status, GUARDED)
 
 
 async def _asset(request: Request) -> Response:
-    """What the pages load, one style sheet and the icons; for good where asked for by the mark of the content."""
+    """What the pages load: style sheet, script and icons; for good where asked for by the mark of the content."""
     asset = ASSETS.get(request.path_params["name"])
     if asset is None:
         return PlainTextResponse("no such file\n", HTTPStatus.NOT_FOUND)

@@ -3,6 +3,7 @@
 from exporter.web.pages.pages import (
     ASSETS,
     REFRESH,
+    SOON,
     Page,
     firewall_request,
     nothing_page,
@@ -15,6 +16,7 @@ from exporter.web.pages.status import status
 __all__ = [
     "ASSETS",
     "REFRESH",
+    "SOON",
     "Page",
     "firewall_request",
     "nothing_page",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from exporter.model.vocabulary import EndpointState, Snapshot, Use
+from exporter.model.vocabulary import CheckKey, EndpointState, Snapshot, Use
 
 PAUSED: Final = "off"
+WHOLE: Final = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Filters:
     state: str = ""
     target: str = ""  # a part of a URL or of a documented pattern
     refresh: str = ""
+    show: str = ""  # whole lists, however long
     page: int = 1
 
     @property
@@ -60,6 +62,12 @@ class Filters:
         """Whether one of the texts is what somebody looks for."""
         return not self.target or any(self.target.lower() in text.lower() for text in texts)
 
+    def admits(self, uses: Iterable[Use], key: CheckKey) -> bool:
+        """Whether a target is wanted, which is probed for these, whatever its state."""
+        return self.admits_path(key.path) and any(
+            self.admits_use(use) and self.admits_text(use.pattern, key.target.url) for use in uses
+        )
+
 
 Choices = Mapping[str, tuple[str, ...]]  # what each filter of a closed set takes
 
@@ -80,7 +88,7 @@ def read(query: Mapping[str, str], known: Choices) -> tuple[Filters, tuple[str, 
     """The filters of an address, and a sentence for each that cannot be followed and is left out."""
     chosen: dict[str, Any] = {"target": query.get("target", "").strip()}
     mistakes = []
-    for name, values in {**known, "refresh": (PAUSED,)}.items():
+    for name, values in {**known, "refresh": (PAUSED,), "show": (WHOLE,)}.items():
         value = query.get(name, "")
         if value in {"", *values}:
             chosen[name] = value

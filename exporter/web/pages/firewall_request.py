@@ -17,7 +17,7 @@ from exporter.allowlist.markdown import change_request
 from exporter.allowlist.rules import Rule
 from exporter.allowlist.terminal import print_rules
 from exporter.model.vocabulary import CheckKey, Reason, Role, Snapshot
-from exporter.report.causes import causes
+from exporter.report.causes import Cause, causes
 from exporter.report.reasons import Who
 from exporter.text.printable import one_line
 from exporter.web.pages.filters import quoted
@@ -111,13 +111,18 @@ def requested(rules: Iterable[Rule], snapshot: Snapshot, asked: Asked) -> Reques
     for cause in causes(snapshot):
         faults = (fault for fault in cause.faults if fault.broken or fault.covered)
         places = {_place(fault.key) for fault in faults if asked.path in {"", fault.key.path}}
-        if cause.who in _OWNERS_OF_RULES and cause.reason not in _BEYOND_RULES:
+        if is_of_rules(cause):
             wanted |= places
         else:
             others[cause.who] += len(places)
     found = tuple(rule for rule in here if any((rule.path, url) in wanted for url in rule.targets))
     served = {(rule.path, url) for rule in found for url in rule.targets} & wanted
     return Requested(found, paths, len(served), tuple((who, number) for who, number in others.most_common() if number))
+
+
+def is_of_rules(cause: Cause) -> bool:
+    """Whether a rule of a firewall or a proxy may bring back what fails by it."""
+    return cause.who in _OWNERS_OF_RULES and cause.reason not in _BEYOND_RULES
 
 
 def _place(key: CheckKey) -> tuple[str, str]:

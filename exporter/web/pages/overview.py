@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -15,33 +15,22 @@ from exporter.model.vocabulary import (
     FeatureReadiness,
     Importance,
     Latest,
-    Reason,
     Snapshot,
     Spell,
     Use,
     Verdict,
     WhyUnprobed,
 )
-from exporter.report.findings import (
-    NARROWER,
-    Down,
-    alike,
-    blamed,
-    counts,
-    details,
-    down,
-    needed_by,
-    summary,
-    unprobed,
-    verdict,
-)
-from exporter.report.reasons import Words, all_words, words_of
+from exporter.report.findings import counts, details, needed_by, summary, unprobed, verdict
+from exporter.report.reasons import Words, all_words
 from exporter.results.readiness import failures_to_come
+from exporter.web.pages.availability import DAY, WEEK, Availability, availability, of_feature, of_target
 from exporter.web.pages.bars import Bar, bar
 from exporter.web.pages.filters import Choices, Filters, choices
+from exporter.web.pages.firewall_request import is_of_rules
+from exporter.web.pages.troubles import Since, Trouble, earliest, not_ready_since, troubles
 
-ROWS: Final = 50  # targets on one page
-DOWN_ROWS: Final = 20  # of one reason; the others are found by the filter
+ROWS: Final = 30  # targets on one page
 RECENT: Final = 15  # spells of failures
 
 
@@ -64,27 +53,9 @@ class FeatureRow:
     state: Verdict
     importance: Importance
     roles: tuple[RoleState, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What fails for one reason."""
-
-    reason: Reason
-    words: Words
-    rows: tuple[DownRow, ...]
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class DownRow:
-    """A target that is down, whom that concerns, and since when."""
-
-    key: CheckKey
-    message: str
-    latest: Latest
-    breaks: tuple[str, ...]
-    breaks_nothing: str  # why, where it breaks nothing
+    since: Since | None  # not ready
+    day: Availability
+    week: Availability
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +93,8 @@ class TargetRow:
     state: EndpointState
     latest: Latest | None
     bar: Bar | None
+    day: Availability
+    week: Availability
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,43 +109,70 @@ class Targets:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """Failures in a row of a target, now or before."""
+class Recovered:
+    """Failures in a row of a target, which was up again afterwards."""
 
     key: CheckKey
     spell: Spell
-    over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody wants to know first: what is wrong, whose it is, since when."""
+
+    verdict: Verdict
+    summary: str  # in numbers
+    troubles: tuple[Trouble, ...]  # that make something not ready
+    broken: int  # features
+    since: Since | None  # the first of them
+    first_results: int  # targets that have one
+    targets: int
+    requestable: bool  # whether a rule of a firewall or a proxy may bring something back
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
     """Everything on the status page. The verdict is that of the whole site, whatever is filtered."""
 
-    verdict: Verdict
-    summary: str
-    blamed: tuple[str, ...]
+    answer: Answer
     choices: Choices
     features: tuple[FeatureRow, ...]
-    faults: tuple[Fault, ...]
+    troubles: tuple[Trouble, ...]
     threats: tuple[Threat, ...]
     unprobed: tuple[Unprobed, ...]
     targets: Targets
-    failed: tuple[Failed, ...]
+    recovered: tuple[Recovered, ...]
+    began: float | None  # Unix time: before, nothing is known
 
 
-def overview(snapshot: Snapshot, filters: Filters) -> Overview:
-    """What the filters leave of a moment, below the verdict on all of it."""
+def overview(snapshot: Snapshot, filters: Filters, now: float) -> Overview:
+    """What the filters leave of a moment, below the answer for all of it."""
+    every = troubles(snapshot, Filters(show=filters.show))
     return Overview(
-        verdict=verdict(snapshot),
-        summary=summary(snapshot),
-        blamed=blamed(snapshot),
+        answer=_answer(snapshot, every),
         choices=choices(snapshot),
-        features=tuple(_features(snapshot, filters)),
-        faults=tuple(_faults(snapshot, filters)),
+        features=tuple(_features(snapshot, filters, now)),
+        troubles=troubles(snapshot, filters) if filters.narrow else every,
         threats=tuple(_threats(snapshot, filters)),
         unprobed=tuple(_unprobed(snapshot, filters)),
-        targets=_targets(snapshot, filters),
-        failed=_failed(snapshot, filters),
+        targets=_targets(snapshot, filters, now),
+        recovered=_recovered(snapshot, filters),
+        began=snapshot.began,
+    )
+
+
+def _answer(snapshot: Snapshot, every: Sequence[Trouble]) -> Answer:
+    """The verdict on everything, and what stands behind it."""
+    heavy = tuple(trouble for trouble in every if not trouble.cause.harmless)
+    return Answer(
+        verdict=verdict(snapshot),
+        summary=summary(snapshot),
+        troubles=heavy,
+        broken=len({feature.consumer.feature for feature in snapshot.features if feature.verdict is Verdict.NOT_READY}),
+        since=earliest(trouble.since for trouble in heavy) if heavy else None,
+        first_results=len(snapshot.latest),
+        targets=len(snapshot.plan.checks),
+        requestable=any(is_of_rules(trouble.cause) for trouble in heavy),
     )
 
 
@@ -191,26 +191,13 @@ _WORST_FIRST: Final = (
 _MOST_IMPORTANT_FIRST: Final = (Importance.CRITICAL, Importance.NORMAL, Importance.LOW)
 
 
-def _features(snapshot: Snapshot, filters: Filters) -> Iterator[FeatureRow]:
+def _features(snapshot: Snapshot, filters: Filters, now: float) -> Iterator[FeatureRow]:
     """A row for each feature and cloud; what is not ready comes first, and of that what is critical."""
-    importance_of = snapshot.plan.importance_of
-    rows: dict[tuple[str, str], list[RoleState]] = {}
+    rows: dict[tuple[str, str], list[FeatureReadiness]] = {}
     for feature in snapshot.features:
         if _admits_feature(feature, filters):
-            number = counts(feature)
-            each_state = tuple((each, number[each]) for each in EndpointState)
-            found = RoleState(feature.consumer, feature.verdict, each_state, len(feature.partly_open))
-            rows.setdefault((feature.consumer.cloud, feature.consumer.feature), []).append(found)
-    found_rows = [
-        FeatureRow(
-            name,
-            cloud,
-            min((role.state for role in roles), key=_WORST_FIRST.index),
-            importance_of.get(roles[0].consumer, Importance.NORMAL),
-            tuple(roles),
-        )
-        for (cloud, name), roles in rows.items()
-    ]
+            rows.setdefault((feature.consumer.cloud, feature.consumer.feature), []).append(feature)
+    found_rows = [_feature_row(same, snapshot, now) for same in rows.values()]
     yield from sorted(
         found_rows,
         key=lambda row: (
@@ -220,6 +207,29 @@ def _features(snapshot: Snapshot, filters: Filters) -> Iterator[FeatureRow]:
             row.feature,
         ),
     )
+
+
+def _feature_row(same: Sequence[FeatureReadiness], snapshot: Snapshot, now: float) -> FeatureRow:
+    """A feature in one cloud, for all roles."""
+    consumer = same[0].consumer
+    begun = [since for feature in same if (since := not_ready_since(feature, snapshot.latest))]
+    seen = of_feature((endpoint for feature in same for endpoint in feature.endpoints), snapshot.latest)
+    return FeatureRow(
+        consumer.feature,
+        consumer.cloud,
+        min((feature.verdict for feature in same), key=_WORST_FIRST.index),
+        snapshot.plan.importance_of.get(consumer, Importance.NORMAL),
+        tuple(_role_state(feature) for feature in same),
+        earliest(begun) if begun else None,
+        availability(seen, DAY, now),
+        availability(seen, WEEK, now),
+    )
+
+
+def _role_state(feature: FeatureReadiness) -> RoleState:
+    number = counts(feature)
+    each_state = tuple((each, number[each]) for each in EndpointState)
+    return RoleState(feature.consumer, feature.verdict, each_state, len(feature.partly_open))
 
 
 def _admits_feature(feature: FeatureReadiness, filters: Filters) -> bool:
@@ -235,31 +245,11 @@ def _admits_feature(feature: FeatureReadiness, filters: Filters) -> bool:
 # ---------------------------------------------------------------- what is wrong
 
 
-def _faults(snapshot: Snapshot, filters: Filters) -> Iterator[Fault]:
-    """What is down, by reason; within one, what breaks a feature comes first."""
-    if filters.state not in {"", EndpointState.DOWN, EndpointState.REFERENCE}:
-        return
-    shown = [fault for fault in down(snapshot) if _admits(fault.uses, fault.key, filters)]
-    for failure, group in alike(shown):
-        rows = [_down_row(fault, snapshot) for fault in sorted(group, key=lambda fault: not fault.broken)[:DOWN_ROWS]]
-        yield Fault(failure.reason, words_of(failure), tuple(rows), len(group))
-
-
-def _down_row(fault: Down, snapshot: Snapshot) -> DownRow:
-    if fault.covered:
-        why = f"another target of the wildcard is up, which is partly open. {NARROWER}"
-    elif fault.awaited:
-        why = "another target of the wildcard is pending"
-    else:
-        why = "it is listed for reference only"
-    return DownRow(fault.key, fault.failure.message, snapshot.latest[fault.key], needed_by(fault.broken), why)
-
-
 def _threats(snapshot: Snapshot, filters: Filters) -> Iterator[Threat]:
     results = {key: latest.result for key, latest in snapshot.latest.items()}
     found: dict[str, list[tuple[CheckKey, Use]]] = {}
     for key, use in failures_to_come(snapshot.plan, results):
-        if filters.admits_state(results[key].state) and _admits((use,), key, filters):
+        if filters.admits_state(results[key].state) and filters.admits((use,), key):
             found.setdefault(use.pattern, []).append((key, use))
     for pattern, pairs in found.items():
         yield Threat(pattern, tuple(dict.fromkeys(key for key, _ in pairs)), needed_by(use for _, use in pairs))
@@ -283,7 +273,7 @@ def _unprobed(snapshot: Snapshot, filters: Filters) -> Iterator[Unprobed]:
 _DOWN_FIRST: Final = (EndpointState.DOWN, EndpointState.PENDING, EndpointState.UP)
 
 
-def _targets(snapshot: Snapshot, filters: Filters) -> Targets:
+def _targets(snapshot: Snapshot, filters: Filters, now: float) -> Targets:
     """A page of the targets, those that are down first.
 
     The slowest of it that is up fills its bar, so that a timeout does not dwarf the rest.
@@ -291,7 +281,7 @@ def _targets(snapshot: Snapshot, filters: Filters) -> Targets:
     shown = [
         (check, state)
         for check in snapshot.plan.checks
-        if filters.admits_state(state := _state(check, snapshot)) and _admits(check.uses, check.key, filters)
+        if filters.admits_state(state := _state(check, snapshot)) and filters.admits(check.uses, check.key)
     ]
     shown.sort(key=lambda pair: _DOWN_FIRST.index(pair[1]))
     pages = max(ceil(len(shown) / ROWS), 1)
@@ -301,12 +291,20 @@ def _targets(snapshot: Snapshot, filters: Filters) -> Targets:
     longest = max((result.duration for result in found if result.up), default=0.0) or max(
         (result.duration for result in found), default=0.0
     )
-    rows = [
-        TargetRow(check.key, state, latest, bar(latest.result, longest) if latest else None)
-        for check, state in here
-        for latest in [snapshot.latest.get(check.key)]
-    ]
+    rows = [_target_row(check, state, snapshot.latest.get(check.key), longest, now) for check, state in here]
     return Targets(tuple(rows), len(shown), page, pages, longest)
+
+
+def _target_row(check: Check, state: EndpointState, latest: Latest | None, longest: float, now: float) -> TargetRow:
+    seen = of_target(latest)
+    return TargetRow(
+        check.key,
+        state,
+        latest,
+        bar(latest.result, longest) if latest else None,
+        availability(seen, DAY, now),
+        availability(seen, WEEK, now),
+    )
 
 
 def _state(check: Check, snapshot: Snapshot) -> EndpointState:
@@ -314,21 +312,16 @@ def _state(check: Check, snapshot: Snapshot) -> EndpointState:
     return latest.result.state if latest else EndpointState.PENDING
 
 
-def _failed(snapshot: Snapshot, filters: Filters) -> tuple[Failed, ...]:
-    """The latest failures of all targets, whatever their state is now."""
+def _recovered(snapshot: Snapshot, filters: Filters) -> tuple[Recovered, ...]:
+    """The latest failures that are over, whatever the state of their targets is now."""
     found = [
-        Failed(check.key, spell, spell is not latest.history[-1])
+        Recovered(check.key, spell)
         for check in snapshot.plan.checks
         if (latest := snapshot.latest.get(check.key))
+        and latest.last_success is not None
         and filters.admits_state(_state(check, snapshot))
-        and _admits(check.uses, check.key, filters)
+        and filters.admits(check.uses, check.key)
         for spell in latest.history
-        if spell.reason
+        if spell.reason and spell.last < latest.last_success
     ]
-    return tuple(sorted(found, key=lambda failed: failed.spell.last, reverse=True)[:RECENT])
-
-
-def _admits(uses: Iterable[Use], key: CheckKey, filters: Filters) -> bool:
-    return filters.admits_path(key.path) and any(
-        filters.admits_use(use) and filters.admits_text(use.pattern, key.target.url) for use in uses
-    )
+    return tuple(sorted(found, key=lambda each: each.spell.first, reverse=True)[:RECENT])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
@@ -19,7 +19,7 @@ from exporter import __version__
 from exporter.allowlist.markdown import change_request
 from exporter.allowlist.rules import Rule
 from exporter.config.version import as_of
-from exporter.model.vocabulary import CheckKey, Phase, Role, Snapshot
+from exporter.model.vocabulary import CheckKey, Phase, Role, Snapshot, Verdict
 from exporter.plan.requirements import canonical
 from exporter.report.evidence import moment
 from exporter.report.invocation import BY_NAME, Invocation
@@ -32,8 +32,12 @@ from exporter.web.runbooks import INDEX, rendered
 from exporter.web.runbooks import page as runbook
 
 REFRESH: Final = 30  # seconds between two looks of a page at itself
+SOON: Final = 5  # while first results come in
+_HALF_A_YEAR: Final = 182 * 86400.0
 _DEEPEST: Final = 9  # folders above an address that a link leads out of
-TYPES: Final = MappingProxyType({"css": "text/css; charset=utf-8", "svg": "image/svg+xml"})
+TYPES: Final = MappingProxyType(
+    {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,6 @@ class Page:
 
     text: str
     status: HTTPStatus = HTTPStatus.OK
-    refreshes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +71,25 @@ ASSETS: Final[Mapping[str, Asset]] = MappingProxyType(_assets())
 # ---------------------------------------------------------------- the pages
 
 
-def status_page(snapshot: Snapshot, query: Mapping[str, str], now: float) -> Page:
-    """What a person on call sees first, filtered by the query. Filters that are not understood are named."""
+def status_page(snapshot: Snapshot, query: Mapping[str, str], now: float, warnings: Sequence[str] = ()) -> Page:
+    """What a person on call sees first, filtered by the query. Filters that are not understood are named.
+
+    `warnings` is what the configuration says in vain.
+    """
     filters, mistakes = read(query, choices(snapshot))
+    view = overview(snapshot, filters, now)
+    refresh = 0 if filters.refresh == PAUSED else SOON if view.answer.verdict is Verdict.PENDING else REFRESH
     text = _rendered(
         "overview.html",
         site=snapshot.plan.site,
-        view=overview(snapshot, filters),
+        view=view,
         filters=filters,
         mistakes=mistakes,
+        warnings=warnings,
+        refresh=refresh,
         now=now,
     )
-    return Page(text, HTTPStatus.BAD_REQUEST if mistakes else HTTPStatus.OK, refreshes=filters.refresh != PAUSED)
+    return Page(text, HTTPStatus.BAD_REQUEST if mistakes else HTTPStatus.OK)
 
 
 def target_page(snapshot: Snapshot, query: Mapping[str, str], now: float, command: Invocation = BY_NAME) -> Page:
@@ -90,7 +100,7 @@ def target_page(snapshot: Snapshot, query: Mapping[str, str], now: float, comman
     except ValueError:
         wanted = url
     by_url = [check for check in snapshot.plan.checks if check.key.target.url == wanted]
-    routes = [route(check, snapshot, command) for check in by_url if path in {"", check.key.path}]
+    routes = [route(check, snapshot, now, command) for check in by_url if path in {"", check.key.path}]
     if not routes:
         known = tuple(dict.fromkeys(check.key for check in by_url))
         close = () if known else alike(wanted, snapshot.plan)
@@ -98,13 +108,17 @@ def target_page(snapshot: Snapshot, query: Mapping[str, str], now: float, comman
             "no_target.html", site=snapshot.plan.site, url=url, path=path, known=known, close=close, now=now
         )
         return Page(text, HTTPStatus.NOT_FOUND)
-    refreshes = query.get("refresh") != PAUSED
-    return Page(
-        _rendered(
-            "target.html", site=snapshot.plan.site, url=wanted, path=path, routes=routes, refreshes=refreshes, now=now
-        ),
-        refreshes=refreshes,
+    text = _rendered(
+        "target.html",
+        site=snapshot.plan.site,
+        url=wanted,
+        path=path,
+        routes=routes,
+        began=snapshot.began,
+        refresh=0 if query.get("refresh") == PAUSED else REFRESH,
+        now=now,
     )
+    return Page(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +179,14 @@ def _iso(seconds: float) -> str:
     return f"{moment(seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def _clock(seconds: float, now: float) -> str:
+    """The time of day, and the day where it is another one: `18:26`, `Nov 29 18:26`."""
+    then, today = moment(seconds), moment(now)
+    if then.date() == today.date():
+        return f"{then:%H:%M}"
+    return f"{then:%b %d %H:%M}" if abs(now - seconds) < _HALF_A_YEAR else f"{then:%Y-%m-%d %H:%M}"
+
+
 def _lasting(seconds: float) -> str:
     """A span of time as people say it: `12 min`, `3 h 5 min`, `4 days`."""
     minutes = int(max(seconds, 0) // 60)
@@ -197,6 +219,7 @@ def _environment() -> Environment:
     found.filters |= {
         "stamp": _stamp,
         "iso": _iso,
+        "clock": _clock,
         "lasting": _lasting,
         "took": _took,
         "prose": _prose,
@@ -206,7 +229,6 @@ def _environment() -> Environment:
     found.globals |= {
         "version": __version__,
         "catalogue": as_of(),
-        "refresh_seconds": REFRESH,
         "phases": tuple(Phase),
         "forms": FORMS,
         "marks": {name: asset.mark for name, asset in ASSETS.items()},
@@ -218,4 +240,4 @@ _TEMPLATES: Final = _environment()
 
 
 def _rendered(template: str, **values: object) -> str:
-    return _TEMPLATES.get_template(template).render({"root": "./", "now": None, "site": "", **values})
+    return _TEMPLATES.get_template(template).render({"root": "./", "now": None, "site": "", "refresh": 0, **values})

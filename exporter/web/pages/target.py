@@ -25,6 +25,7 @@ from exporter.report.facts import (
 from exporter.report.invocation import Invocation, Shell
 from exporter.report.quoted import quoted
 from exporter.report.reasons import Words
+from exporter.web.pages.availability import DAY, WEEK, Availability, availability, of_target
 from exporter.web.pages.bars import Bar, bar
 
 
@@ -54,9 +55,10 @@ class Route:
     explain: str = ""  # the exporter's own command
     powershell: tuple[Shown, ...] = ()
     posix: tuple[Shown, ...] = ()
+    lives: tuple[Availability, ...] = ()  # of a day and of a week
 
 
-def route(check: Check, snapshot: Snapshot, command: Invocation) -> Route:
+def route(check: Check, snapshot: Snapshot, now: float, command: Invocation) -> Route:
     """A target by one path; `command` is how the exporter is called by hand."""
     needs = tuple(snapshot.plan.requirement_of[use] for use in check.uses if use in snapshot.plan.requirement_of)
     latest = snapshot.latest.get(check.key)
@@ -80,6 +82,7 @@ def route(check: Check, snapshot: Snapshot, command: Invocation) -> Route:
         explain=command.explain(check.key.target.url, check.key.path),
         powershell=_commands(confirmation.powershell, check, Shell.POWERSHELL),
         posix=_commands(confirmation.posix, check, Shell.POSIX),
+        lives=tuple(availability(of_target(latest), span, now) for span in (DAY, WEEK)),
     )
 
 
