@@ -3,6 +3,7 @@
     python dashboards/build.py
     python dashboards/build.py --rules-to DIRECTORY [--runbook-url URL] [--exporter-url URL] [--grafana-url URL]
     python dashboards/build.py --dashboards-to DIRECTORY [--runbook-url URL]
+    python dashboards/build.py --kubernetes-to DIRECTORY [--runbook-url URL] [--exporter-url URL] [--grafana-url URL]
 
 The first writes dashboards, rules and runbooks beside this file. The others write what is shipped into another
 directory, with links to your runbooks, your exporters and your Grafana instead of those of the compose stack. The
@@ -17,6 +18,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import indent
 from typing import Final
 
 HERE: Final = Path(__file__).parent
@@ -35,19 +37,42 @@ def built() -> Iterator[tuple[Path, str]]:
     from dashboards.runbooks import pages  # noqa: PLC0415
 
     yield from ((HERE / "runbooks" / name, text) for name, text in pages().items())
-    yield from ((HERE / "rules" / name, text) for name, text in rules().items())
+    made = rules()
+    yield from ((HERE / "rules" / name, text) for name, text in made.items())
+    written = {path.name: path.read_text(encoding="utf-8") for path in (HERE / "rules").glob("*.yaml")}
+    yield HERE / "kubernetes" / "prometheusrule.yaml", prometheus_rule({**written, **made})
     for name, dashboard in DASHBOARDS.items():
         text = json.dumps(dashboard().build(), cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
         yield HERE / f"{name}.json", f"{text}\n"
 
 
-def readdressed(runbooks: str, exporter: str, grafana: str) -> Mapping[str, str]:
-    """The files of rules by name, with these base addresses in their links."""
+_RULE: Final = """\
+# Made by dashboards/build.py of dashboards/rules: the same groups, for the Prometheus operator.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: configmgr-endpoint-exporter
+  labels:
+    app.kubernetes.io/name: configmgr-endpoint-exporter
+    release: prometheus  # whatever the `ruleSelector` of your Prometheus asks for
+spec:
+  groups:
+"""
+
+
+def prometheus_rule(files: Mapping[str, str]) -> str:
+    """The groups of all files of rules as one object of the Prometheus operator."""
+    groups = (text.partition("\ngroups:\n")[2] for _, text in sorted(files.items()))
+    return _RULE + indent("".join(groups), "  ")
+
+
+def readdressed(runbooks: str, exporter: str, grafana: str, files: str = "rules/*.yaml") -> Mapping[str, str]:
+    """The files of rules, or others, by name, with these base addresses in their links."""
     to = {RUNBOOKS: runbooks, EXPORTER: exporter, GRAFANA: grafana}
     bases = re.compile(f"({'|'.join(map(re.escape, to))})/")
     return {
         path.name: bases.sub(lambda base: f"{to[base[1]].rstrip('/')}/", path.read_text(encoding="utf-8"))
-        for path in sorted((HERE / "rules").glob("*.yaml"))
+        for path in sorted(HERE.glob(files))
     }
 
 
@@ -64,16 +89,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rules-to", type=Path, metavar="DIRECTORY", help="write the rules there")
     parser.add_argument("--dashboards-to", type=Path, metavar="DIRECTORY", help="write the dashboards there")
+    parser.add_argument("--kubernetes-to", type=Path, metavar="DIRECTORY", help="write manifests of both there")
     parser.add_argument("--runbook-url", default=RUNBOOKS, metavar="URL", help="where your runbooks are: %(default)s")
     parser.add_argument("--exporter-url", default=EXPORTER, metavar="URL", help="where an exporter is: %(default)s")
     parser.add_argument("--grafana-url", default=GRAFANA, metavar="URL", help="where your Grafana is: %(default)s")
     asked = parser.parse_args()
     files: dict[Path, str] = {}
+    addresses = (asked.runbook_url, asked.exporter_url, asked.grafana_url)
+    boards = with_runbooks(asked.runbook_url)
     if asked.rules_to is not None:
-        texts = readdressed(asked.runbook_url, asked.exporter_url, asked.grafana_url)
-        files |= {asked.rules_to / name: text for name, text in texts.items()}
+        files |= {asked.rules_to / name: text for name, text in readdressed(*addresses).items()}
     if asked.dashboards_to is not None:
-        files |= {asked.dashboards_to / name: text for name, text in with_runbooks(asked.runbook_url).items()}
+        files |= {asked.dashboards_to / name: text for name, text in boards.items()}
+    if asked.kubernetes_to is not None:
+        manifests = readdressed(*addresses, "kubernetes/*.yaml")
+        files |= {asked.kubernetes_to / "kubernetes" / name: text for name, text in manifests.items()}
+        whole = readdressed(*addresses, "kustomization.yaml")
+        files |= {asked.kubernetes_to / name: text for name, text in {**whole, **boards}.items()}
     if not files:
         files |= built()
     for path, text in files.items():

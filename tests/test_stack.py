@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 import shutil
 import struct
+import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import jsonschema
 import pytest
 import yaml
 
 from exporter import __version__
 from exporter.service.load import Source, deploy
 from tests.lab import Lab
+from tests.operator_schema import SCHEMAS
 from tests.running import ROOT, command, eventually, http, running
 from tests.stack import DASHBOARDS, Server, alertmanager, copied, files_served, prometheus, with_examples
 
@@ -337,9 +342,17 @@ def test_grafana_is_provisioned_with_every_dashboard_of_the_folder(stack: Mappin
 OURS: Final = {"app.kubernetes.io/name": "configmgr-endpoint-exporter"}
 
 
+OF_THE_OPERATOR: Final = ("servicemonitor.yaml", "podmonitor.yaml", "prometheusrule.yaml")
+
+
+def kustomization() -> Any:
+    """The kustomization with what is switched off."""
+    return yaml.safe_load(with_examples((KUBERNETES / "kustomization.yaml").read_text(encoding="utf-8")))
+
+
 def manifests() -> list[Path]:
-    """The files that the kustomization lists."""
-    return [KUBERNETES / name for name in manifest("kustomization.yaml")["resources"]]
+    """The files that the kustomization lists, and those that it shows in comments."""
+    return [KUBERNETES / name for name in kustomization()["resources"]]
 
 
 def manifest(name: str) -> Any:
@@ -354,16 +367,12 @@ def workload() -> Any:
 
 @pytest.mark.parametrize("version", ["1.28", "1.37"])
 def test_manifests_are_valid_with_and_without_what_is_switched_off(lab: Lab, tmp_path: Path, version: str) -> None:
-    names = [
-        str(path.relative_to(DASHBOARDS))
-        for path in manifests()
-        if path.name != "servicemonitor.yaml"  # of the Prometheus operator
-    ]
+    names = [str(path.relative_to(DASHBOARDS)) for path in manifests() if path.name not in OF_THE_OPERATOR]
     for change in (str, with_examples):
         paths = [copied(tmp_path, name, change) for name in names]
         done = lab.run(["kubernetes-validate", "--strict", f"--kubernetes-version={version}", *paths])
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stderr.count(" passed ") + done.stdout.count(" passed ") == len(paths) == 5
+        assert done.stderr.count(" passed ") + done.stdout.count(" passed ") == len(paths) == 6
 
 
 def test_kustomizations_list_every_file_that_there_is() -> None:
@@ -373,6 +382,50 @@ def test_kustomizations_list_every_file_that_there_is() -> None:
     assert set(manifests()) == there - generated
     assert listed["configMapGenerator"] == [{"name": "configmgr-endpoint-exporter", "files": ["exporter.yaml"]}]
     assert listed["images"][0]["newTag"] == __version__
+    assert kustomization()["configMapGenerator"][0]["files"] == ["exporter.yaml", "microsoft-roots.pem"]
+
+
+def test_grafanas_sidecar_gets_every_dashboard_in_a_map_of_its_own() -> None:
+    whole = load(DASHBOARDS / "kustomization.yaml")
+    boards = sorted(path.name for path in DASHBOARDS.glob("*.json"))
+    maps = {tuple(each["files"]): each["name"] for each in whole["configMapGenerator"]}
+    assert maps == {(name,): f"configmgr-{name.removesuffix('.json')}" for name in boards}
+    assert whole["generatorOptions"]["labels"] == {"grafana_dashboard": "1"}
+    assert whole["resources"] == ["kubernetes"]
+    assert whole["namespace"] == manifest("kustomization.yaml")["namespace"]
+    # What `kubectl apply` remembers of an object beside it must be below 256 KiB.
+    assert max((DASHBOARDS / name).stat().st_size for name in [*boards, "kubernetes/prometheusrule.yaml"]) < 240_000
+
+
+@pytest.mark.parametrize("name", OF_THE_OPERATOR)
+def test_the_operator_takes_its_objects(name: str) -> None:
+    found = manifest(name)
+    jsonschema.validate(found, SCHEMAS[found["kind"]])
+
+
+def test_the_operator_gets_the_rules_that_prometheus_gets() -> None:
+    shipped = [group for path in sorted((DASHBOARDS / "rules").glob("*.yaml")) for group in load(path)["groups"]]
+    assert manifest("prometheusrule.yaml")["spec"]["groups"] == shipped
+
+
+def test_kubectl_puts_together_what_is_in_the_folder_and_in_a_copy_with_other_addresses(tmp_path: Path) -> None:
+    copy: list[str | Path] = [
+        sys.executable,
+        "dashboards/build.py",
+        "--kubernetes-to",
+        tmp_path,
+        "--runbook-url",
+        "https://wiki.example",
+    ]
+    subprocess.run(copy, cwd=ROOT, check=True)
+    written = {path.relative_to(tmp_path): path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.*")}
+    assert {*written} >= {path.relative_to(DASHBOARDS) for path in (*DASHBOARDS.glob("*.json"), *manifests())}
+    assert not [path for path, text in written.items() if "localhost:10965/runbooks" in text]
+    if kubectl := shutil.which("kubectl"):
+        for folder in (DASHBOARDS, tmp_path):
+            done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, check=True, text=True)
+            kinds = [each["kind"] for each in yaml.safe_load_all(done.stdout)]
+            assert (kinds.count("ConfigMap"), kinds.count("PrometheusRule"), kinds.count("Deployment")) == (6, 1, 1)
 
 
 def test_a_fresh_cluster_gets_the_namespace_of_everything_else() -> None:
@@ -390,7 +443,8 @@ def test_the_configuration_of_the_map_is_valid(lab: Lab, tmp_path: Path) -> None
     secret.write_text("secret")
 
     def switched_on(text: str) -> str:
-        return with_examples(text).replace("/run/secrets/proxy/password", str(secret))
+        here = with_examples(text).replace("/run/secrets/proxy/password", str(secret))
+        return here.replace("/etc/configmgr/microsoft-roots.pem", str(lab.ca_file))
 
     for change in (str, switched_on):
         done = command(lab, "validate", "--config.file", copied(tmp_path, "kubernetes/exporter.yaml", change))
@@ -452,13 +506,27 @@ def test_the_service_monitor_is_one_that_the_operator_takes() -> None:
     found = manifest("servicemonitor.yaml")
     (endpoint,) = found["spec"]["endpoints"]
     service = manifest("service.yaml")
-    assert (found["apiVersion"], found["kind"]) == ("monitoring.coreos.com/v1", "ServiceMonitor")
-    assert found["spec"].keys() == {"selector", "endpoints"}
     assert found["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-    assert endpoint.keys() == {"port", "interval", "relabelings"}
     assert endpoint["port"] == service["spec"]["ports"][0]["name"]
-    for relabeling in endpoint["relabelings"]:
-        assert relabeling.keys() <= {"sourceLabels", "separator", "regex", "targetLabel", "replacement", "action"}
+
+
+def test_what_asks_for_pods_finds_and_calls_them_as_what_asks_for_the_service(workload: Any) -> None:
+    found = manifest("podmonitor.yaml")["spec"]
+    (of_the_service,) = manifest("servicemonitor.yaml")["spec"]["endpoints"]
+    assert found["podMetricsEndpoints"] == [of_the_service]
+    assert found["selector"]["matchLabels"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_people_reach_the_exporter_by_a_name_that_it_answers_to() -> None:
+    (rule,) = manifest("ingress.yaml")["spec"]["rules"]
+    service = manifest("service.yaml")
+    shown = with_examples((KUBERNETES / "deployment.yaml").read_text(encoding="utf-8"))
+    (container,) = yaml.safe_load(shown)["spec"]["template"]["spec"]["containers"]
+    assert f"--web.allowed-hosts={rule['host']}" in container["args"]
+    assert rule["http"]["paths"][0]["backend"]["service"] == {
+        "name": service["metadata"]["name"],
+        "port": {"name": service["spec"]["ports"][0]["name"]},
+    }
 
 
 def relabelled(lab: Lab, directory: Path, discovered: Mapping[str, str]) -> dict[str, str]:
@@ -494,3 +562,17 @@ def test_a_pod_goes_on_under_the_name_of_the_one_before_it(lab: Lab, tmp_path: P
     }
     found = relabelled(lab, tmp_path, discovered)
     assert found == {"job": "configmgr", "instance": "headquarters", "namespace": "configmgr"}
+
+
+# ---------------------------------------------------------------- systemd
+
+
+def test_systemd_does_not_start_again_what_cannot_be_used(lab: Lab, tmp_path: Path) -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.read(ROOT / "config/systemd/configmgr-endpoint-exporter.service")
+    (tmp_path / "exporter.yaml").write_text("sites: {}\n")
+    ended = command(lab, "serve", "--config.file", tmp_path / "exporter.yaml")
+    burst, wait = int(unit["Unit"]["StartLimitBurst"]), int(unit["Service"]["RestartSec"].removesuffix("s"))
+    assert unit["Service"]["RestartPreventExitStatus"] == str(ended.returncode)
+    assert unit["Unit"]["StartLimitIntervalSec"] == "1h"
+    assert burst * wait < 3600, "or the limit is never reached"

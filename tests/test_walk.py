@@ -53,6 +53,9 @@ NOT_RUN: Final = {
     "py -m venv .venv": "PowerShell, on Windows",
     f"{EXPORTER} check": "on the page of the package: the second line serves until it is stopped",
     "kubectl apply -k dashboards/kubernetes": "needs a cluster; test_stack validates what it applies",
+    '$names = "Microsoft Root Certificate Authority 2011", "Microsoft ECC Product Root Certificate Authority 2018"': (
+        "PowerShell, on Windows"
+    ),
     "make articles": "fetches the articles from GitHub",
     f"$ {EXPORTER} check --feature tenant-attach --feature windows-servicing": "test_docs does, with the host broken",
 }
