@@ -375,7 +375,7 @@ def seen(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Seen:
                 rule_answers(found),
                 labels_of(found),
                 choices(found),
-                dict(zip(EVENTS, found.ask([("query", {"query": ask}) for ask in shown(EVENTS)]), strict=True)),
+                event_answers(found),
                 (begun, time.time()),
             )
 
@@ -396,9 +396,11 @@ def answered(found: Company, view: View, *conditions: str) -> dict[tuple[str, st
     return {(str(query.panel), query.ref): answer for query, answer in zip(QUERIES, answers, strict=True)}
 
 
-def shown(events: Mapping[str, str]) -> list[str]:
-    """What Prometheus is asked for the annotations."""
-    return [View(1, 1, 10).interpolated(expression) for expression in events.values()]
+def event_answers(found: Company) -> dict[str, Any]:
+    """What Prometheus says to the annotations."""
+    view, now = View(1, 1, 10), found.moment()
+    questions = [("query", {"query": view.interpolated(expression), "time": now}) for expression in EVENTS.values()]
+    return dict(zip(EVENTS, found.ask(questions), strict=True))
 
 
 def rule_answers(found: Company) -> dict[str, Any]:

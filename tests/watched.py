@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ class Company:
 
     lab: Lab
     directory: Path
+    scrape: int = 1  # seconds from one scrape to the next, which is also its timeout
 
     def ask(self, questions: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
         """Prometheus' answers, in order."""
@@ -68,9 +70,16 @@ class Company:
         """The first time at which these hold and every site that works answers.
 
         A site whose scrape was too slow is gone until the next one, which must not happen in the middle of questions.
+        So it is a time before which every scrape that had begun has ended: nothing is written there any more.
         """
-        (row,) = self.wait_for(" and on () ".join([f"sum(up) == {len(_PORTS) - 1}", *conditions]))
-        return float(row["value"][0])
+        wanted = " and on () ".join([f"sum(up) == {len(_PORTS) - 1}", *conditions])
+
+        def held() -> float | None:
+            at = time.time() - 2 * self.scrape
+            (answer,) = self.ask([("query", {"query": wanted, "time": at})])
+            return at if answer["data"]["result"] else None
+
+        return eventually(wanted, held, within=60.0)
 
     def answers(self, queries: Sequence[Query], view: View, *, now: float) -> list[dict[str, Any]]:
         """What Prometheus says to the queries of panels, asked as Grafana asks."""
@@ -139,7 +148,7 @@ def company(lab: Lab, directory: Path, scrape: int = 1) -> Iterator[Company]:
     with program(lab, directory / "prometheus.log", _prometheus(directory, scrape)):
         ready = "http://127.0.0.1:9090/-/ready"
         eventually("Prometheus is ready", lambda: http(lab, ready).status == HTTPStatus.OK, within=20)
-        yield Company(lab, directory)
+        yield Company(lab, directory, scrape)
 
 
 def _configs(lab: Lab, scale: Scale) -> dict[str, str]:
