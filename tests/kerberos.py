@@ -19,6 +19,9 @@ REALM: Final = "CORP.EXAMPLE"
 KDC: Final = "198.19.0.88"
 DEAD_REALM: Final = "DEAD.EXAMPLE"
 DEAD_KDC: Final = "198.19.0.89"  # where nobody listens
+DEAD_KDCS: Final = (
+    12 * f"        kdc = {DEAD_KDC}\n"
+)  # each is waited for where it is silent, in all for more than a minute
 PORTS: Final = {Auth.BASIC: 3141, Auth.NTLM: 3142, Auth.NEGOTIATE: 3143, Auth.AUTO: 3144}
 
 _CLIENTS: Final = Template("""\
@@ -32,8 +35,7 @@ _CLIENTS: Final = Template("""\
         kdc = $kdc
     }
     $dead_realm = {
-        kdc = $dead_kdc
-    }
+$dead_kdcs    }
 """)
 # As in a Windows domain, only who proves to know the password is given a ticket at all (preauth).
 _KDC: Final = Template("""\
@@ -190,7 +192,7 @@ class Domain:
         with log.open("wb") as output:
             server = self._lab.popen(argv, env=self.env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while log.read_text().count(sign) < times:
                 if server.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"{name} is not up; its log ends:\n{log.read_text()[-2000:]}")
@@ -208,7 +210,7 @@ class Domain:
                 realm=REALM,
                 kdc=KDC,
                 dead_realm=DEAD_REALM,
-                dead_kdc=DEAD_KDC,
+                dead_kdcs=DEAD_KDCS,
                 host=PROXY_HOST,
                 directory=self.directory,
                 username=self.account.username,

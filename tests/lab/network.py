@@ -99,7 +99,7 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def wait_until(self, what: str, holds: Callable[[], bool], timeout: float = 10.0) -> None:
+    def wait_until(self, what: str, holds: Callable[[], bool], timeout: float = 60.0) -> None:
         """Return as soon as it holds; RuntimeError with the end of the log when the server ended or time is up."""
         deadline = time.monotonic() + timeout
         while not holds():
