@@ -50,6 +50,12 @@ def domain(lab: Lab) -> Iterator[Domain]:
 
 
 @pytest.fixture
+def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts no branches in the programs that a test starts: others take the same, and it would double their work."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
+@pytest.fixture
 def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Takes a measured figure, to be printed at the end of the run."""
     return lambda text: record_property("figure", text)

@@ -11,9 +11,10 @@ import pytest
 from tests.attacks import wire
 from tests.tools.attack import Amount, Cost, run
 
-SHORT = Amount(seconds=10, requests=200, handshakes=20, chains=500, probes=150, interval=2, patience=60)
+SHORT = Amount(seconds=3, requests=200, handshakes=20, chains=500, probes=150, interval=2, patience=60)
 
 
+@pytest.mark.usefixtures("uncounted")
 @pytest.mark.skipif(sys.platform != "linux", reason="memory and descriptors are read from /proc")
 def test_attacked_from_all_sides_it_answers_and_holds_no_more_afterwards(
     tmp_path: Path, figure: Callable[[str], None]

@@ -213,9 +213,10 @@ def test_targets_that_hang_beyond_all_room_end_nothing_and_no_other_target_is_do
     assert missed > 0
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_a_storm_of_reloads_that_take_proxies_and_targets_away_and_rename_them_ends_nothing(tmp_path: Path) -> None:
     with serving(status(200), host="0.0.0.0") as server:  # noqa: S104 - as above
-        urls = urls_at(server.port, 150)
+        urls = urls_at(server.port, 60)
         plain = probing(urls, interval="1s", timeout="500ms", attempts=1)
         proxied = [
             {**plain, "proxies": {name: {"url": server.url(path="")}}, "via": {"client": name}}

@@ -147,6 +147,7 @@ exporter.daemon.Notifier.keep_reporting = flood
 """
 
 
+@pytest.mark.usefixtures("uncounted")
 @pytest.mark.skipif(sys.platform == "win32", reason="it is ended by a signal")
 def test_a_log_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
     with alone(tmp_path, before=FLOODED.replace("ROUNDS", "10**9")) as exporter:
@@ -180,6 +181,7 @@ def test_the_last_words_of_a_crash_come_out_below_the_log(tmp_path: Path) -> Non
     assert "Traceback" not in "".join(said)
 
 
+@pytest.mark.usefixtures("uncounted")
 def test_a_crash_ends_though_its_log_is_stuck(tmp_path: Path) -> None:
     with alone(tmp_path, before=FLOODED.replace("ROUNDS", "100")) as exporter:
         ended = exporter.process.wait(120)
