@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter import __version__
 from exporter.config import catalogue as shipped
-from exporter.metrics.families import Conditions, Events, ReloadStatus, State, probe_registry, registry_for
+from exporter.metrics.families import EVIDENCE, Conditions, Events, ReloadStatus, State, probe_registry, registry_for
 from exporter.metrics.text import Exposition, render
 from exporter.model.authorities import RequiredRoot
 from exporter.model.vocabulary import (
@@ -45,6 +45,7 @@ from exporter.model.vocabulary import (
     Root,
     Settings,
     Site,
+    SocketAddress,
     Support,
     Target,
     TlsFacts,
@@ -57,6 +58,7 @@ from exporter.plan.checks import plan
 from exporter.plan.requirements import everything, requirements
 from exporter.probe.net.required_roots import required_roots_present
 from exporter.probe.runner import Network
+from exporter.report.causes import causes
 from exporter.report.reasons import all_words
 from exporter.results.readiness import overall
 from exporter.results.store import ResultStore
@@ -108,6 +110,7 @@ configmgr_exporter_probe_lag_seconds                             histogram
 configmgr_exporter_probes_in_flight                              gauge
 
 configmgr_endpoint_address_in_range                              gauge      feature role cloud pattern target
+configmgr_failure_evidence_info  gauge  path host reason cause from to sni proxy issuer answered_by
 configmgr_path_family_up                                         gauge      path family
 configmgr_endpoint_path_info                                     gauge      feature role cloud pattern target path
 configmgr_endpoint_unconfirmed_failure                           gauge      feature role cloud pattern target reason
@@ -386,6 +389,33 @@ def test_what_is_not_probed_says_why_and_paths_are_shown(drawn: Drawn) -> None:
         (path,): up for path, up in world.store.snapshot().paths.items()
     }
     assert values(found, "configmgr_path_family_up", ("path", "family")) == world.store.snapshot().families
+
+
+@given(plans_with_results())
+def test_each_cause_has_one_series_of_evidence(drawn: Drawn) -> None:
+    world = Exposed(drawn[0], drawn[1].values())
+    found = values(world.series(), "configmgr_failure_evidence_info", EVIDENCE)
+    shown = sorted((path, host, reason) for path, host, reason, *_ in found)
+    assert shown == sorted((cause.path, cause.hosts[0], cause.reason) for cause in causes(world.store.snapshot()))
+
+
+def test_evidence_follows_the_connection_and_has_no_label_that_differs_with_each_probe() -> None:
+    local = SocketAddress("10.1.2.3", 50122)
+    silent = Tried("198.18.0.45", Contact.SILENT, 9.98, None, 3128, local, 1.7e9)
+    refused = Failure(Phase.CONNECT, Reason.PROXY_UNREACHABLE, "in words")
+    world = Exposed(Plan((CHECK,), NEEDED), [replace(UP, evidence=Evidence(tried=(silent,)), failure=refused)])
+    ends = "198.18.0.45:3128/tcp", "host.example", "corporate", "", ""
+    before = ("proxy:corporate", "host.example", "proxy_unreachable", "", "10.1.2.3", *ends)
+    assert list(values(world.series(), "configmgr_failure_evidence_info", EVIDENCE)) == [before]
+    later = replace(silent, local=SocketAddress("10.1.2.3", 61000), at=1.8e9, seconds=9.0)
+    world.finish(replace(UP, evidence=Evidence(tried=(later,)), failure=refused))
+    assert list(values(world.series(), "configmgr_failure_evidence_info", EVIDENCE)) == [before]
+    other = replace(later, local=SocketAddress("10.9.9.9", 61000))
+    world.finish(replace(UP, evidence=Evidence(tried=(other,)), failure=refused))
+    after = values(world.series(), "configmgr_failure_evidence_info", EVIDENCE)
+    assert list(after) == [(*before[:4], "10.9.9.9", *ends)]
+    world.finish(UP)
+    assert values(world.series(), "configmgr_failure_evidence_info", EVIDENCE) == {}
 
 
 def test_nothing_is_shown_of_a_target_before_its_first_probe() -> None:

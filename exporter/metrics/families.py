@@ -36,6 +36,8 @@ from exporter.model.vocabulary import (
     TlsFacts,
     Use,
 )
+from exporter.report.causes import causes
+from exporter.report.evidence import OF_CERTIFICATES, decisive
 from exporter.report.findings import counts
 from exporter.report.reasons import all_words
 from exporter.results.readiness import overall
@@ -45,6 +47,7 @@ from exporter.system.log_queue import dropped
 CONSUMER: Final = ("feature", "role", "cloud")
 USE: Final = (*CONSUMER, "pattern")
 TARGET: Final = (*USE, "target")
+EVIDENCE: Final = ("path", "host", "reason", "cause", "from", "to", "sni", "proxy", "issuer", "answered_by")
 
 # Seconds. A healthy probe takes 20 ms to 1 s; a lost packet adds 1 s or 3 s; the timeout is at 10 s.
 DURATION_BUCKETS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
@@ -394,6 +397,36 @@ def _rolled_up_families(snapshot: Snapshot) -> Iterator[Metric]:
     for labels, up in snapshot.families.items():
         family.add_metric(labels, up)
     yield family
+    yield _evidence(snapshot)
+
+
+def _evidence(snapshot: Snapshot) -> Metric:
+    """One series for each cause, by one target that stands for all: what an alert can say of it."""
+    family = GaugeMetricFamily(
+        "configmgr_failure_evidence_info",
+        "1 for each cause of failures (a path that is down, else one reason on one path), by a target that stands for "
+        "all: what the log of a firewall or a proxy shows of it. `from` is this machine's address, `to` address, port "
+        "and protocol, `sni` the name in the handshake, `issuer` who issued the certificate in the service's place, "
+        "`answered_by` the product that did; each empty where it is not known.",
+        labels=EVIDENCE,
+    )
+    for cause in causes(snapshot):
+        seen = decisive(cause.result)
+        by_issuer = cause.reason in OF_CERTIFICATES
+        labels = {
+            "path": cause.path,
+            "host": cause.hosts[0],
+            "reason": cause.reason,
+            "cause": cause.failure.cause or "",
+            "from": seen.source.address if seen and seen.source else "",
+            "to": f"{seen.destination}/{seen.protocol}" if seen else "",
+            "sni": (seen.server_name if seen else None) or "",
+            "proxy": (seen.proxy if seen else None) or "",
+            "issuer": cause.origin if by_issuer else "",
+            "answered_by": "" if by_issuer else cause.origin,
+        }
+        family.add_metric([labels[name] for name in EVIDENCE], 1)
+    return family
 
 
 def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:

@@ -62,9 +62,18 @@ def failures_to_come(plan: Plan, results: Mapping[CheckKey, Result]) -> tuple[tu
 
 
 def read_of(result: Result) -> object:
-    """Everything that is read here of a result; where it stays equal, so does what follows from it."""
-    failure = result.failure
-    return (failure and (failure.phase, failure.reason), tuple(says(result)), families_of(result))
+    """Everything that is read of a result for what results mean together; where it stays equal, so does that."""
+    return (_read_of_failure(result), tuple(says(result)), families_of(result))
+
+
+def _read_of_failure(result: Result) -> object:
+    """What tells causes apart, and which connection stands for one; of that not what differs with each probe."""
+    failure, seen = result.failure, result.evidence
+    if failure is None:
+        return None
+    issuers = [certificate.issuer for certificate in seen.tls.chain[:1]] if seen.tls else []
+    ends = [(one.address, one.port, one.local and one.local.address) for one in seen.tried]
+    return failure.phase, failure.reason, failure.cause, failure.answered_by, issuers, ends, seen.servers
 
 
 def _endpoint(
