@@ -49,7 +49,7 @@ def checked(lab: Lab, *arguments: str | Path) -> dict[str, Any]:
     done = command(lab, "check", "--format", "json", *arguments)
     assert done.returncode in {0, 1}, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
-    assert report["ready"] == (done.returncode == 0)
+    assert (report["ready"] is not False) == (done.returncode == 0)
     return report
 
 
@@ -74,7 +74,7 @@ def test_the_whole_default_catalogue_is_up_and_each_target_is_asked_once(lab: La
         f"{target.scheme}://{target.host}:{target.port}{target.url.split('/', 3)[3].join(['/', ''])}"
         for target in (check.key.target for check in plan.checks)
     }
-    assert report["ready"] is True
+    assert (report["verdict"], report["ready"]) == ("incomplete", None)  # only you know the name of your gateway
     assert all(target["up"] for target in targets_of(report))
     assert asked == dict.fromkeys(expected, 1)
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from exporter.cli import app
 from exporter.cli.options import BAD_INPUT
 from exporter.config import catalogue
-from exporter.model.vocabulary import Catalogue, Endpoint, Group, Site, Snapshot, Status, Verdict
+from exporter.model.vocabulary import NO_PATTERN, Catalogue, Endpoint, Group, Result, Site, Snapshot, Status, Verdict
 from exporter.plan.checks import plan
 from exporter.plan.emptiness import why_nothing
 from exporter.plan.requirements import requirements
@@ -109,12 +109,28 @@ def test_what_is_incomplete_says_how_much_and_which_keys_to_set(port: int, confi
     )
 
 
+def test_a_cloud_that_lacks_features_makes_nothing_incomplete(shipped: Catalogue) -> None:
+    needed = requirements(
+        shipped,
+        shipped.groups,
+        Site(("azure-china",), ("console", "service-connection-point"), ("azure-services", "console-feedback")),
+    )
+    work = plan([need for need in needed if need.targets or need.use.pattern == NO_PATTERN], {}, {})
+    store = ResultStore(work)
+    for check in work.checks:
+        store.record(Result(check.key, 0.0))
+    assert {need.use.consumer.feature for need in work.unprobed} == {"azure-services"}
+    assert headline(store.snapshot()).startswith("READY: 1 of 2 features by role ready, 1 not supported;")
+
+
 def test_a_feature_without_any_target_makes_the_whole_incomplete(port: int, config: Path) -> None:
     text = own(port).replace("features: [portal]", "features: [portal, other]")
     config.write_text(f"{text[:-2]}, {{feature: other, roles: [client], endpoints: [{NO_HOST}]}}]\n")
     code, said, _ = run("check", "--config.file", str(config))
     assert "1 of 2 features by role ready, 1 incomplete" in said
-    assert said.endswith("other: client (azure-public): nothing can be probed (no_representative)")
+    assert said.endswith(
+        "other: client (azure-public): no document names a host to probe; give `probe` URLs in a group of your own"
+    )
     assert code == 0
 
 
@@ -226,7 +242,7 @@ def test_a_reload_that_leaves_nothing_is_said_in_the_log_and_on_the_page(config:
         page = anyio.run(reloaded)
     assert {"event": f"nothing to check: {NOTHING}", "log_level": "warning"} in lines
     assert re.search(r"<title>\S+ Nothing to check", page)
-    assert f"<p>{NOTHING}</p>" in page
+    assert f">{NOTHING[0].upper()}{NOTHING[1:]}</p>" in page
 
 
 # ---------------------------------------------------------------- numbers

@@ -194,7 +194,10 @@ def _why_nothing(plan: Plan) -> tuple[str, ...]:
 
 
 def _without_target(plan: Plan) -> Iterator[str]:
-    """What could not be checked: the keys to set first, then features without any target, then clouds without them."""
+    """What could not be checked and what to set: names first, then features without any target.
+
+    What a cloud does not have is missed only where there is nothing else.
+    """
     missing: dict[WhyUnprobed | None, list[Requirement]] = {}
     probed = {need.use.consumer for need in plan.requirements if need.targets and need.endpoint.decides}
     for need in plan.unprobed:
@@ -208,11 +211,19 @@ def _without_target(plan: Plan) -> Iterator[str]:
             patterns = plural(len({need.use.pattern for need in needs}), "more endpoint")
             yield f"{set_keys(needs)} to check {patterns}"
         elif needs and kind is WhyUnprobed.NOT_SUPPORTED:
+            if probed:
+                continue
             clouds = {need.use.consumer.cloud: None for need in needs}
             features = {need.use.consumer.feature: None for need in needs}
             yield f"{', '.join(features)}: not supported in {', '.join(clouds)}"
         elif needs:
-            yield f"{'; '.join(needed_by(need.use for need in needs))}: nothing can be probed ({kind})"
+            yield f"{' and '.join(needed_by(need.use for need in needs))}: {_NO_TARGET[kind]}"
+
+
+_NO_TARGET: Final = {
+    WhyUnprobed.NO_REPRESENTATIVE: "no document names a host to probe; give `probe` URLs in a group of your own",
+    WhyUnprobed.NOT_HTTP: "nothing of it speaks HTTP; test it by other means",
+}
 
 
 def set_keys(requirements: Iterable[Requirement]) -> str:
