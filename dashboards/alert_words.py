@@ -18,6 +18,7 @@ from exporter.config.documents import Document, DocumentError, raise_errors, rea
 from exporter.config.fields import unknown
 from exporter.model.vocabulary import Reason
 from exporter.report.commands import Confirmation, all_commands
+from exporter.report.searches import searched
 from exporter.report.shipped import KEYS_ARE_KNOWN
 
 HERE: Final = Path(__file__).parent / "alerts"
@@ -85,7 +86,9 @@ def _look(value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - whatever t
 
 def _markdown(text: str, info: ValidationInfo) -> str:
     """The text on long lines, with the shared texts that it names, and with links."""
-    texts = {**_shared_by(info).texts, "reasons": ", ".join(f"[{reason}]" for reason in Reason)}
+    searches = {f"search_{reason}": "\n".join(f"- {item}" for item in searched(reason)) for reason in Reason}
+    reasons = ", ".join(f"[{reason}]" for reason in Reason)
+    texts = {**_shared_by(info).texts, **searches, "reasons": reasons}
     while names := set(re.findall(r"\{(\w+)\}", text)):
         for name in names:
             if name not in texts:
@@ -99,7 +102,7 @@ _BREAK: Final = re.compile(r"(?<!\n)\n(?!\n|- ) *")  # a line that goes on; neit
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """The words of an alert's runbook: what it means, what it does, how to confirm it and what to change."""
+    """The words of an alert's runbook."""
 
     means: str
     effect: str  # on Configuration Manager
@@ -107,11 +110,14 @@ class Alert:
     calls: tuple[str, ...]  # of the exporter's command
     look: Annotated[Confirmation, BeforeValidator(_look)]
     change: Annotated[str, AfterValidator(_markdown)]
+    proof: Annotated[str, AfterValidator(_markdown)]  # that it is fixed
+    search: Annotated[str, AfterValidator(_markdown)] = ""  # in the log of a device
     features_of: str | None = None  # the role whose features, with logs and status messages, belong on the page
     proxies: bool = False  # what kind of proxy each role can use belongs on it
     inspection: bool = False  # what must not be inspected belongs on it
     messages: str = ""  # what else Configuration Manager shows, in Markdown
     at_exporter: bool = False  # the commands are for the exporter's machine
+    suffers: bool = True  # Configuration Manager shows it
 
     __pydantic_config__: ClassVar = KEYS_ARE_KNOWN
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,19 +14,17 @@ from exporter.config import catalogue
 from exporter.model.vocabulary import Catalogue, Group, Phase, Reason, Requirement, Site, Status, Support, WhyUnprobed
 from exporter.plan.requirements import everything, requirements
 from exporter.probe.classify import REFUSED
-from exporter.report.commands import (
-    EXAMPLE_PROXY,
-    EXAMPLE_TARGET,
-    Command,
-    Confirmation,
-    all_commands,
-    filled,
-)
+from exporter.report.commands import EXAMPLE_TARGET, Command, Confirmation, all_commands, by_path, filled
+from exporter.report.invocation import Invocation, Shell
 from exporter.report.reasons import Who, Words, all_words
-from exporter.web.runbooks import anchor
+from exporter.report.searches import searched
+from exporter.web.runbooks import EXAMPLE_FILE, PUT_IN_FILE, PUT_IN_TARGET, PUT_IN_URL, anchor
 
 INDEX: Final = "README.md"
-EXPORTER: Final = "configmgr-endpoint-exporter"
+LOCAL_SYSTEM: Final = "LocalSystem"
+_LOCAL_SYSTEM_TITLE: Final = "Test as the site system does"
+_REVOCATION: Final = "What curl.exe says of revocation"
+_EXPLAIN: Final = f"explain '{EXAMPLE_TARGET.url}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +131,50 @@ _UPLOADS: Final = (
     "root DigiCert Global Root G2 is missing or revocation cannot be asked for."
 )
 _OWN_MESSAGES: Final = re.compile(r"\b(?:11488|1141[012])\b")
-SHOWN: Final = "What Configuration Manager shows"
+SHOWN: Final = "Configuration Manager"
 _OTHER_LOGS: Final = (
-    "Each feature has logs and status messages of its own: "
-    f"[table of all features](ConfigMgrFeatureNotReady.md#{anchor(SHOWN)})."
+    f"The logs and status messages of each feature: [table](ConfigMgrFeatureNotReady.md#{anchor(SHOWN)}). What the "
+    "service connection point itself reports: "
+    f"[its page](ConfigMgrServiceConnectionPointCannotReachCloud.md#{anchor(SHOWN)})."
 )
 _NOT_TO_INSPECT: Final = (
     "Names that must not be inspected: [table of all of them](ConfigMgrTlsInspectionUnsupported.md#what-to-change)."
 )
-_NOTHING: Final = "Nothing: this is about the exporter, and says nothing of the site."
+_PROOF: Final[Mapping[Phase, str]] = MappingProxyType(
+    {
+        Phase.RESOLVE: "`explain` shows the addresses of the host under `name resolved to`.",
+        Phase.CONNECT: "The firewall's log shows the connection as allowed.",
+        Phase.PROXY: "The proxy's log shows the request as allowed; Squid calls an open tunnel `TCP_TUNNEL/200`.",
+        Phase.TLS: (
+            "`explain` shows `leads to  a public root` and, under `inspection`, `none seen`; for a server of your own, "
+            "a root of your own."
+        ),
+        Phase.PROCESSING: "`explain` shows the service's own answer.",
+    }
+)
+_UNPROBED_PROOF: Final[Mapping[WhyUnprobed, str]] = MappingProxyType(
+    {
+        WhyUnprobed.MISSING_PARAMETER: "`endpoints` shows targets for it, and the query above no longer returns it.",
+        WhyUnprobed.NO_REPRESENTATIVE: "`endpoints` shows your targets, and the query above no longer returns it.",
+        WhyUnprobed.NOT_HTTP: "By the other means only: the exporter goes on listing it.",
+        WhyUnprobed.NOT_SUPPORTED: "`endpoints` no longer lists the feature.",
+    }
+)
+_ENDS: Final = (
+    "The page of the target shows it as up after the next probe, by default within a minute; its alerts end some "
+    "minutes later."
+)
 
 
 def pages() -> Mapping[str, str]:
-    """Every page by the name of its file: an index, and a page for each alert, reason, and reason not to probe."""
+    """Every page by the name of its file: an index, one for each alert, reason and reason not to probe, and one more.
+
+    That one says how to test as a site system does.
+    """
     known = catalogue.load()
     return {
         INDEX: f"{_index()}\n",
+        f"{LOCAL_SYSTEM}.md": f"{_as_local_system()}\n",
         **{f"{name}.md": f"{_of_alert(name, alert, known)}\n" for name, alert in ALERTS.items()},
         **{f"{reason}.md": f"{_of_reason(reason, words, known)}\n" for reason, words in all_words().reasons.items()},
         **{f"{why}.md": f"{_of_unprobed(why, words, known)}\n" for why, words in all_words().unprobed.items()},
@@ -156,24 +183,26 @@ def pages() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """A page before it is written; every part is Markdown."""
+    """A page before it is written; every part is Markdown, and what has nothing to say is empty."""
 
     title: str
     means: str
-    confirm: str
-    change: str
     who: str
+    change: str
+    search: str
+    confirm: str
+    proof: str
     shown: str
     documents: tuple[Document, ...]
-    effect: str | None = None
 
     def __str__(self) -> str:
         sections = {
             "What it means": self.means,
-            "What it does to Configuration Manager": self.effect,
-            "How to confirm it": self.confirm,
+            "Whose it is": self.who,
             "What to change": self.change,
-            "Who can change it": self.who,
+            "What to search for in the log": self.search,
+            "How to confirm it": self.confirm,
+            "How to prove that it is fixed": self.proof,
             SHOWN: self.shown,
             "Documents": "\n".join(map(str, dict.fromkeys(self.documents))),
         }
@@ -185,8 +214,9 @@ class _Page:
 def _index() -> str:
     return _joined(
         "# Runbooks",
-        "What an alert or a reason means, how to confirm it, what to change, and who can. The exporter serves these "
-        "pages under `/runbooks/`, so that they can be read where the internet cannot be reached.",
+        "What an alert or a reason means, whose it is, what to change, what to search for in the log, how to confirm "
+        "it, and how to prove that it is fixed. The exporter serves these pages under `/runbooks/`, so that they can "
+        "be read where the internet cannot be reached.",
         "## Alerts",
         *(_alerts_of(team) for team in TEAMS),
         "## Reasons of a failure",
@@ -195,6 +225,8 @@ def _index() -> str:
         _reasons(all_words().reasons),
         "## Reasons not to probe",
         _reasons(all_words().unprobed),
+        "## For all of them",
+        f"- [{_LOCAL_SYSTEM_TITLE}]({LOCAL_SYSTEM}.md): which proxy it uses, and how to run commands as its account.",
     )
 
 
@@ -207,15 +239,36 @@ def _reasons(found: Mapping[Reason, Words] | Mapping[WhyUnprobed, Words]) -> str
     return "\n".join(f"- {link(reason)} ({words.who}): {words.summary}" for reason, words in found.items())
 
 
+def _as_local_system() -> str:
+    commands = all_commands()
+    return _joined(
+        f"# {_LOCAL_SYSTEM_TITLE}",
+        "Site system roles act as Local System. Another account has another proxy, other credentials, another trust.",
+        "## Which proxy it uses",
+        "The one that the console shows: *Administration* > *Site Configuration* > *Servers and Site System Roles*, "
+        "choose the server, *Site system* > *Properties* > *Proxy*. All roles on the server share it.",
+        "What Windows itself fetches, such as lists of revoked certificates and roots, and programs that have no proxy "
+        "of their own, go by the settings of Windows:",
+        _powershell(commands.its_proxies),
+        "## How to run commands as that account",
+        _powershell(commands.local_system),
+        f"## {_REVOCATION}",
+        _powershell(commands.revocation),
+        "## Documents",
+        "\n".join(map(str, (PROXIES, PSEXEC))),
+    )
+
+
 def _of_alert(name: str, alert: Alert, known: Catalogue) -> _Page:
-    look = _look_here(alert.look) if alert.at_exporter else _look_away(alert.look, also_by_proxy=True)
+    look = _look_here(alert.look) if alert.at_exporter else _look_away(alert.look)
     return _Page(
         title=name,
-        means=alert.means,
-        effect=alert.effect,
-        confirm=_joined(_ask(alert.queries, alert.calls), look),
-        change=_joined(alert.change, *([_uninspectable(known)] if alert.inspection else ())),
+        means=_joined(alert.means, alert.effect),
         who=TEAMS[TEAM_OF[name]],
+        change=_joined(alert.change, *([_uninspectable(known)] if alert.inspection else ())),
+        search=alert.search,
+        confirm=_joined(_ask(alert.calls), look, _prometheus(alert.queries)),
+        proof=alert.proof if alert.at_exporter else _joined(alert.proof, _ENDS),
         shown=_joined(*_shown_with(alert, known)),
         documents=tuple(_documents_for(alert)),
     )
@@ -223,12 +276,13 @@ def _of_alert(name: str, alert: Alert, known: Catalogue) -> _Page:
 
 def _shown_with(alert: Alert, known: Catalogue) -> Iterator[str]:
     """What the product shows when an alert is raised."""
-    if alert.at_exporter:
-        yield _NOTHING
+    if alert.at_exporter or not alert.suffers:
         return
-    yield alert.messages or _OWN_CHECKS
     if alert.features_of == SERVICE_CONNECTION_POINT:
+        yield _OWN_CHECKS
         yield _reported_by_itself(known)
+    if alert.messages:
+        yield alert.messages
     yield _features(known, alert.features_of) if alert.features_of else _OTHER_LOGS
     if alert.proxies:
         yield _roles(known)
@@ -245,7 +299,7 @@ def _documents_for(alert: Alert) -> Iterator[Document]:
         yield DIAGNOSTICS
     if alert.inspection or alert.messages:
         yield ROOTS
-    yield from (PSEXEC, CURL)
+    yield CURL
 
 
 def _of_reason(reason: Reason, words: Words, known: Catalogue) -> _Page:
@@ -253,31 +307,42 @@ def _of_reason(reason: Reason, words: Words, known: Catalogue) -> _Page:
     query = Query(
         f'max by (instance, target) (configmgr_endpoint_failure{{reason="{reason}"}})', "The targets with this reason."
     )
-    if phase is None:
-        look = _look_here(all_commands().reasons[reason])
-    else:
-        look = _look_away(all_commands().reasons[reason], also_by_proxy=phase in {Phase.TLS, Phase.PROCESSING})
+    found = all_commands().reasons[reason]
+    look = _look_away(found) if phase else _look_here(found)
     return _Page(
         title=reason,
-        means=_joined(words.summary, f"The phase that failed is `{phase}`." if phase else "Any phase can fail so."),
-        confirm=_joined(_ask((query,), ("explain '{url}'",)), look),
-        change=_joined(words.remedy, *([_NOT_TO_INSPECT] if phase is Phase.TLS else ())),
+        means=words.summary,
         who=_WHOSE[words.who],
-        shown=_joined(*_shown_by(phase, known)),
-        documents=(ENDPOINTS, *_TELLING[phase], TENANT_ATTACH, PSEXEC, CURL) if phase else (RULES,),
+        change=_joined(words.remedy, *([_NOT_TO_INSPECT] if phase is Phase.TLS else ())),
+        search="\n".join(f"- {text}" for text in searched(reason)),
+        confirm=_joined(_ask((_EXPLAIN,)), look, _prometheus((query,))),
+        proof=_joined(*_proved(phase)),
+        shown=_joined(*_shown_by(reason, phase, known)),
+        documents=(ENDPOINTS, *_TELLING[phase], TENANT_ATTACH, CURL) if phase else (RULES,),
     )
 
 
-def _shown_by(phase: Phase | None, known: Catalogue) -> Iterator[str]:
-    """What the product shows of a failure in this phase; None: the exporter's own."""
+def _proved(phase: Phase | None) -> Iterator[str]:
+    """What is seen once it is fixed."""
+    yield _block("sh", _call(_EXPLAIN))
+    yield "It begins with `UP` and ends with status 0."
+    if phase:
+        fixed, proxy = all_commands().fixed, "corporate" if phase is Phase.PROXY else None
+        yield "Without the exporter, on the site system and beside it:"
+        yield _powershell(by_path(command, proxy) for command in fixed.powershell)
+        yield _posix(by_path(command, proxy) for command in fixed.posix)
+        yield _PROOF[phase]
+    yield _ENDS
+
+
+def _shown_by(reason: Reason, phase: Phase | None, known: Catalogue) -> Iterator[str]:
+    """What the product shows of a failure in this phase; nothing of the exporter's own."""
     if phase is None:
-        yield _NOTHING
         return
-    yield _OWN_CHECKS
     if phase is Phase.TLS:
         yield _UPLOADS
     yield _OTHER_LOGS
-    if phase is Phase.PROXY:
+    if reason is Reason.PROXY_AUTH_REQUIRED:
         yield _roles(known)
 
 
@@ -288,10 +353,12 @@ def _of_unprobed(why: WhyUnprobed, words: Words, known: Catalogue) -> _Page:
     return _Page(
         title=why,
         means=_joined(words.summary, "Where nothing is configured, it concerns:", _concerned(concerned)),
-        confirm=_ask((query,), ("endpoints", f"explain '{concerned[0].use.pattern}'")),
-        change=_joined(words.remedy, *parameters),
         who=_WHOSE[words.who],
-        shown=_NOTHING,
+        change=_joined(words.remedy, *parameters),
+        search="",
+        confirm=_joined(_ask(("endpoints", f"explain '{concerned[0].use.pattern}'")), _prometheus((query,))),
+        proof=_UNPROBED_PROOF[why],
+        shown="",
         documents=(ENDPOINTS,),
     )
 
@@ -299,38 +366,35 @@ def _of_unprobed(why: WhyUnprobed, words: Words, known: Catalogue) -> _Page:
 # ---------------------------------------------------------------- how to confirm
 
 
-def _ask(queries: Iterable[Query], calls: Iterable[str]) -> str:
-    """What Prometheus and the exporter know."""
-    lines = (filled(Command(f"{EXPORTER} {call}")) for call in calls)
-    return _joined(
-        "### Prometheus",
-        *(_joined(_block("promql", query.expr), query.shows) for query in queries),
-        "### The exporter's command",
-        "On the exporter's machine, with the `--config.file` that the exporter runs by; replace the URL with the one "
-        "from the alert.",
-        _block("sh", "\n".join(lines)),
-    )
+def _prometheus(queries: Iterable[Query]) -> str:
+    """What Prometheus knows."""
+    return _joined("### Prometheus", *(_joined(_block("promql", query.expr), query.shows) for query in queries))
 
 
-def _look_away(look: Confirmation, *, also_by_proxy: bool) -> str:
+def _ask(calls: Iterable[str]) -> str:
+    """What the exporter knows."""
+    wanted = tuple(calls)
+    ways = [PUT_IN_URL] if any(call.startswith("explain") for call in wanted) else []
+    return _joined("### The exporter's command", PUT_IN_FILE, *ways, _block("sh", "\n".join(map(_call, wanted))))
+
+
+def _call(call: str) -> str:
+    """A command of the exporter, with a configuration."""
+    return Invocation(config_file=EXAMPLE_FILE).line(*shlex.split(call))
+
+
+def _look_away(look: Confirmation) -> str:
     """What is seen without the exporter, on the site system and beside it."""
-    to_local_system, *its_proxies = all_commands().as_local_system
     return _joined(
         "### PowerShell on the site system",
-        f"The commands from here on ask for `{EXAMPLE_TARGET.url}`, and where they name a proxy, through "
-        f"`{EXAMPLE_PROXY}`: put in the target and the proxy that it concerns.",
-        "Site system roles act as Local System, so test as that account.",
-        _powershell([to_local_system]),
+        f"Open it [as Local System]({LOCAL_SYSTEM}.md), and see there which proxy that account uses.",
         *_seen_when(look),
+        PUT_IN_TARGET,
         _powershell(look.powershell),
-        "Which proxy that account would use:",
-        _powershell(its_proxies),
         "### curl and OpenSSL",
-        "From a Linux machine beside the site system. On Windows the command is `curl.exe`, and `/dev/null` is `NUL`; "
-        "it trusts what Windows trusts, so its words and statuses for TLS differ.",
-        *_seen_when(look),
+        "From a Linux machine beside the site system.",
         _posix(look.posix),
-        *(_through_proxy(look.posix) if also_by_proxy else ()),
+        *_through_proxy(look.posix),
     )
 
 
@@ -347,20 +411,26 @@ def _look_here(look: Confirmation) -> str:
 
 
 def _powershell(commands: Iterable[Command]) -> str:
-    return _joined(*(_joined(_block("powershell", filled(command)), _told(command)) for command in commands))
+    return _joined(
+        *(
+            _joined(_block(Shell.POWERSHELL, filled(command, shell=Shell.POWERSHELL)), _shows(command))
+            for command in commands
+        )
+    )
 
 
 def _posix(commands: Iterable[Command]) -> str:
-    return _joined(*(_joined(_block("sh", filled(command)), _told(command)) for command in commands))
+    return _joined(*(_joined(_block(Shell.POSIX, filled(command)), _shows(command)) for command in commands))
 
 
-def _told(command: Command) -> str:
+def _shows(command: Command) -> str:
     """What it shows; first what the laboratory has seen it do."""
+    scheme = f"For {command.scheme} targets. " if command.scheme else ""
     if not command.exits:
-        return command.shows
+        return f"{scheme}{command.shows}"
     prints = f" and prints {_either(f'`{text}`' for text in command.prints)}" if command.prints else ""
     lacks = f", but not `{command.lacks}`" if command.lacks else ""
-    return f"Ends with status {_either(map(str, command.exits))}{prints}{lacks}. {command.shows}".rstrip()
+    return f"{scheme}Ends with status {_either(map(str, command.exits))}{prints}{lacks}. {command.shows}".rstrip()
 
 
 def _through_proxy(commands: Iterable[Command]) -> Iterator[str]:
@@ -369,7 +439,7 @@ def _through_proxy(commands: Iterable[Command]) -> Iterator[str]:
     ways = [
         f"`{filled(Command(way))}` behind `{program}`"
         for program, way in all_commands().through_proxy.items()
-        if any(line.startswith(program) for line in lines)
+        if any(line.startswith(f"{program} ") for line in lines)
     ]
     if ways:
         yield f"Through a proxy: {' and '.join(ways)}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import pytest
@@ -16,6 +16,7 @@ from exporter.report.commands import (
     EXAMPLE_TARGET,
     Command,
     all_commands,
+    by_path,
     filled,
 )
 from tests.faults import FAULTS, HEALTHY, Fault, Via
@@ -57,6 +58,7 @@ FAULTS_OF: Final[Mapping[Reason, tuple[str, ...]]] = {
 # Over HTTPS, but for what only who trusts an inspecting device gets to see.
 BY_SCHEME: Final = sorted((fault for fault in FAULTS if fault.trusts is None), key=lambda fault: fault.scheme)
 FAULT_NAMED: Final = {fault.name: fault for fault in BY_SCHEME}
+PLAIN: Final = {fault.name: fault for fault in reversed(BY_SCHEME)}  # over HTTP, where there is such a one
 PROXIED_TOO: Final = ("tls_", "http_")  # these look the same through a proxy
 
 # No claim is made about these: what they show is compared by whoever reads.
@@ -72,7 +74,7 @@ class Case:
 
     @property
     def target(self) -> Target:
-        return Target(self.fault.url if self.fault else f"https://{HEALTHY}/")
+        return Target(self.fault.url if self.fault else f"{self.command.scheme or 'https'}://{HEALTHY}/")
 
     @property
     def key(self) -> tuple[Command, str | None]:
@@ -91,8 +93,12 @@ def claiming(commands: tuple[Command, ...]) -> list[Command]:
 
 def by_proxy(command: Command) -> Command:
     """The same, sent through the proxy as the pages say."""
-    program = next(program for program in COMMANDS.through_proxy if command.line.startswith(program))
-    return replace(command, line=f"{program} {COMMANDS.through_proxy[program]}{command.line.removeprefix(program)}")
+    return by_path(command, "corporate")
+
+
+def meant_by(command: Command, name: str) -> Fault:
+    """The fault of that name which the command is for."""
+    return (PLAIN if command.scheme == "http" else FAULT_NAMED)[name]
 
 
 def shows_it(command: Command, done: subprocess.CompletedProcess[str]) -> bool:
@@ -105,13 +111,13 @@ def shows_it(command: Command, done: subprocess.CompletedProcess[str]) -> bool:
 
 
 FAULTY: Final = [
-    Case(command, FAULT_NAMED[name])
+    Case(command, meant_by(command, name))
     for reason, names in FAULTS_OF.items()
     for name in names
     for command in claiming(COMMANDS.reasons[reason].posix)
 ]
 FAULTY_BY_PROXY: Final = [
-    Case(by_proxy(command), FAULT_NAMED[name])
+    Case(by_proxy(command), meant_by(command, name))
     for reason, names in FAULTS_OF.items()
     if reason.startswith(PROXIED_TOO)
     for name in names
@@ -122,7 +128,7 @@ HEALTHY_BUT_ASKED: Final = [
 ]
 WALKED: Final = [
     Case(each)
-    for command in claiming((*COMMANDS.walk.posix, *COMMANDS.certificate.posix))
+    for command in claiming((*COMMANDS.walk.posix, *COMMANDS.certificate.posix, *COMMANDS.fixed.posix))
     for each in (command, by_proxy(command))
 ]
 ALL: Final = (*FAULTY, *FAULTY_BY_PROXY, *HEALTHY_BUT_ASKED, *WALKED)
@@ -133,7 +139,8 @@ Outcomes = Mapping[tuple[Command, str | None], subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def outcomes() -> Iterator[Outcomes]:
     """What each command came to, all of them run at once: most of the time they wait."""
-    with world([FAULT_NAMED[name] for names in FAULTS_OF.values() for name in names]) as (lab, _):
+    faults = {case.fault.title: case.fault for case in ALL if case.fault}
+    with world(list(faults.values())) as (lab, _):
 
         def run(case: Case) -> subprocess.CompletedProcess[str]:
             line = filled(case.command, case.target, proxy_of(lab, case.fault))
@@ -192,15 +199,16 @@ def test_every_command_says_what_it_shows_and_all_but_known_ones_can_be_proved_w
 
 def test_a_command_that_is_filled_holds_no_more_names() -> None:
     commands = [
-        *COMMANDS.as_local_system,
+        *COMMANDS.local_system,
+        *COMMANDS.its_proxies,
         *(
             c
-            for found in (*COMMANDS.reasons.values(), COMMANDS.walk, COMMANDS.certificate)
+            for found in (*COMMANDS.reasons.values(), COMMANDS.walk, COMMANDS.certificate, COMMANDS.fixed)
             for c in (*found.powershell, *found.posix)
         ),
     ]
-    lines = [filled(by_proxy(c)) if c.line.startswith(tuple(COMMANDS.through_proxy)) else filled(c) for c in commands]
-    names = ("{url}", "{host}", "{port}", "{proxy", "{resolver}")
+    lines = [filled(way) for command in commands for way in (command, by_proxy(command))]
+    names = ("{url}", "{host}", "{port}", "{socket}", "{proxy", "{resolver}")
     assert [line for line in lines if any(name in line for name in names)] == []
     assert any(EXAMPLE_TARGET.url in line for line in lines)
 

@@ -6,9 +6,11 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
+from urllib.parse import urlencode
 
 import anyio
 import httpx
@@ -16,17 +18,21 @@ import pytest
 import typer
 import yaml
 from markdown_it import MarkdownIt
+from starlette.applications import Starlette
 
-from dashboards.alert_words import ALERTS, TEAMS, rules
-from dashboards.runbooks import DOCUMENTS, EXPORTER, INDEX, SHOWN, pages
+from dashboards.alert_words import ALERTS, TEAM_OF, TEAMS, rules
+from dashboards.runbooks import DOCUMENTS, INDEX, LOCAL_SYSTEM, SHOWN, pages
 from exporter.cli import app
 from exporter.config import catalogue
 from exporter.config.authorities import load_authorities
-from exporter.model.vocabulary import Reason, WhyUnprobed
+from exporter.model.vocabulary import Check, CheckKey, Consumer, Plan, Reason, Target, Use, WhyUnprobed
 from exporter.report.commands import all_commands, filled
+from exporter.report.invocation import PROGRAM, Invocation
 from exporter.report.reasons import Words, all_words
+from exporter.report.searches import searched
+from exporter.results.store import ResultStore
 from exporter.web.routes import Service, create_app
-from exporter.web.runbooks import anchor, page, shipped
+from exporter.web.runbooks import EXAMPLE_FILE, PUT_IN_TARGET, anchor, page, shipped
 from tests.test_docs import documented_series
 from tests.test_page import Page
 
@@ -40,10 +46,11 @@ RULES: Final = [
 ]
 RAISED: Final = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 PAGES: Final = pages()
-SECTIONS: Final = [
-    *("What it means", "How to confirm it", "What to change", "Who can change it"),
-    *("What Configuration Manager shows", "Documents"),
+SECTIONS: Final = [  # in this order; no page has another
+    *("What it means", "Whose it is", "What to change", "What to search for in the log", "How to confirm it"),
+    *("How to prove that it is fixed", "Configuration Manager", "Documents"),
 ]
+SEARCHED, CONFIRM, PROOF = SECTIONS[3:6]
 REASONS: Final[list[tuple[str, Words]]] = [*all_words().reasons.items(), *all_words().unprobed.items()]
 
 
@@ -67,10 +74,10 @@ def links(text: str) -> Iterator[str]:
 # ---------------------------------------------------------------- which pages there are
 
 
-def test_there_is_a_page_for_each_alert_and_reason_and_no_other() -> None:
+def test_there_is_a_page_for_each_alert_and_reason_and_one_for_all_of_them() -> None:
     wanted = [*RAISED, *Reason, *WhyUnprobed]
     assert RAISED
-    assert sorted(PAGES) == sorted([INDEX, *(f"{name}.md" for name in wanted)])
+    assert sorted(PAGES) == sorted([INDEX, f"{LOCAL_SYSTEM}.md", *(f"{name}.md" for name in wanted)])
 
 
 def test_the_files_are_what_is_built() -> None:
@@ -109,19 +116,43 @@ def test_the_index_leads_to_every_page_once() -> None:
 # ---------------------------------------------------------------- what they say
 
 
-@pytest.mark.parametrize("name", [name for name, _ in REASONS])
-def test_the_page_of_a_reason_has_every_section(name: str) -> None:
+EVERYWHERE: Final = {"What it means", "Whose it is", "What to change", CONFIRM, PROOF, "Documents"}
+
+
+@pytest.mark.parametrize("name", [*ALERTS, *(name for name, _ in REASONS)])
+def test_a_page_has_its_sections_in_the_order_of_those_who_act(name: str) -> None:
     found = sections(name)
-    assert list(found) == SECTIONS
+    assert list(found) == [heading for heading in SECTIONS if heading in found]
+    assert found.keys() >= EVERYWHERE
     assert all(found.values())
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_whoever_runs_a_device_is_shown_what_to_search_for_and_the_exporters_own_fault_is_in_no_other_log(
+    reason: Reason,
+) -> None:
+    found = sections(reason)
+    there = reason is not Reason.INTERNAL_ERROR
+    assert ({SEARCHED, SHOWN} <= found.keys()) == there
+    assert found.get(SEARCHED, "") == "\n".join(f"- {text}" for text in searched(reason))
+    assert all(place in found[SEARCHED] for place in ("role's server", "go.microsoft.com") if reason.startswith("tls"))
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_the_page_of_an_alert_has_every_section_and_the_effect(name: str) -> None:
-    found = sections(name)
-    assert list(found) == [SECTIONS[0], "What it does to Configuration Manager", *SECTIONS[1:]]
-    assert all(found.values())
-    assert all(f"\n### {way}" in found["How to confirm it"] for way in ("The exporter's command", "PowerShell"))
+def test_an_alert_about_the_site_says_what_to_search_for_and_one_about_the_exporter_speaks_of_it_alone(
+    name: str,
+) -> None:
+    found, alert = sections(name), ALERTS[name]
+    assert not (alert.at_exporter and found.keys() & {SEARCHED, SHOWN})
+    assert (SHOWN in found) == (alert.suffers and not alert.at_exporter)
+    assert (SEARCHED in found) == bool(alert.search)
+    assert (SEARCHED in found) == (TEAM_OF[name] != "sre" and "Certificate" not in name and not alert.at_exporter)
+
+
+def test_what_the_service_connection_point_reports_of_itself_stands_once() -> None:
+    assert [name for name, text in PAGES.items() if "11410 (all checks passed)" in text] == [
+        "ConfigMgrServiceConnectionPointCannotReachCloud.md"
+    ]
 
 
 @pytest.mark.parametrize(("reason", "words"), REASONS)
@@ -134,19 +165,24 @@ def test_the_words_of_a_reason_are_those_of_the_command_explain(reason: str, wor
 
 @pytest.mark.parametrize("reason", Reason)
 def test_the_page_of_a_reason_shows_every_command_that_confirms_it(reason: Reason) -> None:
-    text = sections(reason)["How to confirm it"]
+    text = sections(reason)[CONFIRM]
     confirmation = all_commands().reasons[reason]
     assert set(blocks(text, "powershell")) >= set(map(filled, confirmation.powershell))
     assert set(blocks(text, "sh")) >= set(map(filled, confirmation.posix))
-    assert reason is Reason.INTERNAL_ERROR or all(filled(command) in text for command in all_commands().as_local_system)
+    assert (reason is Reason.INTERNAL_ERROR) == (f"({LOCAL_SYSTEM}.md)" not in text)
+
+
+def test_one_page_shows_how_to_act_as_local_system_and_which_proxy_it_uses() -> None:
+    commands = all_commands()
+    wanted = [*commands.its_proxies, *commands.local_system, *commands.revocation]
+    assert blocks(PAGES[f"{LOCAL_SYSTEM}.md"], "powershell") == list(map(filled, wanted))
+    assert "*Proxy*" in PAGES[f"{LOCAL_SYSTEM}.md"]
 
 
 def test_who_is_told_is_whom_the_page_names() -> None:
     team_of = {name: rule["labels"]["team"] for name, rule in RAISED.items()}
     assert set(team_of.values()) == set(TEAMS)
-    assert {name: sections(name)["Who can change it"] for name in ALERTS} == {
-        name: TEAMS[team_of[name]] for name in RAISED
-    }
+    assert {name: sections(name)["Whose it is"] for name in ALERTS} == {name: TEAMS[team_of[name]] for name in RAISED}
 
 
 def test_what_the_service_connection_point_reports_itself_is_what_its_alert_asks_for() -> None:
@@ -168,7 +204,7 @@ def test_no_log_and_no_status_message_is_named_that_the_catalogue_does_not_name(
     logs, messages = set(re.findall(r"\b\w+\.log\b", text)), set(re.findall(r"\b(?:9\d{3}|1[01]\d{3}|53\d{3})\b", text))
     known = set(re.findall(r"\w+", CATALOGUE))
     ports = set(re.findall(r"1\d{4}", CATALOGUE)) | {"10965"}  # of a cloud management gateway, and our own
-    assert {log for log in logs if log.lower() not in CATALOGUE.lower()} == set()
+    assert {log for log in logs if log.lower() not in CATALOGUE.lower()} == {"access.log"}  # which is Squid's
     assert messages - known - ports == set()
     assert {"11488", "11410", "9605"} <= messages
 
@@ -223,7 +259,7 @@ def test_promtool_accepts_every_query(tmp_path: Path) -> None:
 
 def calls() -> list[list[str]]:
     lines = {line for text in PAGES.values() for block in blocks(text, "sh") for line in block.splitlines()}
-    return sorted(shlex.split(line)[1:] for line in lines if line.startswith(f"{EXPORTER} "))
+    return sorted(shlex.split(line)[1:] for line in lines if line.startswith(f"{PROGRAM} "))
 
 
 @pytest.mark.parametrize("call", calls(), ids=" ".join)
@@ -246,9 +282,9 @@ def test_powershell_is_closed_and_never_takes_curl_for_curl() -> None:
 NO_EXPORTER: Final = cast(Service, SimpleNamespace())  # no page asks anything of it
 
 
-def asked(path: str, method: str = "GET") -> httpx.Response:
+def asked(path: str, method: str = "GET", app: Starlette | None = None) -> httpx.Response:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(create_app(NO_EXPORTER))
+        transport = httpx.ASGITransport(app or create_app(NO_EXPORTER))
         async with httpx.AsyncClient(transport=transport, base_url="http://exporter.example") as client:
             return await client.request(method, path)
 
@@ -271,7 +307,8 @@ def test_a_served_page_says_all_that_its_file_says(name: str) -> None:
     read = Page(asked(f"/runbooks/{name}").text)
     said = " ".join("".join(read.texts).split())
     code = [block for kind in ("promql", "sh", "powershell") for block in blocks(PAGES[f"{name}.md"], kind)]
-    assert [block for block in code if " ".join(block.split()) not in said] == []
+    without_file = [block.replace(f" --config.file {EXAMPLE_FILE}", "") for block in code]
+    assert [block for block in without_file if " ".join(block.split()) not in said] == []
     headings = re.findall(r"^#+ (.*)$", PAGES[f"{name}.md"], re.MULTILINE)
     assert [heading for heading in headings if heading.replace("`", "") not in said] == []
 
@@ -293,6 +330,82 @@ def test_a_served_page_loads_its_look_and_nothing_else(name: str) -> None:
     assert loaded == ["style.css", "unknown.svg"]
     assert len(re.findall("<link", text)) == len(loaded)
     assert re.findall(r"<(?:script|img|iframe|object|base)\b|\b(?:src|style|on\w+)=|@import|url\(", text) == []
+
+
+URL: Final = "https://portal.corp.example:8443/it's?a=1&b=<b>`x`"
+KEY: Final = CheckKey(Target(URL), "corporate")
+STORE: Final = ResultStore(Plan((Check(KEY, (Use(Consumer("portal", "client", "azure-public"), URL),)),)))
+COMMAND: Final = Invocation(config_file="/etc/a b/exporter.yaml", roles=("client",))
+ABOUT_IT: Final = create_app(cast(Service, SimpleNamespace(store=STORE)), COMMAND)
+QUERY: Final = urlencode({"target": URL, "path": "proxy:corporate"})
+
+
+class Codes(HTMLParser):
+    """The commands of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.blocks: list[str] = []
+        self._depth = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - given
+        self._depth += tag == "pre"
+        self.blocks += [""] if tag == "pre" else []
+
+    def handle_endtag(self, tag: str) -> None:
+        self._depth -= tag == "pre"
+
+    def handle_data(self, data: str) -> None:
+        if self._depth:
+            self.blocks[-1] += data
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_that_is_asked_for_a_target_speaks_of_no_other(name: str) -> None:
+    text = asked(f"/runbooks/{name}?{QUERY}", app=ABOUT_IT).text
+    read, codes = Page(text), Codes(text).blocks
+    assert not [block for block in codes if "go.microsoft.com" in block]
+    assert PUT_IN_TARGET.split("`", maxsplit=1)[0] not in "".join(read.texts)
+    assert f"../target?{urlencode({'url': URL, 'path': 'proxy:corporate'})}" in read.links
+    calls = [shlex.split(line) for block in codes for line in block.splitlines() if line.startswith(PROGRAM)]
+    assert all(call[call.index("--config.file") + 1] == COMMAND.config_file for call in calls)
+    assert [call for call in calls if URL in call] == [
+        [PROGRAM, "explain", URL, "--path", "proxy:corporate", "--config.file", COMMAND.config_file, "--role", "client"]
+        for _ in range(PAGES[f"{name}.md"].count(f"{PROGRAM} explain 'https://go.microsoft.com/'"))
+    ]
+
+
+@pytest.mark.parametrize("reason", ["proxy_denied", "tls_timeout", "connect_timeout"])
+def test_what_to_search_for_and_to_type_is_that_of_the_target(reason: str) -> None:
+    text = asked(f"/runbooks/{reason}?{QUERY}", app=ABOUT_IT).text
+    said, codes = "".join(Page(text).texts), Codes(text).blocks
+    assert "portal.corp.example" in said
+    assert "8443" in said
+    assert any("curl.exe --proxy 'http://proxy.corp.example:3128' -sS" in block for block in codes)
+    assert any("it''s" in block for block in codes)  # PowerShell
+    assert any("it'\"'\"'s" in block for block in codes)  # sh
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        urlencode({"target": "https://elsewhere.example/", "path": "direct"}),
+        urlencode({"target": URL, "path": "direct"}),
+        urlencode({"target": "https://[", "path": "direct"}),
+        "target=",
+    ],
+)
+def test_a_target_that_is_not_in_the_plan_stands_on_no_page(query: str) -> None:
+    assert (
+        asked(f"/runbooks/tls_timeout?{query}", app=ABOUT_IT).text == asked("/runbooks/tls_timeout", app=ABOUT_IT).text
+    )
+
+
+def test_a_link_to_another_page_keeps_the_target() -> None:
+    links = Page(asked(f"/runbooks/tls_timeout?{QUERY}", app=ABOUT_IT).text).links
+    assert f"LocalSystem?{QUERY}" in links
+    assert f"ConfigMgrTlsInspectionUnsupported?{QUERY}#what-to-change" in links
 
 
 @pytest.mark.parametrize("name", ["nothing", "README.md", "dns_timeout.md", "%2e%2e", "..%2f..%2fREADME", "%00", "é"])

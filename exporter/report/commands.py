@@ -58,10 +58,10 @@ def by_path(command: Command, proxy: str | None) -> Command:
     return replace(command, line=line)
 
 
-def filled(
-    command: Command, target: Target = EXAMPLE_TARGET, proxy: str = EXAMPLE_PROXY, shell: Shell = Shell.POSIX
+def filled_in(
+    text: str, target: Target = EXAMPLE_TARGET, proxy: str = EXAMPLE_PROXY, shell: Shell | None = None
 ) -> str:
-    """The command line for this target, through this proxy; what is filled in stands between single quotes."""
+    """A text with the names in it filled in, as they may stand between single quotes of a shell."""
     parts = urlsplit(proxy)
     host = f"[{target.host}]" if ":" in target.host else target.host
     facts = {
@@ -75,7 +75,18 @@ def filled(
         "resolver": EXAMPLE_RESOLVER,
     }
     # Not str.format: braces are PowerShell's and curl's own as well.
-    line = re.sub(rf"(?<!%)\{{({'|'.join(facts)})\}}", lambda name: shell.within_quotes(facts[name[1]]), command.line)
+    return re.sub(
+        rf"(?<!%)\{{({'|'.join(facts)})\}}",
+        lambda name: facts[name[1]] if shell is None else shell.within_quotes(facts[name[1]]),
+        text,
+    )
+
+
+def filled(
+    command: Command, target: Target = EXAMPLE_TARGET, proxy: str = EXAMPLE_PROXY, shell: Shell = Shell.POSIX
+) -> str:
+    """The command line for this target, through this proxy; what is filled in stands between single quotes."""
+    line = filled_in(command.line, target, proxy, shell)
     # curl takes brackets and braces for a pattern of several URLs, but for those of an address.
     return re.sub(r"^curl(\.exe)? ", r"curl\1 --globoff ", line) if set("[]{}") & set(target.url) else line
 
@@ -84,7 +95,10 @@ def filled(
 class AllCommands:
     """What commands.yaml holds."""
 
-    as_local_system: tuple[Command, ...]
+    local_system: tuple[Command, ...]  # each is a way to run commands as that account
+    its_proxies: tuple[Command, ...]  # which proxy Windows says that it uses
+    revocation: tuple[Command, ...]  # what curl of Windows says where revocation cannot be asked for
+    fixed: Confirmation  # what is seen of a target that is usable
     through_proxy: Mapping[str, str]  # what sends a command through a proxy, by the command's name
     walk: Confirmation  # the way of a probe, for when there is no one reason
     certificate: Confirmation  # what a server presents

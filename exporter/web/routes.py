@@ -134,8 +134,8 @@ async def _firewall_request(request: Request) -> Response:
 
     `state=all` for everything that the site needs. `format` is `markdown`, `csv` or `text`, else it is a page.
     """
-    service, query = _service(request), request.query_params
-    made = await in_thread(lambda: firewall_request(*service.rules(), service.store.snapshot(), query))
+    service, query, command = _service(request), request.query_params, _command(request)
+    made = await in_thread(lambda: firewall_request(*service.rules(), service.store.snapshot(), query, command))
     if isinstance(made, Page):
         return _answer(made)
     shown = "inline" if made.type.startswith("text/plain") else "attachment"
@@ -212,18 +212,31 @@ async def _runbooks(request: Request) -> Response:
 
 
 async def _runbook(request: Request) -> Response:
-    """One of the runbooks; 404 for any other name."""
+    """One of the runbooks; 404 for any other name. With `target=URL&path=PATH` it speaks of that target of the plan."""
     return await _shown(request, request.path_params["name"])
 
 
 async def _shown(request: Request, name: str) -> Response:
     """A runbook, rendered in a thread."""
-    page = await in_thread(lambda: runbook_page(name))
+    command, about = _command(request), _about(request)
+    page = await in_thread(lambda: runbook_page(name, command, about))
     if page is None:
         if _by_a_browser(request):
             return _answer(nothing_page(request.scope["path"]))
         return PlainTextResponse("no runbook of this name; /runbooks/ lists them all\n", HTTPStatus.NOT_FOUND)
     return _answer(page)
+
+
+def _about(request: Request) -> CheckKey | None:
+    """The target of the plan that a link to a runbook names; None where it names none."""
+    url, path = (request.query_params.get(name, "") for name in ("target", "path"))
+    if not url:
+        return None
+    try:
+        checks = _service(request).store.find(canonical(url))
+    except ValueError:
+        return None
+    return next((check.key for check in checks if path in {"", check.key.path}), None)
 
 
 async def _probe(request: Request) -> Response:

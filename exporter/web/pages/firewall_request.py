@@ -18,6 +18,7 @@ from exporter.allowlist.rules import Rule
 from exporter.allowlist.terminal import print_rules
 from exporter.model.vocabulary import CheckKey, Reason, Role, Snapshot
 from exporter.report.causes import Cause, causes
+from exporter.report.invocation import Invocation
 from exporter.report.reasons import Who
 from exporter.text.printable import one_line
 from exporter.web.pages.filters import quoted
@@ -37,10 +38,18 @@ class Form:
     title: str
     ending: str
     type: str
-    write: Callable[[Iterable[Rule], Mapping[str, Role]], str]
+    write: Callable[[Iterable[Rule], Mapping[str, Role], Invocation], str]
 
 
-def _text(rules: Iterable[Rule], _: Mapping[str, Role]) -> str:
+def _markdown(rules: Iterable[Rule], roles: Mapping[str, Role], command: Invocation) -> str:
+    return f"{change_request(rules, roles, command)}\n"
+
+
+def _csv(rules: Iterable[Rule], *_: object) -> str:
+    return rules_csv(rules)
+
+
+def _text(rules: Iterable[Rule], *_: object) -> str:
     out = io.StringIO()
     print_rules(rules, Console(file=out, width=_WIDTH, force_terminal=False, legacy_windows=False))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
@@ -48,10 +57,8 @@ def _text(rules: Iterable[Rule], _: Mapping[str, Role]) -> str:
 
 FORMS: Final = MappingProxyType(
     {
-        "markdown": Form(
-            "Markdown", "md", "text/markdown; charset=utf-8", lambda rules, roles: f"{change_request(rules, roles)}\n"
-        ),
-        "csv": Form("CSV", "csv", "text/csv; charset=utf-8", lambda rules, _: rules_csv(rules)),
+        "markdown": Form("Markdown", "md", "text/markdown; charset=utf-8", _markdown),
+        "csv": Form("CSV", "csv", "text/csv; charset=utf-8", _csv),
         "text": Form("plain text", "txt", "text/plain; charset=utf-8", _text),
     }
 )

@@ -131,7 +131,11 @@ class Download:
 
 
 def firewall_request(
-    rules: Iterable[Rule], roles: Mapping[str, Role], snapshot: Snapshot, query: Mapping[str, str]
+    rules: Iterable[Rule],
+    roles: Mapping[str, Role],
+    snapshot: Snapshot,
+    query: Mapping[str, str],
+    command: Invocation = BY_NAME,
 ) -> Page | Download:
     """The firewall request for what is down, or for everything, as a page or as the file that is asked for."""
     everything = tuple(rules)
@@ -142,20 +146,21 @@ def firewall_request(
     found = requested(everything, snapshot, asked)
     if asked.form:
         form = FORMS[asked.form]
-        return Download(f"firewall-request.{form.ending}", form.type, form.write(found.rules, roles))
-    body = Markup(rendered(change_request(found.rules, roles)).body)  # noqa: S704 - Markdown, rendered without HTML of its own
+        return Download(f"firewall-request.{form.ending}", form.type, form.write(found.rules, roles, command))
+    request = rendered(change_request(found.rules, roles, command))
+    body = Markup(request.body)  # noqa: S704 - Markdown, rendered without HTML of its own
     return Page(
         _rendered("firewall_request.html", site=snapshot.plan.site, asked=asked, mistakes=(), found=found, body=body)
     )
 
 
-def runbook_page(name: str) -> Page | None:
-    """A runbook, or None where there is none of that name."""
-    found = runbook(name)
+def runbook_page(name: str, command: Invocation = BY_NAME, about: CheckKey | None = None) -> Page | None:
+    """A runbook, about a target if one is given, or None where there is none of that name."""
+    found = runbook(name, command, about)
     if found is None:
         return None
     body = Markup(found.body)  # noqa: S704 - our own Markdown, rendered without HTML of its own
-    return Page(_rendered("runbook.html", title=found.title, body=body, index=name == INDEX, root="../"))
+    return Page(_rendered("runbook.html", title=found.title, body=body, index=name == INDEX, about=about, root="../"))
 
 
 def nothing_page(path: str) -> Page:
