@@ -95,6 +95,10 @@ class Watched(Exporter):
         self.results.append(result)
         super().finished(result)
 
+    def finished_out_of_turn(self, result: Result) -> None:
+        self.results.append(result)
+        super().finished_out_of_turn(result)
+
 
 @dataclass
 class Day:

@@ -112,11 +112,14 @@ configmgr_exporter_probes_in_flight                              gauge
 configmgr_endpoint_address_in_range                              gauge      feature role cloud pattern target
 configmgr_failure_evidence_info  gauge  path host reason cause from to sni proxy issuer answered_by
 configmgr_path_family_up                                         gauge      path family
+configmgr_path_down_since_timestamp_seconds                      gauge      path
+configmgr_feature_not_ready_since_timestamp_seconds              gauge      feature role cloud
 configmgr_endpoint_path_info                                     gauge      feature role cloud pattern target path
 configmgr_endpoint_unconfirmed_failure                           gauge      feature role cloud pattern target reason
 configmgr_failure_reason_info                                    gauge      reason summary who
 configmgr_endpoint_tls_unreadable_certificates                   gauge      feature role cloud pattern target
 configmgr_exporter_first_failures_total                          counter    verdict
+configmgr_exporter_probes_out_of_turn_total                      counter    why
 configmgr_exporter_log_lines_dropped_total                       counter
 configmgr_exporter_missed_slots_total                            counter
 configmgr_exporter_probe_interval_seconds                        gauge
@@ -208,8 +211,9 @@ DOWN = replace(UP, failure=Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, "in wo
 
 def test_the_names_types_and_labels_are_the_contracts() -> None:
     wildcard = Use(CLIENT, "*.example")
-    other = Check(CheckKey(Target("https://other.example/")), (wildcard, Use(CLIENT, "other.example")))
+    other = Check(CheckKey(Target("https://other.example/"), "dmz"), (wildcard, Use(CLIENT, "other.example")))
     check = replace(CHECK, uses=(wildcard, *CHECK.uses))
+    no_proxy = Failure(Phase.CONNECT, Reason.PROXY_UNREACHABLE, "in words")
     why = Requirement(Use(CLIENT, "*.akamai.example"), Endpoint(""), None, (), WhyUnprobed.NO_REPRESENTATIVE, "")
     pinned = Endpoint("pinned.example", tls_inspection=Support.UNSUPPORTED)
     uninspectable = Requirement(Use(CLIENT, "pinned.example"), pinned, None, (other.key.target,))
@@ -221,7 +225,7 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     events.adopt(store.plan)
     ReloadStatus(registry)
     Conditions(registry).set(60.0, required_roots_present([RequiredRoot("a root", "00")], []))
-    for result in (UP, replace(DOWN, key=other.key)):
+    for result in (UP, replace(UP, key=other.key, failure=no_proxy)):
         store.record(result)
     store.mark_unconfirmed(DOWN)
     found = set()

@@ -9,7 +9,7 @@ import pytest
 from trio.testing import MockClock
 
 from exporter.system.reader import HANGING, READ_WITHIN, Reader, Unread
-from tests.test_schedule import simulate
+from tests.schedules import simulate
 
 DAY: Final = 86_400.0
 

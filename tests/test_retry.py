@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from exporter.model.vocabulary import Cause, CheckKey, Failure, Phase, Reason, Result, Target
+from exporter.model.vocabulary import Cause, CheckKey, Failure, OutOfTurn, Phase, Reason, Result, Target
 from exporter.probe.retry import LATE, STILL, Attempts, Next, at_once, noticing
 from exporter.service.schedule import Pace, Schedule, probe_once
 from exporter.system.lag import Pulse
@@ -49,6 +49,9 @@ class Told:
     def started(self, lag: float) -> None:
         pass
 
+    def started_out_of_turn(self, why: OutOfTurn) -> None:
+        pass
+
     def missed(self, slots: int) -> None:
         pass
 
@@ -59,6 +62,9 @@ class Told:
         pass
 
     def finished(self, result: Result) -> None:
+        self.results.append(result)
+
+    def finished_out_of_turn(self, result: Result) -> None:
         self.results.append(result)
 
 

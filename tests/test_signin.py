@@ -214,6 +214,21 @@ def test_all_that_are_refused_at_once_are_refused_once() -> None:
     assert len(world.tries) == 1 + 10 + 10
 
 
+def test_after_a_proxy_was_away_one_probe_signs_in_before_the_others_do() -> None:
+    """It is back before the directory behind it: a hundred probes at once would lock the account that it had taken."""
+    directory = Directory(takes=lambda now: now < 10.0)
+
+    async def play() -> None:
+        await directory.probe()
+        await anyio.sleep(20.0)
+        directory.sign_in.begin_anew()
+        with anyio.move_on_after(5.0):
+            await directory.many(*[0.0] * 100)
+
+    simulate(play)
+    assert len(directory.tries) == 2
+
+
 def test_who_was_let_in_before_a_refusal_does_not_vouch_for_the_account_after_it() -> None:
     world = Directory(takes=hiccup((1.0, math.inf)))
 

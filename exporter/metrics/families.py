@@ -26,6 +26,7 @@ from exporter.model.vocabulary import (
     Consumer,
     EndpointState,
     Latest,
+    OutOfTurn,
     Phase,
     Plan,
     Reason,
@@ -41,6 +42,7 @@ from exporter.report.evidence import OF_CERTIFICATES, decisive
 from exporter.report.findings import counts
 from exporter.report.reasons import all_words
 from exporter.results.readiness import overall
+from exporter.results.since import not_ready_since, paths_down_since
 from exporter.results.store import ResultStore
 from exporter.system.log_queue import dropped
 
@@ -100,6 +102,16 @@ class Events:
         )
         for verdict in ("confirmed", "refuted", "believed"):
             self.first_failures.labels(verdict)
+        self.out_of_turn = Counter(
+            "configmgr_exporter_probes_out_of_turn",
+            "Probes made beside those of each interval, by why: failures of others point at their path (suspected), it "
+            "is down (down), or works again (recovered). Counted in configmgr_exporter_probes_total too, and in no "
+            "counter or histogram by feature, unless they took a place in the interval.",
+            ("why",),
+            registry=registry,
+        )
+        for why in OutOfTurn:
+            self.out_of_turn.labels(why)
         self.lag = Histogram(
             "configmgr_exporter_probe_lag_seconds",
             "How late probes started, against their place in the interval.",
@@ -388,6 +400,7 @@ def _rolled_up_families(snapshot: Snapshot) -> Iterator[Metric]:
     for name, up in snapshot.paths.items():
         path.add_metric((name,), up)
     yield path
+    yield from _since(snapshot)
     family = GaugeMetricFamily(
         "configmgr_path_family_up",
         "1: an address of that family (ipv4, ipv6) opened a connection in the latest probes of the path; 0: none did, "
@@ -427,6 +440,26 @@ def _evidence(snapshot: Snapshot) -> Metric:
         }
         family.add_metric([labels[name] for name in EVIDENCE], 1)
     return family
+
+
+def _since(snapshot: Snapshot) -> Iterator[Metric]:
+    """Since when something is wrong."""
+    path = GaugeMetricFamily(
+        "configmgr_path_down_since_timestamp_seconds",
+        "When the last target failed that had worked by the path, Unix time. Absent while the path is up.",
+        labels=("path",),
+    )
+    for name, moment in paths_down_since(snapshot).items():
+        path.add_metric((name,), moment)
+    feature = GaugeMetricFamily(
+        "configmgr_feature_not_ready_since_timestamp_seconds",
+        "When the first of the endpoints went down that keep the feature from being ready, Unix time. Absent while "
+        "configmgr_feature_ready is not 0.",
+        labels=CONSUMER,
+    )
+    for consumer, moment in not_ready_since(snapshot).items():
+        feature.add_metric(_labels(consumer), moment)
+    yield from (path, feature)
 
 
 def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:

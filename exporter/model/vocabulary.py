@@ -802,6 +802,14 @@ class Result:
         return self.started + self.duration
 
 
+class OutOfTurn(StrEnum):
+    """Why a check is probed at another time than its place in the interval: a closed set."""
+
+    SUSPECTED = "suspected"  # failures of others point at the path that they share
+    DOWN = "down"  # to learn when its path works again
+    RECOVERED = "recovered"  # its path works again
+
+
 @dataclass(frozen=True, slots=True)
 class Spell:
     """Probes of one check in a row that all came to the same. Times are Unix seconds."""

@@ -180,6 +180,8 @@ class _Journey:
         """The failure that ended a way, by everything that was seen."""
         seen, way = self._trace.seen, http.way_of(self._key.target, route)
         failure = classify(self._trace.phase, error, way, seen, self._network.signs)
+        if failure.reason is Reason.PROXY_UNREACHABLE and route.sign_in is not None:
+            route.sign_in.begin_anew()
         return at_private_address(failure, self._key.target, seen) if way is Way.DIRECT else failure
 
     def _of_the_first(self) -> Failure:

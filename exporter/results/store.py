@@ -71,15 +71,15 @@ class ResultStore:
         """The same with as much history as there is room for now."""
         return replace(latest, history=kept(latest.history, self._room)) if latest else None
 
-    def record(self, result: Result) -> Recorded | None:
-        """Pin a result; None where its check has left the plan meanwhile."""
+    def record(self, result: Result, *, in_turn: bool = True) -> Recorded | None:
+        """Pin a result; None where its check has left the plan meanwhile. What is not in turn counts for no hour."""
         check = self._checks.get(result.key)
         if check is None:
             return None
         if self._began is None:
             self._began = result.finished
         recorded = Recorded(check, result, self._latest[result.key])
-        self._latest[result.key] = _after(recorded, self._room)
+        self._latest[result.key] = _after(recorded, self._room, in_turn=in_turn)
         if recorded.before is None or read_of(recorded.before.result) != read_of(result):
             self._version += 1
         return recorded
@@ -142,12 +142,14 @@ class ResultStore:
         )
 
 
-def _after(recorded: Recorded, room: Room) -> Latest:
+def _after(recorded: Recorded, room: Room, *, in_turn: bool) -> Latest:
     result, before = recorded.result, recorded.before
     since = result.finished if before is None or recorded.changed else before.since
     last_success = before.last_success if before else None
     history = extended(before.history if before else (), result, room, changed=recorded.changed)
-    hours = counted(before.hours if before else Hours(), result)
+    hours = before.hours if before else Hours()
+    if in_turn:
+        hours = counted(hours, result)
     return Latest(result, since, result.finished if result.up else last_success, history, result.recovered_from, hours)
 
 

@@ -18,6 +18,7 @@ from exporter.config.documents import DocumentError, Mistake
 from exporter.metrics.families import Conditions, Events, ReloadStatus, State, Timing, registry_for
 from exporter.model.vocabulary import (
     CheckKey,
+    OutOfTurn,
     Result,
     Role,
 )
@@ -209,6 +210,10 @@ class Exporter:
         """Note how late a probe starts."""
         self._events.lag.observe(lag)
 
+    def started_out_of_turn(self, why: OutOfTurn) -> None:
+        """Count it."""
+        self._events.out_of_turn.labels(why).inc()
+
     def missed(self, slots: int) -> None:
         """Count the slots that passed by."""
         self._events.missed.inc(slots)
@@ -224,11 +229,18 @@ class Exporter:
 
     def finished(self, result: Result) -> None:
         """Count, store and log a result, if its check is still in the plan. What goes wrong in that is its failure."""
+        self._finish(result, in_turn=True)
+
+    def finished_out_of_turn(self, result: Result) -> None:
+        """The same without counting it for anybody: more of these are made while something is wrong."""
+        self._finish(result, in_turn=False)
+
+    def _finish(self, result: Result, *, in_turn: bool) -> None:
         try:
-            self._count(result)
+            self._count(result, in_turn=in_turn)
         except Exception as error:  # noqa: BLE001 - a defect is the result of one check
             result = replace(result, failure=defect(error))
-        recorded = self.store.record(result)
+        recorded = self.store.record(result, in_turn=in_turn)
         if recorded is None:
             return
         try:
@@ -238,13 +250,13 @@ class Exporter:
             self.store.record(recorded.result)
         self._log(recorded)
 
-    def _count(self, result: Result) -> None:
+    def _count(self, result: Result, *, in_turn: bool) -> None:
         self._events.physical.inc()
         self._timing.count(result)
         if result.attempts > 1:
             self._events.first_failures.labels("refuted" if result.up else "confirmed").inc()
         check = self.store.check(result.key)
-        if check is not None:
+        if in_turn and check is not None:
             self._events.count(check, result)
 
     def _log(self, recorded: Recorded) -> None:

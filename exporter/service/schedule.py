@@ -10,17 +10,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import heapify, heappop, heappush
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from exporter.model.vocabulary import CheckKey, Result
+from exporter.model.vocabulary import CheckKey, OutOfTurn, Result
 from exporter.plan.checks import order
 from exporter.probe.classify import defect
 from exporter.probe.retry import Attempts, Next, noticing
+from exporter.service.path_watch import LOOK, Asked, PathWatch
 from exporter.system.lag import Pulse
 
 log = structlog.get_logger("exporter")
@@ -104,6 +105,12 @@ class Observer(Protocol):
 
 class Watcher(Observer, Protocol):
     """Is notified of what the schedule does."""
+
+    def started_out_of_turn(self, why: OutOfTurn) -> None:
+        """A probe started that has no place in the interval."""
+
+    def finished_out_of_turn(self, result: Result) -> None:
+        """That probe ended with this result."""
 
     def missed(self, slots: int) -> None:
         """Slots passed while a check was still under way, or waiting for its turn."""
@@ -218,6 +225,8 @@ class Appointment:
     key: CheckKey
     in_place: bool  # the first round comes out of turn, and a slot that it runs into is not missed
     down: bool = False
+    why: OutOfTurn | None = None  # where it is none of its slots
+    begun: float = math.inf  # of the attempt under way
     place: object = None
     task: anyio.TaskHandle[None, Any] | None = None
     defect: str = ""  # of the probe before
@@ -234,9 +243,18 @@ class Timetable:
     """
 
     def __init__(
-        self, group: TaskGroup, pace: Pace, allowance: Allowance, pulse: Pulse, attempt: Attempt, watcher: Watcher
+        self,
+        group: TaskGroup,
+        pace: Pace,
+        allowance: Allowance,
+        pulse: Pulse,
+        attempt: Attempt,
+        watcher: Watcher,
+        paths: PathWatch,
     ) -> None:
         self.pace = pace
+        self._paths = paths
+        self._defect = ""  # in watching them, as it is logged
         self._pulse = pulse
         self._group = group
         self._allowance = allowance
@@ -257,6 +275,36 @@ class Timetable:
             self._appointments[key] = self._first(key, math.inf if known[key] else first_round)
         self._gather()
         self._asleep.cancel()
+
+    def ask(self, asked: Asked) -> None:
+        """Probe these out of turn, one after the other, where their slots do not come sooner.
+
+        So fast that those among them that hang leave half of the room to all others.
+        """
+        now = anyio.current_time()
+        for place, (key, why) in enumerate(asked.items()):
+            due = now + place * 2 * PATIENCE / self.pace.concurrency
+            appointment = self._appointments.get(key)
+            if appointment is not None and appointment.task is None and due < appointment.due:
+                appointment.due, appointment.in_place, appointment.why = due, False, why
+        if asked:
+            heapify(self._waiting)
+            self._asleep.cancel()
+
+    def ask_for(self, found: Callable[[float], Asked]) -> None:
+        """Probe out of turn what is found at this moment; a defect in that is logged, and probing goes on."""
+        try:
+            self.ask(found(anyio.current_time()))
+            self._defect = ""
+        except Exception as error:
+            if self._defect != (message := defect(error).message):
+                self._defect = message
+                log.exception("paths cannot be watched")
+
+    @property
+    def asked(self) -> Asked:
+        """What is to be probed out of turn, or is being probed, and is broken off by the end."""
+        return {key: appointment.why for key, appointment in self._appointments.items() if appointment.why}
 
     def end(self) -> None:
         """Probe no more."""
@@ -313,7 +361,7 @@ class Timetable:
         """One probe, and the appointment for the next one, whatever comes of this one."""
         if self._appointments.get(appointment.key) is not appointment:
             return  # it has left before this began, which is when a task cannot be cancelled yet
-        following = Appointment(math.inf, appointment.key, in_place=True, down=True)
+        following, result = Appointment(math.inf, appointment.key, in_place=True, down=True), None
         try:
             result = await self._probe(appointment)
             self._report(appointment, result)
@@ -325,31 +373,51 @@ class Timetable:
             if self._appointments.get(appointment.key) is appointment:
                 following.due = self._slot(appointment.key, max(anyio.current_time(), appointment.due))
                 self._meet_again(following)
+        if result is not None:
+            self._hear(appointment, result)
 
     async def _probe(self, appointment: Appointment) -> Result:
         """A probe with all its attempts. What it waited for its turn is not in the time that it has."""
         begun = anyio.current_time()
         try:
-            self._watcher.started(max(0.0, begun - appointment.due))
-            result = await self._attempted(appointment.key, math.inf)
+            if appointment.why is None:
+                self._watcher.started(max(0.0, begun - appointment.due))
+            else:
+                self._watcher.started_out_of_turn(appointment.why)
+            result = await self._attempted(appointment, math.inf)
         finally:
             self._places.give_back(appointment.place)
         if result.up or appointment.down:  # what is down already needs no confirmation
             return result
-        return await self._confirmed(result, begun + self.pace.interval)
+        return await self._confirmed(appointment, result, begun + self.pace.interval)
 
-    async def _attempted(self, key: CheckKey, within: float) -> Result:
+    async def _attempted(self, appointment: Appointment, within: float) -> Result:
         """One attempt, and whether the exporter itself stood still meanwhile."""
+        key, appointment.begun = appointment.key, anyio.current_time()
         return await noticing(self._pulse, attempted(self._attempt(key, within), key))
 
     def _report(self, appointment: Appointment, result: Result) -> None:
         """The result, and which slots it missed."""
-        if appointment.in_place:
-            interval = self.pace.interval
-            now = max(anyio.current_time(), appointment.due)
-            passed = self._slot(appointment.key, now) - self._slot(appointment.key, appointment.due)
-            self._watcher.missed(round(passed / interval))
-        self._watcher.finished(result)
+        passed = self._passed(appointment)
+        if appointment.why is None:
+            if appointment.in_place:
+                self._watcher.missed(passed)
+            self._watcher.finished(result)
+        elif passed:  # it took a slot
+            self._watcher.missed(passed - 1)
+            self._watcher.finished(result)
+        else:
+            self._watcher.finished_out_of_turn(result)
+
+    def _passed(self, appointment: Appointment) -> int:
+        """How many slots have begun since it was due."""
+        now = max(anyio.current_time(), appointment.due)
+        passed = self._slot(appointment.key, now) - self._slot(appointment.key, appointment.due)
+        return round(passed / self.pace.interval)
+
+    def _hear(self, appointment: Appointment, result: Result) -> None:
+        """Ask what an attempt gives rise to."""
+        self.ask_for(lambda now: self._paths.hear(result, appointment.begun, now))
 
     def _report_defect(self, appointment: Appointment, error: Exception) -> str:
         """Report a defect as the result of its check; if that fails too, log it once. Returns its message."""
@@ -373,12 +441,12 @@ class Timetable:
         if self._waiting[0] is appointment:
             self._asleep.cancel()
 
-    async def _confirmed(self, first: Result, end: float) -> Result:
+    async def _confirmed(self, appointment: Appointment, first: Result, end: float) -> Result:
         """What a probe comes to after its first attempt: the first success, or the failure of the last attempt.
 
         Each is made after a pause, and all are over before `end`, so that no slot is missed for them; what the exporter
         itself holds up, by standing still or for want of room, is added to that. When so many fail at once that the
-        allowance is spent, they confirm each other.
+        allowance is spent, they confirm each other; but for those that are asked because others fail.
         """
         attempts, result = Attempts(self.pace.attempts), first
         while (following := attempts.next(result)) is not Next.NONE:
@@ -387,17 +455,19 @@ class Timetable:
                 end = max(end, now + self.pace.interval)
             elif end - now <= 2 * SPARE * self.pace.interval:
                 break
-            elif not self._allowance.take(now):
+            elif appointment.why is None and not self._allowance.take(now):
                 self._watcher.accepted(result)
                 break
             self._watcher.unconfirmed(result)
+            if following is Next.CONFIRM and now - appointment.begun >= PAUSE[1]:
+                self._hear(appointment, result)  # what is silent for longer than a pause may last has no need of one
             rest = pause(end - now)
             await anyio.sleep(rest)
             async with self._places.turn():
                 begun = anyio.current_time()
                 end += begun - (now + rest)
                 await checkpoint_if_cancelled()  # it may have left just when it was woken
-                again = await self._attempted(first.key, end - begun - SPARE * self.pace.interval)
+                again = await self._attempted(appointment, end - begun - SPARE * self.pace.interval)
             result = again.after(result)
         return result
 
@@ -411,14 +481,31 @@ class Schedule:
         self._watcher = watcher
         self._allowance = Allowance()
         self._pulse = pulse or Pulse()
+        self._paths = PathWatch()
         self._timetable: Timetable | None = None
         group.start_soon(self._pulse.beat)
+        group.start_soon(self._look)
+
+    async def _look(self) -> NoReturn:
+        """Look at paths that are down, for ever."""
+        while True:
+            await anyio.sleep(LOOK)
+            if self._timetable is not None:
+                self._timetable.ask_for(self._paths.look)
 
     def adopt(self, known: Mapping[CheckKey, bool], pace: Pace) -> None:
         """Run exactly these checks; the value says whether a result is there already. Does not wait."""
         self._allowance.adopt(len(known), pace.interval)
-        if self._timetable is None or self._timetable.pace != pace:
-            if self._timetable is not None:
-                self._timetable.end()
-            self._timetable = Timetable(self._group, pace, self._allowance, self._pulse, self._attempt, self._watcher)
+        self._paths.keep(known)
+        if self._timetable is not None and self._timetable.pace == pace:
+            self._timetable.adopt(known)
+            return
+        before, self._timetable = (
+            self._timetable,
+            Timetable(self._group, pace, self._allowance, self._pulse, self._attempt, self._watcher, self._paths),
+        )
         self._timetable.adopt(known)
+        if before is not None:
+            self._timetable.ask({key: why for key, why in before.asked.items() if key in known})
+            self._timetable.ask_for(self._paths.ask_again)
+            before.end()

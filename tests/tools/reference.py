@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from types import NoneType, UnionType
 from typing import Any, Final, Union, get_args, get_origin
@@ -181,10 +182,12 @@ def exemplary() -> Exporter:
         Answer(200),
         in_range=True,
         tried=(Tried("192.0.2.1", Contact.OPENED, 0.1),),
+        by_dns=False,
     )
-    for number, check in enumerate(deployment.plan.checks):
-        failure = Failure(Phase.PROCESSING, Reason.HTTP_STATUS, "status 502") if number % 2 else None
-        result = Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), seen, failure)
+    for number, check in enumerate(deployment.plan.checks):  # the path dns is down: what works has no need of it
+        failure = Failure(Phase.RESOLVE, Reason.DNS_TIMEOUT, "silent") if number % 2 else None
+        found = replace(seen, by_dns=failure is not None)
+        result = Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), found, failure)
         running.finished(result)
         if failure:
             running.unconfirmed(result)

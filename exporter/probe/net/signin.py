@@ -68,6 +68,10 @@ class SignIn:
         """Whether it knows of a refusal, which the account must be guarded by as long as the process lives."""
         return self._refused > -math.inf
 
+    def begin_anew(self) -> None:
+        """Take the account for known no more: its proxy is away, and may be back before the directory behind it."""
+        self._taken = False
+
     async def pause_over(self, patience: float) -> None:
         """Wait out the pause after the first refusal of an account that had been taken.
 

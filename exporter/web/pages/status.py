@@ -11,10 +11,12 @@ from exporter.model.vocabulary import Check, CheckKey, Latest, Snapshot, TlsFact
 from exporter.report import values
 from exporter.report.causes import causes
 from exporter.results.readiness import failures_to_come
+from exporter.results.since import not_ready_since, paths_down_since
 
 
 def status(snapshot: Snapshot) -> dict[str, Any]:
     """Everything that is known, as JSON values. Times are Unix seconds, durations seconds."""
+    since = not_ready_since(snapshot)
     return {
         "version": __version__,
         "catalogue": as_of().isoformat(),
@@ -22,10 +24,12 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
         **values.whole(snapshot),
         "causes": [values.cause(cause) for cause in causes(snapshot)],
         "paths": dict(snapshot.paths),
+        "paths_down_since": paths_down_since(snapshot),
         "families": [{"path": path, "family": family, "up": up} for (path, family), up in snapshot.families.items()],
         "features": [
             {
                 **values.feature(feature, snapshot.plan),
+                "not_ready_since": since.get(feature.consumer),
                 "endpoints": [
                     {
                         "pattern": endpoint.use.pattern,
