@@ -34,8 +34,12 @@ EVENTS: Final = {event["name"]: event["expr"] for board in BOARDS.values() for e
 SITE: Final = ("datasource", "job", "site", "instance", "cloud", "role", "feature")
 ALL_VALUES: Final = {"job": None, "site": ".*"}  # of the others, whatever there is
 
-# Of a check with a textfile, and of documented lines that are for reference only: the company has neither.
-NOT_IN_THE_COMPANY: Final = {"configmgr_exporter_check_timestamp_seconds", "configmgr_endpoint_reference_only"}
+# Of a check with a textfile, of documented lines that are for reference only, and of wildcards of which a part is down.
+NOT_IN_THE_COMPANY: Final = {
+    "configmgr_exporter_check_timestamp_seconds",
+    "configmgr_endpoint_reference_only",
+    "configmgr_endpoint_partly_open",
+}
 ALL_INSTANCES: Final[Mapping[str, str]] = {
     "configmgr:availability_objective:ratio": "one number for all",
     "feature_role_cloud:configmgr_feature_ready:avg": "says what all instances say, whichever are chosen",
@@ -431,6 +435,8 @@ def unknown_names(expression: Names, labels: Mapping[str, frozenset[str]]) -> li
     wrong = [f"{series}: no such series" for series in expression.series - labels.keys() - NOT_IN_THE_COMPANY]
     for series, matched in expression.matched:
         wrong += [f"{series}: has no {label}" for label in matched - labels.get(series, matched)]
+    if expression.series & NOT_IN_THE_COMPANY:
+        return wrong  # nor are their labels known here
     there = {label for series in expression.series for label in labels.get(series, ())} | expression.made
     return wrong + [f"{label}: none of the series has it" for label in expression.grouping - there]
 

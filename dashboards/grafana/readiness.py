@@ -40,6 +40,7 @@ from dashboards.grafana.promql import (
     of_exporter,
     of_site,
 )
+from exporter.model.vocabulary import Verdict
 from exporter.report.reasons import all_words
 
 _LABELS: Final = "feature, role, cloud"
@@ -55,6 +56,14 @@ _VERDICT: Final[Words] = {
     0: ("nobody can", WORST),
 }
 _SEVERITY: Final[Words] = {"critical": ("critical", BAD), "warning": ("warning", WARN)}
+_WHOLE: Final[Words] = {
+    Verdict.READY: ("READY", GOOD),
+    Verdict.NOT_READY: ("NOT READY", BAD),
+    Verdict.INCOMPLETE: ("INCOMPLETE", WARN),
+    Verdict.NOTHING_TO_CHECK: ("NOTHING TO CHECK", UNKNOWN),
+    Verdict.PENDING: ("PENDING", UNKNOWN),
+    "not_heard": ("NOT HEARD", WORST),
+}
 _BUDGET: Final = "instance_feature_role_cloud:configmgr_error_budget_remaining:ratio30d"
 _AVAILABILITY: Final = "instance_feature_role_cloud:configmgr_availability:ratio_rate"
 _TRIAGE: Final = to("network", "Which targets fail, and why")
@@ -70,6 +79,7 @@ def dashboard() -> Dashboard:
             *_at_a_glance(),
             _causes(),
             _alerts(),
+            _places(),
             _matrix(),
             _not_ready(),
             _by_instance(),
@@ -259,6 +269,46 @@ def _alerts() -> Panel:
             Column("Value #B", "Since (longest)", 180, unit="dateTimeFromNow"),
         ],
         sort="Severity",
+    )
+
+
+def _places() -> Panel:
+    labels = "site, instance"
+    verdicts = by("max", f"{labels}, verdict", of_exporter("configmgr_verdict"))
+    silent = by("max", labels, f"last_over_time({of_exporter('up')}[1d]) and on (job, instance) ({NOT_HEARD})")
+    failing = by("min", f"{labels}, target", of_site("configmgr_endpoint_up"))
+    not_ready = by("sum", labels, f"{FEATURE_READY} == bool 0")
+    incomplete = of_site("configmgr_feature_verdict", 'verdict="incomplete"')
+    partly = by("max", f"{labels}, pattern", of_site("configmgr_endpoint_partly_open"))
+    return listing(
+        Question(
+            15,
+            "How is each place?",
+            "Every exporter that should be there, by the verdict that it gives itself on everything that it watches; "
+            "the numbers are of what is chosen above. INCOMPLETE: nothing needed is down, but not everything could be "
+            "checked. Partly open: wildcards of which some hosts are up and some down.",
+            "No exporter is known.",
+            (24, 8),
+            [_TRIAGE],
+        ),
+        [
+            f'{verdicts} or label_replace({silent}, "verdict", "not_heard", "", "")',
+            not_ready,
+            f"{by('count', labels, incomplete)} or 0 * {not_ready}",
+            by("sum", labels, f"{failing} == bool 0"),
+            f"{by('count', labels, partly)} or 0 * {not_ready}",
+        ],
+        [
+            Column("site", "Site", 160),
+            Column("instance", "Instance", links=[to("network", "What fails there", instance=cell("instance"))]),
+            Column("verdict", "Verdict", 200, words=_WHOLE),
+            Column("Value #B", "Features not ready", 170),
+            Column("Value #C", "Features incomplete", 170),
+            Column("Value #D", "Targets failing", 150),
+            Column("Value #E", "Partly open", 150),
+        ],
+        sort="Verdict",
+        hidden=["Value #A"],
     )
 
 
