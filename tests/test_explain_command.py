@@ -559,6 +559,12 @@ def test_nothing_else_is_probed(word: str) -> None:
 
 def ended(word: str, *down: tuple[str, str]) -> tuple[bool, str]:
     """Whether a word is usable, and the last line, when these targets and paths are down."""
+    usable, lines = explained(word, *down)
+    return usable, lines[-1]
+
+
+def explained(word: str, *down: tuple[str, str]) -> tuple[bool, list[str]]:
+    """Whether a word is usable, and every line."""
     found = asked(WORK, word)
     assert found is not None
     store = ResultStore(found.plan)
@@ -568,7 +574,7 @@ def ended(word: str, *down: tuple[str, str]) -> tuple[bool, str]:
         store.record(Result(check.key, BEGUN, {Phase.RESOLVE: 0.1, Phase.CONNECT: 0.1}, Evidence(), failure))
     out = io.StringIO()
     print_asked(found, store.snapshot(), Console(file=out, width=80))
-    return found.usable(store.snapshot()), out.getvalue().splitlines()[-1]
+    return found.usable(store.snapshot()), out.getvalue().splitlines()
 
 
 def test_an_endpoint_is_usable_when_all_its_targets_are() -> None:
@@ -580,6 +586,14 @@ def test_a_wildcard_is_usable_when_one_target_is_for_whoever_needs_it() -> None:
     words = "USABLE: 3 of 4 up; of a wildcard, one target is enough"
     assert ended("*.manage.microsoft.com", GATEWAYS[2]) == (True, words)
     assert ended("*.manage.microsoft.com", GATEWAYS[0], GATEWAYS[2]) == (False, "NOT USABLE: 2 of 4 up")
+
+
+def test_a_wildcard_that_is_partly_open_is_said_to_be() -> None:
+    _, whole = explained("*.manage.microsoft.com")
+    _, partly = explained("*.manage.microsoft.com", GATEWAYS[2])
+    said = "*.manage.microsoft.com is partly open: 1 of 2 targets down. The rule in the firewall or proxy"
+    assert said in " ".join(" ".join(partly).split())
+    assert "partly open" not in " ".join(whole)
 
 
 def test_a_host_of_a_wildcard_stands_for_itself() -> None:

@@ -289,7 +289,7 @@ def counts(feature: FeatureReadiness) -> Counter[EndpointState]:
 
 def occurring(snapshot: Snapshot) -> tuple[EndpointState, ...]:
     """The states that any endpoint is in: columns worth showing."""
-    found = set(states(snapshot).values())
+    found = {state for use, state in states(snapshot).items() if use.pattern != NO_PATTERN}
     return tuple(state for state in EndpointState if state in found)
 
 

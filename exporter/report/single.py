@@ -26,6 +26,7 @@ from exporter.report.facts import (
     to_come,
     traces,
 )
+from exporter.report.findings import partly_open
 from exporter.report.quoted import quoted
 from exporter.report.terminal import Page
 from exporter.text.secrets import harmless
@@ -40,6 +41,9 @@ def print_asked(asked: Asked, snapshot: Snapshot, console: Console) -> None:
     if len(results) > 1:
         up, usable = sum(result.up for result in results), asked.usable(snapshot)
         rest = "; of a wildcard, one target is enough" if usable and up < len(results) else ""
+        for wildcard in partly_open(snapshot):
+            if wildcard.pattern in {use.pattern for use in asked.uses}:
+                _Sheet(console).line(f"{wildcard.headline}. {wildcard.advice}", "yellow")
         verdict = f"{'USABLE' if usable else 'NOT USABLE'}: {up} of {len(results)} up{rest}"
         _Sheet(console).line(verdict, _style(up=usable))
 
