@@ -67,7 +67,7 @@ def read_of(result: Result) -> object:
 
 
 def _read_of_failure(result: Result) -> object:
-    """What tells causes apart, and which connection stands for one; of that not what differs with each probe."""
+    """What distinguishes causes, and which connection stands for one; of that not what differs with each probe."""
     failure, seen = result.failure, result.evidence
     if failure is None:
         return None
