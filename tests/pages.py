@@ -51,6 +51,7 @@ from exporter.results.store import ResultStore
 from exporter.web.routes import Service, create_app
 from tests.strategies import PREFIX, phases_of
 
+HERE: Final = "10.20.30.40"
 DAY: Final = 86400.0
 HOUR: Final = 3600.0
 MINUTE: Final = 60.0
@@ -75,7 +76,7 @@ SITE: Final = Site(
 TARGET: Final = "/target?url=https%3A%2F%2Fdownload.microsoft.com%2F&path=proxy%3Acorporate"  # down on the broken one
 SEEN: Final = MappingProxyType(
     {
-        Reason.CONNECT_TIMEOUT: NO_ANSWER,
+        Reason.CONNECT_TIMEOUT: "no answer from 203.0.113.7 port 443 within 10 s",
         Reason.PROXY_DENIED: "the proxy answered CONNECT with 403 Forbidden",
         Reason.TLS_UNTRUSTED: "unable to get local issuer certificate",
         Reason.DNS_NOT_FOUND: "Name or service not known",
@@ -150,7 +151,11 @@ def result(check: Check, at: float, reason: Reason | None = None, *, issuer: Roo
         else None,
         tried=_tried(check, at, laps.get(Phase.CONNECT, 0.0), silent=reason is Reason.CONNECT_TIMEOUT),
     )
-    return Result(check.key, at - sum(laps.values()), laps, evidence, failure)
+    began = at - sum(laps.values())
+    if reason is Reason.CONNECT_TIMEOUT:
+        silent = Tried("203.0.113.7", Contact.SILENT, 10.0, port=443, local=SocketAddress(HERE, 50122), at=began)
+        evidence = replace(evidence, addresses=("203.0.113.7",), tried=(silent,))
+    return Result(check.key, began, laps, evidence, failure)
 
 
 def _tried(check: Check, at: float, seconds: float, *, silent: bool) -> tuple[Tried, ...]:
@@ -190,7 +195,7 @@ def pending() -> ResultStore:
 
 
 def started() -> ResultStore:
-    """The first results come in; what has one is well but for a name that is not found."""
+    """The first results come in; what has one is well."""
     store = ResultStore(site_plan())
     now = time.time()
     for number, check in enumerate(store.plan.checks):
@@ -212,11 +217,12 @@ def proxyless() -> ResultStore:
     """The proxy takes no connection any more, and everything behind it is down."""
     now = time.time()
     store = week(site_plan(), now)
-    refused = (Tried("10.1.2.3", Contact.REFUSED, 0.001, "Connection refused"),)
+    here = SocketAddress(HERE, 50122)
     for check in store.plan.checks:
         for ago in (12, 11, 2, 1):
             seen = result(check, now - ago * MINUTE + 25, Reason.PROXY_UNREACHABLE if check.key.proxy else None)
-            dead = replace(seen.evidence, addresses=("10.1.2.3",), tried=refused)
+            refused = Tried("10.20.0.8", Contact.REFUSED, 0.001, "Connection refused", 3128, here, seen.started)
+            dead = replace(seen.evidence, addresses=("10.20.0.8",), tried=(refused,))
             store.record(replace(seen, evidence=dead) if check.key.proxy else seen)
     return store
 

@@ -235,6 +235,15 @@ def test_a_site_without_a_name_has_that_of_the_machine(tmp_path: Path) -> None:
     assert deploy(Source(file)).plan.site == platform.node()
 
 
+@pytest.mark.parametrize(("name", "said"), [("", ""), ("name: P01 Berlin, ", " (P01 Berlin)")])
+def test_check_says_the_name_of_the_site_where_it_has_one(tmp_path: Path, name: str, said: str) -> None:
+    file = tmp_path / "exporter.yaml"
+    file.write_text(f"site: {{{name}roles: [distribution-point], features: [tenant-attach]}}")
+    last = CliRunner().invoke(app, ["check", "--config.file", str(file)]).stdout.splitlines()[-1]
+    assert last.startswith("NOTHING TO CHECK: ")
+    assert last.endswith(f"distribution-point{said}")
+
+
 def test_every_key_arrives() -> None:
     settings = load(GOOD / "everything.yaml", CATALOGUE)
 

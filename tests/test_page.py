@@ -99,7 +99,7 @@ class Page(HTMLParser):
 
 @given(plans_with_results())
 def test_the_status_is_json(drawn: Drawn) -> None:
-    found = status(snapshot_of(drawn))
+    found = status(snapshot_of(drawn), NOW)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["version"] == __version__
 
@@ -107,7 +107,7 @@ def test_the_status_is_json(drawn: Drawn) -> None:
 @given(plans_with_results())
 def test_every_target_of_the_plan_is_told_with_what_came_of_it(drawn: Drawn) -> None:
     work, results = drawn
-    told = status(snapshot_of(drawn))["targets"]
+    told = status(snapshot_of(drawn), NOW)["targets"]
     assert [(target["target"], target["path"]) for target in told] == [
         (check.key.target.url, check.key.path) for check in work.checks
     ]
@@ -132,7 +132,7 @@ def test_every_target_of_the_plan_is_told_with_what_came_of_it(drawn: Drawn) -> 
 @given(plans_with_results())
 def test_every_feature_is_told_with_its_endpoints(drawn: Drawn) -> None:
     snapshot = snapshot_of(drawn)
-    told = status(snapshot)
+    told = status(snapshot, NOW)
     assert told["paths"] == snapshot.paths
     assert [(Consumer(f["feature"], f["role"], f["cloud"]), f["verdict"], f["ready"]) for f in told["features"]] == [
         (feature.consumer, feature.verdict, feature.verdict.ready) for feature in snapshot.features
@@ -151,7 +151,7 @@ def test_every_feature_is_told_with_its_endpoints(drawn: Drawn) -> None:
 def test_what_is_not_probed_is_told_with_the_reason(drawn: Drawn) -> None:
     assert [
         (Consumer(line["feature"], line["role"], line["cloud"]), line["pattern"], line["reason"], line["detail"])
-        for line in status(snapshot_of(drawn))["unprobed"]
+        for line in status(snapshot_of(drawn), NOW)["unprobed"]
     ] == [(need.use.consumer, need.use.pattern, need.why_unprobed, need.detail) for need in drawn[0].unprobed]
 
 
@@ -195,7 +195,7 @@ def test_everything_that_is_down_is_in_one_cause_with_its_words_and_what_it_brea
     text = words_on(status_page(snapshot, {"show": "all"}, NOW).text)
     for trouble in found:
         assert trouble.cause.headline in text
-        assert trouble.words.remedy.replace("`", "") in text
+        assert trouble.cause.words.remedy.replace("`", "") in text
     assert len({trouble.id for trouble in found}) == len(found)
 
 
@@ -324,7 +324,7 @@ def test_the_history_of_a_target_is_on_its_page_and_in_the_status() -> None:
         failure = Failure(Phase.RESOLVE, reason, "it was seen") if reason else None
         store.record(Result(CHECK.key, 60.0 * number, {Phase.RESOLVE: 0.5}, failure=failure))
     texts = Page(target_page(store.snapshot(), {"url": CHECK.key.target.url}, NOW).text).texts
-    (told,) = status(store.snapshot())["targets"]
+    (told,) = status(store.snapshot(), NOW)["targets"]
     assert "dns_timeout" in texts
     assert "1970-01-01 00:01:00" in texts
     assert [(spell["reason"], spell["probes"]) for spell in told["history"]] == [
@@ -381,7 +381,7 @@ def test_what_each_address_came_to_is_on_the_page_and_in_the_data() -> None:
     assert "to fd00:1ab::7/tcp (SNI host.example), 00:00:00 UTC, no answer within 251.4 ms" in text
     assert "to 10.1.2.3/tcp (SNI host.example), 00:00:00 UTC, Connection refused after 1.2 ms" in text
     assert "a private endpoint or a zone of your own answers for the name: ask DNS first" in text
-    (told,) = status(store.snapshot())["targets"]
+    (told,) = status(store.snapshot(), NOW)["targets"]
     assert told["addresses"] == ["10.1.2.3", "fd00:1ab::7"]
     assert told["tried"][1] == {
         "address": "10.1.2.3",
@@ -398,7 +398,7 @@ def test_the_data_tell_of_a_family_that_is_dead() -> None:
     tried = (Tried("fd00:1ab::7", Contact.SILENT, 0.25), Tried("192.0.2.1", Contact.OPENED, 0.01))
     store = ResultStore(Plan((CHECK,)))
     store.record(Result(CHECK.key, 0.0, {Phase.CONNECT: 0.3}, Evidence(tried=tried)))
-    assert status(store.snapshot())["families"] == [
+    assert status(store.snapshot(), NOW)["families"] == [
         {"path": "direct", "family": "ipv4", "up": True},
         {"path": "direct", "family": "ipv6", "up": False},
     ]
@@ -413,7 +413,8 @@ def test_each_page_says_which_place_it_is_of() -> None:
     ):
         assert "· P01 &lt;Berlin&gt;</title>" in page.text
         assert page.text.count("P01 &lt;Berlin&gt;") == 2
-    assert status(snapshot)["site"] == "P01 <Berlin>"
+    assert status(snapshot, NOW)["site"] == "P01 <Berlin>"
+    assert headline(snapshot).endswith(" (P01 <Berlin>)")
 
 
 def test_a_proxy_is_named_and_its_address_is_not_shown() -> None:
@@ -538,6 +539,12 @@ def test_a_feature_that_is_not_ready_says_since_when_and_how_available_it_was() 
     assert (row.feature, row.since) == ("updates", Since(MIDNIGHT + 3600, seen=True))
     assert row.day.words == "24 h: up in 85.7 % of probes; failures 01:00 to 02:00 UTC; no data for 22 of 24 h"
     text = page_of(store, 90)
+    told = status(store.snapshot(), MIDNIGHT + 5400)
+    (updates,) = (feature for feature in told["features"] if feature["feature"] == "updates")
+    assert updates["not_ready_since"] == MIDNIGHT + 3600
+    assert updates["availability"] == {"day": 6 / 7, "week": 6 / 7}
+    assert told["counted_since"] == MIDNIGHT
+    assert [target["availability"]["day"] for target in told["targets"]] == [6 / 8, 6 / 7, 1.0]
     assert "not ready since 01:00 UTC (30 min)" in text
     assert "Counted since 00:00 UTC, when this exporter started" in text
 

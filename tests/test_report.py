@@ -299,7 +299,7 @@ def test_every_form_of_a_check_says_the_same_verdict(name: str, expected: Verdic
     assert (said["verdict"], said["ready"]) == (expected, {"ready": True, "not_ready": False}.get(expected))
     assert f"**{expected.words.upper()}: " in check_markdown(snapshot)
     assert f"\n{expected.words.upper()}: " in f"\n{printed(snapshot, print_check)}"
-    assert json.loads(json.dumps(status(snapshot)))["verdict"] == expected
+    assert json.loads(json.dumps(status(snapshot, 0.0)))["verdict"] == expected
     root = ET.fromstring(check_junit(snapshot))  # noqa: S314 - our own output
     assert (root.attrib["failures"] != "0") is (expected is Verdict.NOT_READY)
     assert (root.attrib["errors"] != "0") is (expected is Verdict.NOTHING_TO_CHECK)
@@ -322,7 +322,7 @@ def test_a_wildcard_of_which_a_host_is_down_is_partly_open_in_every_form() -> No
     assert "rule in the firewall or proxy is probably narrower" in wildcard.advice
     for text in (check_markdown(snapshot), printed(snapshot, print_check), check_junit(snapshot)):
         assert wildcard.advice in " ".join(text.split())
-    for document in (json.loads(check_json(snapshot)), json.loads(json.dumps(status(snapshot)))):
+    for document in (json.loads(check_json(snapshot)), json.loads(json.dumps(status(snapshot, 0.0)))):
         endpoints = [endpoint for feature in document["features"] for endpoint in feature["endpoints"]]
         assert {endpoint["pattern"] for endpoint in endpoints if endpoint["partly_open"]} == {wildcard.pattern}
         assert [endpoint["refused"] for endpoint in endpoints if "refused" in endpoint] == [
@@ -376,10 +376,11 @@ def test_json_keeps_the_contract(snapshot: Snapshot) -> None:
 @given(ANY_SNAPSHOT)
 @example(SNAPSHOTS["covered"])
 def test_each_fact_has_the_same_key_in_check_endpoints_and_status(snapshot: Snapshot) -> None:
-    checked, told = json.loads(check_json(snapshot)), json.loads(json.dumps(status(snapshot)))
+    checked, told = json.loads(check_json(snapshot)), json.loads(json.dumps(status(snapshot, 0.0)))
     listed = json.loads(endpoints_json(snapshot.plan.requirements))
     for checked_feature, told_feature in zip(checked["features"], told["features"], strict=True):
-        assert checked_feature.keys() == told_feature.keys() - {"not_ready_since"}  # a check knows one moment
+        of_what_went_before = {"not_ready_since", "availability"}  # a check knows one moment
+        assert told_feature.keys() - of_what_went_before == checked_feature.keys()
         for one, other in zip(checked_feature["endpoints"], told_feature["endpoints"], strict=True):
             assert {key: one[key] for key in ("pattern", "state", "up")} == {
                 key: other[key] for key in ("pattern", "state", "up")

@@ -283,7 +283,7 @@ def test_every_place_counts_the_same(text: str, config: Path) -> None:
         assert re.search(rf"0 of {number['targets']} targets? down", report)
         assert re.search(rf"{number['unprobed']} of {number['endpoints']} endpoints not probed", report)
     assert re.search(rf"All targets {number['targets']}\b", page)
-    told = json.loads(json.dumps(status(snapshot)))
+    told = json.loads(json.dumps(status(snapshot, 0.0)))
     assert told["counts"] == number
     assert number["features"] == len(told["features"])
     patterns = {endpoint["pattern"] for feature in told["features"] for endpoint in feature["endpoints"]}

@@ -115,6 +115,8 @@ def check(
     if textfile is not None:
         _look_whether_it_can_be_written(textfile)
     deployment = deploy(source)
+    named = replace(deployment.plan, site=deployment.settings.site.name or "")  # a terminal says which machine it is of
+    deployment = replace(deployment, plan=named)
     warn(deployment)
     for line in deployment.found.notes:
         typer.echo(line, err=True)

@@ -136,7 +136,8 @@ def verdict(snapshot: Snapshot) -> Verdict:
 
 def headline(snapshot: Snapshot) -> str:
     """The whole in one line, which begins with the overall verdict."""
-    return f"{verdict(snapshot).words.upper()}: {summary(snapshot)}"
+    site = f" ({one_line(snapshot.plan.site)})" if snapshot.plan.site else ""
+    return f"{verdict(snapshot).words.upper()}: {summary(snapshot)}{site}"
 
 
 def summary(snapshot: Snapshot) -> str:

@@ -197,7 +197,7 @@ async def _status(request: Request) -> Response:
     """JSON: features, targets with their last evidence and their history, what is not probed, and warnings."""
     service = _service(request)
     return await in_thread(
-        lambda: JSONResponse({**status(service.store.snapshot()), "warnings": list(service.warnings)})
+        lambda: JSONResponse({**status(service.store.snapshot(), time.time()), "warnings": list(service.warnings)})
     )
 
 

@@ -65,11 +65,21 @@ class Availability:
     segments: tuple[Segment, ...]
 
     @property
+    def ratio(self) -> float | None:
+        """The share of probes that found it up; None where there were none."""
+        up, probes = self._sums
+        return up / probes if probes else None
+
+    @property
     def share(self) -> str | None:
-        """The share of probes that found it up, never rounded up; None where there were none."""
-        probes = sum(segment.probes for segment in self.segments)
-        tenths = 1000 * sum(segment.up for segment in self.segments) // probes if probes else 0
+        """The same in words, never rounded up."""
+        up, probes = self._sums
+        tenths = 1000 * up // probes if probes else 0
         return f"{tenths // 10}.{tenths % 10} %".replace(".0 ", " ") if probes else None
+
+    @property
+    def _sums(self) -> tuple[int, int]:
+        return sum(segment.up for segment in self.segments), sum(segment.probes for segment in self.segments)
 
     @property
     def runs(self) -> dict[Seen, tuple[tuple[int, int], ...]]:

@@ -24,11 +24,12 @@ from exporter.model.vocabulary import (
 from exporter.report.findings import counts, details, needed_by, summary, unprobed, verdict
 from exporter.report.reasons import Words, all_words
 from exporter.results.readiness import failures_to_come
+from exporter.results.since import not_ready_since
 from exporter.web.pages.availability import DAY, WEEK, Availability, availability, of_feature, of_target
 from exporter.web.pages.bars import Bar, bar
 from exporter.web.pages.filters import Choices, Filters, choices
 from exporter.web.pages.firewall_request import is_of_rules
-from exporter.web.pages.troubles import Since, Trouble, earliest, not_ready_since, troubles
+from exporter.web.pages.troubles import Since, Trouble, begun, earliest, troubles
 
 ROWS: Final = 30  # targets on one page
 RECENT: Final = 15  # spells of failures
@@ -197,7 +198,8 @@ def _features(snapshot: Snapshot, filters: Filters, now: float) -> Iterator[Feat
     for feature in snapshot.features:
         if _admits_feature(feature, filters):
             rows.setdefault((feature.consumer.cloud, feature.consumer.feature), []).append(feature)
-    found_rows = [_feature_row(same, snapshot, now) for same in rows.values()]
+    since = not_ready_since(snapshot)
+    found_rows = [_feature_row(same, begun(same, since, snapshot), snapshot, now) for same in rows.values()]
     yield from sorted(
         found_rows,
         key=lambda row: (
@@ -209,10 +211,9 @@ def _features(snapshot: Snapshot, filters: Filters, now: float) -> Iterator[Feat
     )
 
 
-def _feature_row(same: Sequence[FeatureReadiness], snapshot: Snapshot, now: float) -> FeatureRow:
+def _feature_row(same: Sequence[FeatureReadiness], since: Since | None, snapshot: Snapshot, now: float) -> FeatureRow:
     """A feature in one cloud, for all roles."""
     consumer = same[0].consumer
-    begun = [since for feature in same if (since := not_ready_since(feature, snapshot.latest))]
     seen = of_feature((endpoint for feature in same for endpoint in feature.endpoints), snapshot.latest)
     return FeatureRow(
         consumer.feature,
@@ -220,7 +221,7 @@ def _feature_row(same: Sequence[FeatureReadiness], snapshot: Snapshot, now: floa
         min((feature.verdict for feature in same), key=_WORST_FIRST.index),
         snapshot.plan.importance_of.get(consumer, Importance.NORMAL),
         tuple(_role_state(feature) for feature in same),
-        earliest(begun) if begun else None,
+        since,
         availability(seen, DAY, now),
         availability(seen, WEEK, now),
     )

@@ -12,15 +12,17 @@ from exporter.report import values
 from exporter.report.causes import causes
 from exporter.results.readiness import failures_to_come
 from exporter.results.since import not_ready_since, paths_down_since
+from exporter.web.pages.availability import DAY, WEEK, Counted, availability, of_feature, of_target
 
 
-def status(snapshot: Snapshot) -> dict[str, Any]:
-    """Everything that is known, as JSON values. Times are Unix seconds, durations seconds."""
+def status(snapshot: Snapshot, now: float) -> dict[str, Any]:
+    """Everything that is known at a moment, as JSON values. Times are Unix seconds, durations seconds."""
     since = not_ready_since(snapshot)
     return {
         "version": __version__,
         "catalogue": as_of().isoformat(),
         "site": snapshot.plan.site,
+        "counted_since": snapshot.began,
         **values.whole(snapshot),
         "causes": [values.cause(cause) for cause in causes(snapshot)],
         "paths": dict(snapshot.paths),
@@ -30,6 +32,7 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
             {
                 **values.feature(feature, snapshot.plan),
                 "not_ready_since": since.get(feature.consumer),
+                "availability": _availability(of_feature(feature.endpoints, snapshot.latest), now),
                 "endpoints": [
                     {
                         "pattern": endpoint.use.pattern,
@@ -42,7 +45,7 @@ def status(snapshot: Snapshot) -> dict[str, Any]:
             }
             for feature in snapshot.features
         ],
-        "targets": [_target(check, snapshot.latest.get(check.key)) for check in snapshot.plan.checks],
+        "targets": [_target(check, snapshot.latest.get(check.key), now) for check in snapshot.plan.checks],
         "failures_to_come": [{**values.check(key), **_use(use)} for key, use in _to_come(snapshot)],
         "unprobed": [
             {**_use(requirement.use), **values.not_probed(requirement)} for requirement in snapshot.plan.unprobed
@@ -63,7 +66,12 @@ def _use(use: Use) -> dict[str, str]:
     return {**values.consumer(use.consumer), "pattern": use.pattern}
 
 
-def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
+def _availability(counted: Counted, now: float) -> dict[str, float | None]:
+    """The share of probes that found it up, in the last day and the last week; null where there were none."""
+    return {name: availability(counted, span, now).ratio for name, span in (("day", DAY), ("week", WEEK))}
+
+
+def _target(check: Check, latest: Latest | None, now: float) -> dict[str, Any]:
     facts: dict[str, Any] = {
         **values.check(check.key),
         **values.outcome(latest),
@@ -74,6 +82,7 @@ def _target(check: Check, latest: Latest | None) -> dict[str, Any]:
     result = latest.result
     return facts | {
         "since": latest.since,
+        "availability": _availability(of_target(latest), now),
         "last_probe": result.finished,
         "last_success": latest.last_success,
         "attempts": result.attempts,

@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 from zlib import crc32
 
-from exporter.model.patterns import is_wildcard
-from exporter.model.vocabulary import CheckKey, EndpointState, FeatureReadiness, Latest, Snapshot
+from exporter.model.vocabulary import CheckKey, Consumer, EndpointState, FeatureReadiness, Latest, Snapshot
 from exporter.report.causes import Cause, causes
 from exporter.report.findings import NARROWER, Down, needed_by
-from exporter.report.reasons import Words, words_of
 from exporter.results.history import down_since
 from exporter.web.pages.filters import Filters
 
@@ -44,7 +42,6 @@ class Trouble:
 
     id: str  # the same as long as it is this cause
     cause: Cause
-    words: Words
     runbook: str
     since: Since
     needed_by: tuple[str, ...]  # who is not ready by it
@@ -64,7 +61,8 @@ def troubles(snapshot: Snapshot, filters: Filters) -> tuple[Trouble, ...]:
     for cause in causes(snapshot):
         faults = tuple(fault for fault in cause.faults if filters.admits(fault.uses, fault.key))
         if faults:
-            found.append(_trouble(replace(cause, faults=faults), snapshot, whole=bool(filters.show)))
+            here = replace(cause, faults=faults, result=snapshot.latest[faults[0].key].result)
+            found.append(_trouble(here, snapshot, whole=bool(filters.show)))
     return tuple(found)
 
 
@@ -74,7 +72,6 @@ def _trouble(cause: Cause, snapshot: Snapshot, *, whole: bool) -> Trouble:
     return Trouble(
         f"cause-{crc32(repr(tuple(map(str, kind))).encode()):08x}",
         cause,
-        words_of(cause.failure),
         PATH_RUNBOOK if cause.whole_path else cause.reason,
         earliest(_since(snapshot.latest[key]) for key in cause.targets),
         needed_by(cause.uses),
@@ -93,8 +90,8 @@ def _why_harmless(fault: Down) -> str:
 
 
 def _since(latest: Latest) -> Since:
-    begun = down_since(latest)
-    return Since(latest.since if begun is None else begun, latest.last_success is not None)
+    fell = down_since(latest)
+    return Since(latest.since if fell is None else fell, latest.last_success is not None)
 
 
 def earliest(found: Iterable[Since]) -> Since:
@@ -102,16 +99,12 @@ def earliest(found: Iterable[Since]) -> Since:
     return min(found, key=lambda since: (since.at, since.seen))
 
 
-def not_ready_since(feature: FeatureReadiness, latest: Mapping[CheckKey, Latest]) -> Since | None:
-    """When the first of what makes it not ready went down; None where nothing does.
-
-    What was down before it and is up again is not looked for, so it may have been not ready for longer.
-    """
-    found = []
-    for endpoint in feature.endpoints:
-        if endpoint.state is EndpointState.DOWN:
-            known = [latest[key] for key in endpoint.checks if key in latest]
-            failing = [_since(one) for one in known if not one.result.up]
-            last = is_wildcard(endpoint.use.pattern)
-            found.append(max(failing, key=lambda since: since.at) if last else earliest(failing))
-    return earliest(found) if found else None
+def begun(features: Iterable[FeatureReadiness], since: Mapping[Consumer, float], snapshot: Snapshot) -> Since | None:
+    """When the first of these was not ready any more; None where none is so. `since` has the time of each."""
+    broken = [feature for feature in features if feature.consumer in since]
+    if not broken:
+        return None
+    first = min(since[feature.consumer] for feature in broken)
+    keys = {key for feature in broken for endpoint in feature.endpoints for key in endpoint.checks}
+    known = (snapshot.latest[key] for key in keys if key in snapshot.latest)
+    return Since(first, not any(one.last_success is None and down_since(one) == first for one in known))
