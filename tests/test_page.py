@@ -43,8 +43,8 @@ from exporter.model.vocabulary import (
     Use,
 )
 from exporter.plan.checks import plan
+from exporter.report.facts import Probe, words_for
 from exporter.report.findings import headline
-from exporter.report.reasons import all_words
 from exporter.results.readiness import failures_to_come
 from exporter.results.store import ResultStore
 from exporter.web.pages import ASSETS, REFRESH, SOON, status, status_page, target_page
@@ -302,7 +302,8 @@ def test_each_target_has_a_page_of_its_own_by_each_path(drawn: Drawn) -> None:
         assert page.status == 200
         assert check.key.target.url in texts
         assert all(use.consumer.feature in texts for use in check.uses)
-        assert result is None or result.up or all_words().reasons[result.failure.reason].summary in texts  # type: ignore[union-attr]
+        if result and result.failure:
+            assert words_for(Probe(check, result, ()), result.failure).summary in texts
 
 
 @given(plans_with_results(), st.sampled_from(["https://a.example/none", "", "a b", "https://x.example/"]))
@@ -655,3 +656,23 @@ def test_the_links_of_no_page_are_short_however_deep_its_address() -> None:
 def test_a_command_is_selected_as_a_whole() -> None:
     style = asked(ResultStore(), "/assets/style.css").text
     assert re.search(r"^pre code \{[^}]*\buser-select: all\b", style, re.MULTILINE)
+
+
+def test_every_link_to_the_runbook_of_a_target_names_it_and_its_path() -> None:
+    key = replace(CHECK.key, proxy="corporate")
+    result = Result(key, 0.0, {}, failure=Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, "no answer"))
+    snapshot = snapshot_of((Plan((replace(CHECK, key=key),)), {key: result}))
+    pages = (status_page(snapshot, {}, NOW), target_page(snapshot, {"url": key.target.url}, NOW))
+    for page in pages:
+        links = [link for link in Page(page.text).links if "runbooks/" in link and not link.endswith("runbooks/")]
+        asked_for = [dict(parse_qsl(urlsplit(link).query)) for link in links]
+        assert asked_for
+        assert asked_for == [{"target": key.target.url, "path": key.path}] * len(links)
+
+
+def test_the_page_of_a_target_says_what_to_search_for_in_the_log() -> None:
+    result = Result(CHECK.key, 0.0, {}, failure=Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, "no answer"))
+    snapshot = snapshot_of((Plan((CHECK,)), {CHECK.key: result}))
+    said = "".join(Page(target_page(snapshot, {"url": CHECK.key.target.url}, NOW).text).texts)
+    assert "What to search for in the log" in said
+    assert f"destination {CHECK.key.target.host} or one of its addresses, TCP port 443" in said

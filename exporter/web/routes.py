@@ -121,7 +121,7 @@ def _by_a_browser(request: Request) -> bool:
 async def _index(request: Request) -> Response:
     """The status page, for people: what is ready, what is down and why."""
     service = _service(request)
-    return await _of_this_moment(request, partial(status_page, warnings=service.warnings))
+    return await _of_this_moment(request, partial(status_page, warnings=service.warnings, command=_command(request)))
 
 
 async def _target(request: Request) -> Response:

@@ -52,6 +52,11 @@ def page(name: str, command: Invocation = BY_NAME, about: CheckKey | None = None
     return _rendered(file, command, about) if file else None
 
 
+def query_of(about: CheckKey) -> str:
+    """What a link to a page has behind it, so that the page is about this target."""
+    return f"?{urlencode({'target': about.target.url, 'path': about.path})}"
+
+
 def anchor(heading: str) -> str:
     """What a heading is called in a link, here as on GitHub."""
     return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
@@ -159,7 +164,7 @@ def _inline(text: str) -> list[Token]:
 
 def _lead_to_pages(token: Token, about: CheckKey | None) -> None:
     """Have links to files lead to the pages made of them, about the same target."""
-    query = f"?{urlencode({'target': about.target.url, 'path': about.path})}" if about else ""
+    query = query_of(about) if about else ""
     for part in token.children or ():
         if part.type == "link_open":
             file, mark, place = str(part.attrGet("href")).partition("#")

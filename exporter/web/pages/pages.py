@@ -28,7 +28,7 @@ from exporter.web.pages.filters import PAUSED, choices, read
 from exporter.web.pages.firewall_request import FORMS, asked_for, requested
 from exporter.web.pages.overview import overview
 from exporter.web.pages.target import alike, route
-from exporter.web.runbooks import INDEX, rendered
+from exporter.web.runbooks import INDEX, query_of, rendered
 from exporter.web.runbooks import page as runbook
 
 REFRESH: Final = 30  # seconds between two looks of a page at itself
@@ -71,7 +71,13 @@ ASSETS: Final[Mapping[str, Asset]] = MappingProxyType(_assets())
 # ---------------------------------------------------------------- the pages
 
 
-def status_page(snapshot: Snapshot, query: Mapping[str, str], now: float, warnings: Sequence[str] = ()) -> Page:
+def status_page(
+    snapshot: Snapshot,
+    query: Mapping[str, str],
+    now: float,
+    warnings: Sequence[str] = (),
+    command: Invocation = BY_NAME,
+) -> Page:
     """What a person on call sees first, filtered by the query. Filters that are not understood are named.
 
     `warnings` is what the configuration says in vain.
@@ -86,6 +92,7 @@ def status_page(snapshot: Snapshot, query: Mapping[str, str], now: float, warnin
         filters=filters,
         mistakes=mistakes,
         warnings=warnings,
+        validate=command.line("validate"),
         refresh=refresh,
         now=now,
     )
@@ -229,6 +236,7 @@ def _environment() -> Environment:
         "took": _took,
         "prose": _prose,
         "address": _address,
+        "about": query_of,
         "harmless": harmless,
     }
     found.globals |= {

@@ -25,6 +25,7 @@ from exporter.report.facts import (
 from exporter.report.invocation import Invocation, Shell
 from exporter.report.quoted import quoted
 from exporter.report.reasons import Words
+from exporter.report.searches import searched
 from exporter.web.pages.availability import DAY, WEEK, Availability, availability, of_target
 from exporter.web.pages.bars import Bar, bar
 
@@ -52,6 +53,7 @@ class Route:
     facts: tuple[tuple[str, tuple[Fact, ...]], ...] = ()  # heading -> facts
     traces: tuple[Fact, ...] = ()
     documents: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()  # what the log of a firewall or a proxy shows
     explain: str = ""  # the exporter's own command
     powershell: tuple[Shown, ...] = ()
     posix: tuple[Shown, ...] = ()
@@ -79,6 +81,7 @@ def route(check: Check, snapshot: Snapshot, now: float, command: Invocation) -> 
         facts=_seen(probe),
         traces=tuple(traces(needs)) if probe.troubled else (),
         documents=documents(probe),
+        searches=searched(result.failure.reason, check.key.target) if result.failure else (),
         explain=command.explain(check.key.target.url, check.key.path),
         powershell=_commands(confirmation.powershell, check, Shell.POWERSHELL),
         posix=_commands(confirmation.posix, check, Shell.POSIX),
