@@ -114,6 +114,8 @@ configmgr_failure_evidence_info  gauge  path host reason cause from to sni proxy
 configmgr_path_family_up                                         gauge      path family
 configmgr_path_down_since_timestamp_seconds                      gauge      path
 configmgr_feature_not_ready_since_timestamp_seconds              gauge      feature role cloud
+configmgr_path_last_probe_timestamp_seconds                      gauge      path
+configmgr_path_last_success_timestamp_seconds                    gauge      path
 configmgr_endpoint_path_info                                     gauge      feature role cloud pattern target path
 configmgr_endpoint_unconfirmed_failure                           gauge      feature role cloud pattern target reason
 configmgr_failure_reason_info                                    gauge      reason summary who
@@ -420,6 +422,21 @@ def test_evidence_follows_the_connection_and_has_no_label_that_differs_with_each
     assert list(after) == [(*before[:4], "10.9.9.9", *ends)]
     world.finish(UP)
     assert values(world.series(), "configmgr_failure_evidence_info", EVIDENCE) == {}
+
+
+@given(plans_with_results())
+def test_a_path_says_when_it_was_used_last_and_when_it_last_worked(drawn: Drawn) -> None:
+    found = Exposed(drawn[0], drawn[1].values()).series()
+    probed: dict[tuple[str, ...], float] = {}
+    worked: dict[tuple[str, ...], float] = {}
+    for check in drawn[0].checks:
+        if (result := drawn[1].get(check.key)) is not None:
+            path = (check.key.path,)
+            probed[path] = max(probed.get(path, result.finished), result.finished)
+            if result.up:
+                worked[path] = max(worked.get(path, result.finished), result.finished)
+    assert values(found, "configmgr_path_last_probe_timestamp_seconds", ("path",)) == probed
+    assert values(found, "configmgr_path_last_success_timestamp_seconds", ("path",)) == worked
 
 
 def test_nothing_is_shown_of_a_target_before_its_first_probe() -> None:

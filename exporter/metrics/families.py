@@ -229,9 +229,13 @@ class State(Kept):
             self._version, snapshot = self._store.version, self._store.snapshot()
             self._rolled_up = [(family, lines(family)) for family in _rolled_up_families(snapshot)]
         of_checks, rolled_up = tuple(self._lines.values()), self._rolled_up
+        times = [
+            (family, lines(family))
+            for family in _path_times(latest for _, latest in self._store.pinned() if latest is not None)
+        ]
         for place, family in enumerate(_endpoint_families({}, ())):
             yield family, [texts[place] for _, texts in of_checks if texts]
-        for family, text in rolled_up:
+        for family, text in (*rolled_up, *times):
             yield family, [text]
 
     def _of(self, check: Check, latest: Latest) -> tuple[Latest, tuple[str, ...]]:
@@ -246,6 +250,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     pinned = [(check, latest) for check in snapshot.plan.checks if (latest := snapshot.latest.get(check.key))]
     yield from _endpoint_families(snapshot.plan.requirement_of, pinned)
     yield from _rolled_up_families(snapshot)
+    yield from _path_times(latest for _, latest in pinned)
 
 
 _Values: TypeAlias = Mapping[Any, float]  # by strings; those that are a Phase or a Reason are keys of another type
@@ -460,6 +465,29 @@ def _since(snapshot: Snapshot) -> Iterator[Metric]:
     for consumer, moment in not_ready_since(snapshot).items():
         feature.add_metric(_labels(consumer), moment)
     yield from (path, feature)
+
+
+def _path_times(latest: Iterable[Latest]) -> Iterator[Metric]:
+    """When a path was used last, and when it last worked: for how long nothing has, by the exporter's own clock."""
+    probed: dict[str, float] = {}
+    worked: dict[str, float] = {}
+    for one in latest:
+        path, success = one.result.key.path, one.last_success
+        probed[path] = max(probed.get(path, 0.0), one.result.finished)
+        if success is not None:
+            worked[path] = max(worked.get(path, 0.0), success)
+    for name, what, times in (
+        (
+            "configmgr_path_last_probe_timestamp_seconds",
+            "End of the last probe by this path (direct, proxy:NAME)",
+            probed,
+        ),
+        ("configmgr_path_last_success_timestamp_seconds", "End of the last probe by this path that succeeded", worked),
+    ):
+        family = GaugeMetricFamily(name, f"{what}, Unix time.", labels=("path",))
+        for path, when in sorted(times.items()):
+            family.add_metric((path,), when)
+        yield family
 
 
 def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:

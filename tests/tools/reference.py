@@ -272,7 +272,7 @@ def _alerts() -> str:
     rows = {
         (rule["alert"], rule["labels"]["severity"]): (
             f"[`{rule['alert']}`](../dashboards/runbooks/{rule['alert']}.md)",
-            rule["labels"]["severity"],
+            "by importance" if "importance" in rule["labels"]["severity"] else rule["labels"]["severity"],
             rule["labels"]["team"],
             rule.get("for", ""),
             rule["annotations"]["summary"],

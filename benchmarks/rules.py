@@ -1,0 +1,150 @@
+"""What Prometheus needs to evaluate the shipped rules for many sites: `python -m benchmarks.rules [--sites N] [--healthy]`.
+
+Every site has the shipped catalogue by the exporter's own objects, and shows the same in each scrape: with all targets
+failing for one reason, or with none. Only the series that the rules read are scraped, so that it is the rules that cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Final
+
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.machine import cpu_seconds
+from exporter.model.vocabulary import Certificate, CheckKey, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts
+from exporter.service.exporter import Exporter
+from exporter.service.load import Source, deploy, network_of
+from exporter.system.log import LogFormat, LogLevel, configure
+from tests.running import ROOT
+
+RULES: Final = ROOT / "dashboards" / "rules"
+INTERVAL: Final = 15  # seconds, of scrapes and of evaluations
+SETTLED: Final = 8  # evaluations until all is pending or fires
+_UNREAD: Final = re.compile(
+    r"^(# |python_|process_|configmgr_(?!endpoint_(up|failure|path|last|ref|tls)|feature|path_up|fail|probe(s|_fail)|exporter_probe_i)).*\n",
+    re.MULTILINE,
+)
+
+
+def exposition(*, healthy: bool) -> bytes:
+    """What a scrape of one site has for the rules, compressed."""
+    configure(LogLevel.ERROR, LogFormat.LOGFMT)
+    deployment = deploy(Source())
+    running = Exporter(Source(), deployment, network_of(deployment))
+    for check in deployment.plan.checks:
+        running.finished(_well(check.key) if healthy else _cut_off(check.key))
+    return gzip.compress(_UNREAD.sub("", generate_latest(running.registry).decode()).encode())
+
+
+def _well(key: CheckKey) -> Result:
+    chain = (Certificate("CN=host", "CN=issuer", 0.0, 4e9, "ab"),)
+    seen = Evidence(tls=TlsFacts("TLSv1.3", chain, Root.PUBLIC))
+    return Result(key, time.time(), dict.fromkeys(Phase, 0.1), seen, None)
+
+
+def _cut_off(key: CheckKey) -> Result:
+    failure = Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, "no answer")
+    return Result(key, time.time(), {Phase.RESOLVE: 0.1, Phase.CONNECT: 10.0}, Evidence(), failure)
+
+
+@contextmanager
+def served(body: bytes) -> Iterator[int]:
+    """The same answer to every question, at a port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+
+
+def asked(port: int, path: str) -> str:
+    """What Prometheus answers."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:  # noqa: S310 - our own
+        text: str = answer.read().decode()
+    return text
+
+
+def durations(port: int) -> Mapping[str, float]:
+    """Seconds that the last evaluation of each group took."""
+    return {
+        sample.labels["rule_group"].rpartition(";")[2]: sample.value
+        for family in text_string_to_metric_families(asked(port, "/metrics"))
+        for sample in family.samples
+        if sample.name == "prometheus_rule_group_last_duration_seconds"
+    }
+
+
+def measured(sites: int, *, healthy: bool, rules: Path, port: int = 9790) -> Mapping[str, float]:
+    """Seconds by group, the most of the last evaluations, when all has settled."""
+    with tempfile.TemporaryDirectory() as place, served(exposition(healthy=healthy)) as exporter:
+        targets = [{"targets": [f"127.0.0.1:{exporter}"], "labels": {"instance": f"site{n}"}} for n in range(sites)]
+        config = {
+            "global": dict.fromkeys(("scrape_interval", "evaluation_interval"), f"{INTERVAL}s"),
+            "rule_files": [str(rules / "*.yaml")],
+            "scrape_configs": [{"job_name": "configmgr", "static_configs": targets}],
+        }
+        path = Path(place) / "prometheus.yml"
+        path.write_text(json.dumps(config))
+        argv = ["prometheus", f"--config.file={path}", f"--storage.tsdb.path={place}/tsdb"]
+        log = (Path(place) / "log").open("w")
+        process = subprocess.Popen([*argv, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)  # noqa: S603
+        try:
+            time.sleep(SETTLED * INTERVAL)
+            seen, before = [], cpu_seconds(process.pid)
+            for _ in range(3):
+                time.sleep(INTERVAL)
+                seen.append(durations(port))
+            sys.stdout.write(f"CPU of Prometheus a round: {(cpu_seconds(process.pid) - before) / 3:.2f} s\n")
+            alerts = json.loads(asked(port, "/api/v1/query?query=count%20by%20(alertname,alertstate)(ALERTS)"))
+            for found in alerts["data"]["result"]:
+                sys.stdout.write(f"  {found['metric']['alertname']} {found['metric']['alertstate']}: {found['value'][1]}\n")
+        finally:
+            process.kill()
+            process.wait()
+    return {group: max(one[group] for one in seen) for group in seen[-1]}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sites", type=int, default=50)
+    parser.add_argument("--healthy", action="store_true")
+    parser.add_argument("--rules", type=Path, default=RULES)
+    options = parser.parse_args()
+    found = measured(options.sites, healthy=options.healthy, rules=options.rules)
+    for group, seconds in found.items():
+        sys.stdout.write(f"{group:25} {seconds:8.3f} s\n")
+    sys.stdout.write(f"{'together':25} {sum(found.values()):8.3f} s, load {os.getloadavg()[0]:.1f}\n")
+
+
+if __name__ == "__main__":
+    main()
