@@ -1,7 +1,7 @@
-"""What Prometheus needs to evaluate the shipped rules for many sites: `python -m benchmarks.rules [--sites N] [--healthy]`.
+"""How long Prometheus takes to evaluate the shipped rules for many sites: `python -m benchmarks.rules [--sites N]`.
 
-Every site has the shipped catalogue by the exporter's own objects, and shows the same in each scrape: with all targets
-failing for one reason, or with none. Only the series that the rules read are scraped, so that it is the rules that cost.
+Every site has the shipped catalogue by the exporter's own objects, and shows the same in each scrape: all targets fail
+for one reason, or none does. Only the series that the rules read are scraped, so that it is the rules that cost.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ RULES: Final = ROOT / "dashboards" / "rules"
 INTERVAL: Final = 15  # seconds, of scrapes and of evaluations
 SETTLED: Final = 8  # evaluations until all is pending or fires
 _UNREAD: Final = re.compile(
-    r"^(# |python_|process_|configmgr_(?!endpoint_(up|failure|path|last|ref|tls)|feature|path_up|fail|probe(s|_fail)|exporter_probe_i)).*\n",
+    r"^(# |python_|process_"
+    r"|configmgr_(?!endpoint_(up|failure|path|last|ref|tls)|feature|path_|fail|probe(s|_fail)|exporter_probe_i)).*\n",
     re.MULTILINE,
 )
 
@@ -88,7 +89,7 @@ def served(body: bytes) -> Iterator[int]:
 
 def asked(port: int, path: str) -> str:
     """What Prometheus answers."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:  # noqa: S310 - our own
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
         text: str = answer.read().decode()
     return text
 
@@ -116,7 +117,7 @@ def measured(sites: int, *, healthy: bool, rules: Path, port: int = 9790) -> Map
         path.write_text(json.dumps(config))
         argv = ["prometheus", f"--config.file={path}", f"--storage.tsdb.path={place}/tsdb"]
         log = (Path(place) / "log").open("w")
-        process = subprocess.Popen([*argv, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)  # noqa: S603
+        process = subprocess.Popen([*argv, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
         try:
             time.sleep(SETTLED * INTERVAL)
             seen, before = [], cpu_seconds(process.pid)
@@ -126,7 +127,9 @@ def measured(sites: int, *, healthy: bool, rules: Path, port: int = 9790) -> Map
             sys.stdout.write(f"CPU of Prometheus a round: {(cpu_seconds(process.pid) - before) / 3:.2f} s\n")
             alerts = json.loads(asked(port, "/api/v1/query?query=count%20by%20(alertname,alertstate)(ALERTS)"))
             for found in alerts["data"]["result"]:
-                sys.stdout.write(f"  {found['metric']['alertname']} {found['metric']['alertstate']}: {found['value'][1]}\n")
+                sys.stdout.write(
+                    f"  {found['metric']['alertname']} {found['metric']['alertstate']}: {found['value'][1]}\n"
+                )
         finally:
             process.kill()
             process.wait()

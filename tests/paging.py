@@ -45,7 +45,7 @@ def faster(text: str, pace: float = PACE) -> str:
 
 
 def faster_rules(text: str, pace: float = PACE) -> str:
-    """A file of rules on the laboratory's clock: `for`, `interval`, and every range and offset of an expression."""
+    """A file of rules on the laboratory's clock: `for`, `interval`, ranges, offsets and what is marked as seconds."""
     document = yaml.safe_load(text)
     for group in document["groups"]:
         if "interval" in group:
@@ -57,6 +57,7 @@ def faster_rules(text: str, pace: float = PACE) -> str:
                 lambda found: faster(found[0], pace),
                 str(rule["expr"]),
             )
+            rule["expr"] = re.sub(r"(\d+)(?= # seconds)", lambda found: f"{int(found[0]) / pace:g}", str(rule["expr"]))
     return yaml.safe_dump(document, sort_keys=False)
 
 

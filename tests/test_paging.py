@@ -14,7 +14,7 @@ from tests.running import ADDRESS, eventually
 
 pytestmark = [pytest.mark.lab, pytest.mark.timing]
 
-HOST: Final = "dc.services.visualstudio.com"  # that one feature needs, for one role
+HOST: Final = "definitionupdates.microsoft.com"  # that one feature needs, for one role, and which pages
 URL: Final = f"https://{HOST}/"
 FOR: Final = 120 / PACE  # of ConfigMgrFeatureNotReady
 SETTLED: Final = 6.0  # seconds: longer than anything that might still follow is under way
@@ -29,7 +29,7 @@ def running_chain(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture
 def quiet(running_chain: Chain) -> Chain:
     """The chain with nothing left of what was broken before."""
-    eventually("quiet", running_chain.quiet, within=60)
+    eventually("quiet", running_chain.quiet, within=120)
     return running_chain
 
 
@@ -51,7 +51,7 @@ def test_a_blocked_host_pages_once_with_all_that_one_must_know_and_resolves(
         time.sleep(SETTLED)
         pages = quiet.pages(blocked)
     opened = time.time()
-    eventually("resolved", lambda: resolved(quiet, pages[0]), within=60)
+    eventually("resolved", lambda: resolved(quiet, pages[0]), within=120)
     fixed = resolved(quiet, pages[0])[0].time - opened
     figure(f"one host blocked: paged after {paged:.1f} s (two rounds and `for`: {2 * INTERVAL + FOR:.0f} s)")
     figure(f"unblocked: resolved after {fixed:.1f} s")
@@ -59,12 +59,12 @@ def test_a_blocked_host_pages_once_with_all_that_one_must_know_and_resolves(
     (page,) = pages
     (alert,) = page.firing
     said = alert["annotations"]
-    assert page.labels == {"feature": "tenant-attach", "cloud": "azure-public", "instance": ADDRESS}
+    assert page.labels == {"feature": "updates-and-servicing", "cloud": "azure-public", "instance": ADDRESS}
     assert alert["labels"]["role"] == "service-connection-point"
-    assert alert["labels"]["alertname"] == "ConfigMgrServiceConnectionPointCannotReachCloud"
+    assert alert["labels"]["alertname"] == "ConfigMgrFeatureNotReady"
     assert said["reason"] == "connect_refused"
     assert HOST in said["description"]
-    assert said["runbook_url"].endswith("/runbooks/ConfigMgrServiceConnectionPointCannotReachCloud")
+    assert said["runbook_url"].endswith("/runbooks/ConfigMgrFeatureNotReady")
     assert paged >= FOR
 
 
@@ -75,23 +75,21 @@ def test_a_dead_proxy_that_carries_fifty_targets_pages_exactly_once(
     with lab.reset(PROXY_HOST):
         dead = time.time()
         paged = quiet.until("a page", lambda: quiet.pages(dead), within=60) - dead
-        down = quiet.until(
-            "all features of the role are down",
-            lambda: quiet.query('ALERTS{alertname="ConfigMgrFeatureNotReady"}'),
-            within=60,
+        quiet.until(
+            "several features are not ready", lambda: quiet.query("count(configmgr_feature_ready == 0) > 3"), within=60
         )
         time.sleep(max(0.0, dead + 2 * INTERVAL + FOR + SETTLED - time.time()))
-        waiting = quiet.query('count(ALERTS{alertstate="firing", severity="critical"})')
+        behind = quiet.query("count(configmgr_feature_ready == 0)")
+        others = quiet.query('ALERTS{severity=~"critical|warning", alertname!="ConfigMgrPathDown"}')
         pages = quiet.pages(dead)
-    eventually("resolved", lambda: resolved(quiet, pages[0]), within=60)
+    eventually("resolved", lambda: resolved(quiet, pages[0]), within=120)
     figure(
         f"the proxy of {carried[0]['value'][1]} targets is dead: paged after {paged:.1f} s, {len(pages)} page, "
-        f"{waiting[0]['value'][1]} critical alerts behind it"
+        f"{behind[0]['value'][1]} features behind it"
     )
 
     assert int(carried[0]["value"][1]) >= 50
-    assert int(waiting[0]["value"][1]) > 3
-    assert down > dead
+    assert others == []  # by construction, and not since Alertmanager keeps them silent
     assert [page.names for page in pages] == [{"ConfigMgrPathDown"}]  # while the outage lasts
     assert pages[0].firing[0]["labels"]["path"] == "proxy:corporate"
     assert pages[0].firing[0]["annotations"]["runbook_url"].endswith("/runbooks/ConfigMgrPathDown")

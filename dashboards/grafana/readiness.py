@@ -142,8 +142,8 @@ def _at_a_glance() -> list[Panel]:
             Question(
                 4,
                 "Least error budget",
-                "What is left of the 30 days' error budget where the least is left. 100 %: nothing failed; below 0 %: "
-                "more has failed than the objective allows.",
+                "What is left of the 30 days' error budget where the least is left. 100 %: always ready; below 0 %: "
+                "not ready for longer than the objective allows.",
                 "no history yet",
                 size,
                 [_TRIAGE],
@@ -426,9 +426,9 @@ def _budget() -> list[Panel]:
         listing(
             Question(
                 20,
-                "How much may still fail?",
-                "The error budget of 30 days, least first: the share of probes that may fail by the objective, and "
-                "how much of that is left. Burning 1 times uses it up in 30 days, 14 times in two.",
+                "For how long may a feature still be not ready?",
+                "The error budget of 30 days, least first: the share of the time in which a feature may be not ready "
+                "by the objective, and how much of that is left. Burning 1 times uses it up in 30 days, 14 times in two.",
                 "No history yet: the recording rules are not loaded, or have just begun.",
                 (14, 10),
                 [runbook("ConfigMgrErrorBudgetBurn", "What to do when it burns")],
@@ -436,7 +436,7 @@ def _budget() -> list[Panel]:
             [
                 least,
                 f"{month} and on ({labels}) {least}",
-                f"(1 - {hour}) / scalar(1 - {objective}) and on ({labels}) {least}",
+                f"(1 - {hour}) / (1 - scalar(max({objective}))) and on ({labels}) {least}",
             ],
             [
                 Column("feature", "Feature", links=[to("network", "Why", feature=cell("feature"))]),
@@ -444,7 +444,7 @@ def _budget() -> list[Panel]:
                 Column("cloud", "Cloud", 100),
                 Column("instance", "Instance", 110),
                 Column("Value #A", "Left", 70, "percentunit", 0, steps=(WORST, {0: BAD, 0.25: WARN, 0.5: GOOD})),
-                Column("Value #B", "Usable, 30 d", 95, "percentunit", 2),
+                Column("Value #B", "Ready, 30 d", 95, "percentunit", 2),
                 Column("Value #C", "Burn rate, 1 h", 105, "none", 1, steps=("transparent", {1: WARN, 14.4: BAD})),
             ],
             sort="Left",
@@ -452,9 +452,9 @@ def _budget() -> list[Panel]:
         lines(
             Question(
                 21,
-                "Which features failed for a time?",
-                "The share of probes that succeeded, of the hour before each moment, for features below 100 %; and "
-                "the objective.",
+                "Which features were not ready for a time?",
+                "The share of the time in which a feature was ready, of the hour before each moment, for features "
+                "below 100 %; and the objective.",
                 "No history yet: the recording rules are not loaded, or have just begun.",
                 (10, 10),
                 [to("network", "What failed at that time")],

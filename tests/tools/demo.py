@@ -22,13 +22,15 @@ FIXED_WITHIN: Final = 60.0  # seconds for the end of one
 
 Fault = Callable[[Lab], AbstractContextManager[None]]
 FAULTS: Final[dict[str, Fault]] = {
-    "The firewall rejects dc.services.visualstudio.com": lambda lab: lab.reset("dc.services.visualstudio.com"),
-    "The DNS does not know petrol.office.microsoft.com": lambda lab: lab.dns_missing("petrol.office.microsoft.com"),
-    "The certificate of clients.config.office.net has expired": lambda lab: lab.certificate(
-        "clients.config.office.net", Flaw.EXPIRED
+    "The firewall rejects definitionupdates.microsoft.com": lambda lab: lab.reset("definitionupdates.microsoft.com"),
+    "The DNS does not know sts.windows.net": lambda lab: lab.dns_missing("sts.windows.net"),
+    "The certificate of download.visualstudio.microsoft.com has expired": lambda lab: lab.certificate(
+        "download.visualstudio.microsoft.com", Flaw.EXPIRED
     ),
     "The proxy of the clients is dead": lambda lab: lab.reset(PROXY_HOST),
-    "One packet to dc.services.visualstudio.com is lost": lambda lab: lab.drop_one("dc.services.visualstudio.com"),
+    "One packet to definitionupdates.microsoft.com is lost": lambda lab: lab.drop_one(
+        "definitionupdates.microsoft.com"
+    ),
 }
 
 
