@@ -453,7 +453,7 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
         ("ConfigMgrPathDown", "kiel", "direct"): 1,
         ("ConfigMgrExporterDown", "ulm"): 1,
         ("ConfigMgrCertificateExpiresVerySoon", "a.manage.microsoft.com of groups"): 1,
-        ("azure-public", "tenant-attach"): 2,
+        ("ConfigMgrEndpointDown", "proxy:corporate"): 2,
         ("ConfigMgrSlow", "celle"): 2,
         ("ConfigMgrSlow", "trier"): 1,
         ("ConfigMgrSlotsMissed",): 2,

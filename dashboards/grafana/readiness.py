@@ -427,8 +427,9 @@ def _budget() -> list[Panel]:
             Question(
                 20,
                 "For how long may a feature still be not ready?",
-                "The error budget of 30 days, least first: the share of the time in which a feature may be not ready "
-                "by the objective, and how much of that is left. Burning 1 times uses it up in 30 days, 14 times in two.",
+                "The error budget of 30 days, least first: the share of the time in which a feature may be not "
+                "ready by the objective, and how much of that is left. Burning 1 times uses it up in 30 days, 14 times "
+                "in two.",
                 "No history yet: the recording rules are not loaded, or have just begun.",
                 (14, 10),
                 [runbook("ConfigMgrErrorBudgetBurn", "What to do when it burns")],
