@@ -28,9 +28,27 @@ from exporter.cli.allowlist import AllowlistFormat
 from exporter.config import catalogue as shipped
 from exporter.config.documents import DocumentError
 from exporter.model.patterns import span
-from exporter.model.vocabulary import Catalogue, Endpoint, ExtraPorts, Group, Proxy, Role, Settings, Site, Support
+from exporter.model.vocabulary import (
+    Catalogue,
+    CheckKey,
+    Endpoint,
+    ExtraPorts,
+    Failure,
+    Group,
+    Phase,
+    Proxy,
+    Reason,
+    Result,
+    Role,
+    Settings,
+    Site,
+    SocketAddress,
+    Support,
+    Target,
+)
 from exporter.plan.checks import plan
 from exporter.plan.requirements import requirements
+from exporter.report.evidence import Connection
 from tests.junit_schema import violations
 from tests.strategies import catalogues, proxy_maps, sites, vias
 
@@ -506,7 +524,17 @@ def test_no_text_leaves_its_cell_in_a_table(rules: list[Rule]) -> None:
     roles = {rule.role: Role(rule.role, "title") for rule in rules}
     found = lists.difference(rules, [replace(rule, missing="x") for rule in rules])
     compared = lists.Comparison((), tuple(rules), tuple((rule, "why") for rule in rules))
-    pages = (lists.change_request(rules, roles), lists.difference_markdown(found), lists.comparison_markdown(compared))
+    failed = Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, "a | b\n`c` <d>")
+    seen = [
+        lists.Seen(Result(CheckKey(Target(f"https://{rule.host}/")), 0.0, failure=failed), connection)
+        for rule in rules
+        for connection in (None, Connection(None, SocketAddress("::1", 53), "udp", 0.0, None, "x", request=rule.host))
+    ]
+    pages = (
+        lists.change_request(rules, roles, seen=seen),
+        lists.difference_markdown(found),
+        lists.comparison_markdown(compared),
+    )
     bars = re.compile(r"(?<!\\)(?:\\\\)*\|")
     for page in pages:
         lines = page.split("\n")

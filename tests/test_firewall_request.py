@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import anyio
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from exporter import allowlist as lists
+from exporter.cli import app
 from exporter.model.vocabulary import DIRECT, Failure, Phase, Reason, Result
 from exporter.results.store import ResultStore
 from exporter.service.exporter import Exporter
@@ -21,6 +25,7 @@ from exporter.service.load import Source, deploy, network_of
 from exporter.web.pages.firewall_request import ALL, Asked, requested
 from exporter.web.routes import Service, create_app
 from tests.pages import broken, empty, healthy, site_rules
+from tests.servers import serving, status
 
 RULES: Final = site_rules()[0]
 
@@ -77,11 +82,12 @@ def test_what_no_rule_brings_back_is_counted_and_not_requested(reason: Reason, p
 
 def test_the_files_are_those_that_the_command_writes() -> None:
     store = broken()
-    wanted = requested(RULES, store.snapshot(), Asked(path=DIRECT)).rules
+    found = requested(RULES, store.snapshot(), Asked(path=DIRECT))
+    wanted = found.rules
     markdown, table, text = (
         asked(store, f"?state=down&path=direct&format={each}") for each in ("markdown", "csv", "text")
     )
-    assert markdown.text == f"{lists.change_request(wanted, site_rules()[1])}\n"
+    assert markdown.text == f"{lists.change_request(wanted, site_rules()[1], seen=found.seen)}\n"
     assert list(csv.DictReader(io.StringIO(table.text))) == list(csv.DictReader(io.StringIO(lists.rules_csv(wanted))))
     assert "enterpriseregistration.windows.net" in text.text
     assert [answer.headers["content-type"] for answer in (markdown, table, text)] == [
@@ -142,3 +148,44 @@ def test_the_rules_are_those_of_the_configuration_in_force(tmp_path: Path) -> No
     assert {rule.role for rule in after} == {"console"}
     assert exporter.rules()[0] is after  # found once
     assert "console" in roles
+
+
+# ---------------------------------------------------------------- what the log shows
+
+
+def test_the_request_says_what_the_log_of_the_firewall_shows() -> None:
+    found = requested(RULES, broken().snapshot(), Asked(path=DIRECT))
+    text = lists.change_request(found.rules, site_rules()[1], seen=found.seen)
+    (row,) = (line for line in text.splitlines() if "SNI enterpriseregistration.windows.net" in line)
+    assert re.search(r"^\| 20\S+ \S+ \| `10\.20\.30\.40:50122` \| `203\.0\.113\.7:443/tcp` \| .* \| no answer", row)
+    denied = requested(RULES, broken().snapshot(), Asked(path="proxy:corporate"))
+    text = lists.change_request(denied.rules, site_rules()[1], seen=denied.seen)
+    assert "| `203.0.113.7:3128/tcp` | `CONNECT download.microsoft.com:443` |" in text
+
+
+def test_only_what_is_down_now_is_written_and_nothing_where_all_is_up(tmp_path: Path) -> None:
+    config = tmp_path / "exporter.yaml"
+
+    def written(*ports: int) -> Any:
+        endpoints = ", ".join(f"{{pattern: 'http://127.0.0.1:{port}/'}}" for port in ports)
+        config.write_text(
+            "site: {features: [portal], roles: [client]}\nprobe: {attempts: 1, timeout: 2s}\n"
+            f"groups: [{{feature: portal, roles: [client], endpoints: [{endpoints}]}}]\n"
+        )
+        call = ["allowlist", "--config.file", str(config), "--only-down", "--format"]
+        return [CliRunner().invoke(app, [*call, form]) for form in ("json", "markdown")]
+
+    with serving(status(200)) as server:
+        data, text = written(server.port, 1)
+        nothing, _ = written(server.port)
+    assert (data.exit_code, text.exit_code, nothing.exit_code) == (0, 0, 0)
+    assert [rule["ports"] for rule in json.loads(data.stdout)] == ["1"]
+    assert re.search(r"\| `127\.0\.0\.1:\d+` \| `127\.0\.0\.1:1/tcp` \| `http://127\.0\.0\.1:1/` \| ", text.stdout)
+    assert json.loads(nothing.stdout) == []
+    assert "nothing down that a rule" in nothing.stderr
+
+
+def test_what_is_down_is_not_compared_with_an_older_list(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["allowlist", "--only-down", "--diff", str(tmp_path / "old.json")])
+    assert refused.exit_code == 2
+    assert "does not go with" in refused.stderr

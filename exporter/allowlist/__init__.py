@@ -4,6 +4,7 @@ from exporter.allowlist.azure import azure_firewall
 from exporter.allowlist.comparison import Comparison, compare
 from exporter.allowlist.data import comparison_json, difference_json, rules_csv, rules_json
 from exporter.allowlist.difference import Difference, difference
+from exporter.allowlist.down import Closed, Seen, closed
 from exporter.allowlist.edl import edl
 from exporter.allowlist.existing import read_allowed, read_rules
 from exporter.allowlist.junit import comparison_junit
@@ -17,13 +18,16 @@ from exporter.allowlist.terminal import print_comparison, print_difference, prin
 from exporter.allowlist.windows import windows_firewall
 
 __all__ = [
+    "Closed",
     "Comparison",
     "Difference",
     "Need",
     "Rule",
+    "Seen",
     "addresses_of",
     "azure_firewall",
     "change_request",
+    "closed",
     "compare",
     "comparison_json",
     "comparison_junit",

@@ -7,10 +7,12 @@ from typing import Final
 
 from exporter.allowlist.comparison import Comparison
 from exporter.allowlist.difference import Difference, by_change
+from exporter.allowlist.down import Seen
 from exporter.allowlist.rows import Block, Row, by_path, documents, whose
 from exporter.allowlist.rules import Rule
 from exporter.model.patterns import is_wildcard
 from exporter.model.vocabulary import Role, Support
+from exporter.report.evidence import moment
 from exporter.report.invocation import BY_NAME, Invocation
 from exporter.report.markdown import code, prose, table_row
 from exporter.text.printable import escaped
@@ -38,10 +40,12 @@ that does not verify is not. `CRYPT_E_NO_REVOCATION_CHECK` says that the address
 `--ssl-no-revoke` curl goes on without them, Configuration Manager may not."""
 
 
-def change_request(rules: Iterable[Rule], roles: Mapping[str, Role], command: Invocation = BY_NAME) -> str:
+def change_request(
+    rules: Iterable[Rule], roles: Mapping[str, Role], command: Invocation = BY_NAME, seen: Iterable[Seen] = ()
+) -> str:
     """Purpose, from where, what, the constraints, the reasons, how to test. Whatever a text holds, it stays text.
 
-    `command` is how the exporter is called so that it reads the same configuration.
+    `command` is how the exporter is called so that it reads the same configuration; `seen` is what is down.
     """
     needed = tuple(rules)
     return "\n".join(
@@ -50,6 +54,7 @@ def change_request(rules: Iterable[Rule], roles: Mapping[str, Role], command: In
             *_sources(needed, roles),
             *_sections(needed, "##"),
             *_incomplete(needed),
+            *_logged(seen),
             *_constraints(needed),
             *_reasons(needed),
             *("", "## How to test", *_tests(needed, command), "", _TESTS),
@@ -129,6 +134,27 @@ def _incomplete(rules: Iterable[Rule]) -> Iterator[str]:
         yield from ("", "## Not complete yet", "", "What stands in angle brackets is still to be named.", "")
         yield from _table("Destination", "To do")
         yield from (table_row((code(host), prose(todo))) for host, todo in missing)
+
+
+def _logged(seen: Iterable[Seen]) -> Iterator[str]:
+    """What to search for in the log of whoever stopped it."""
+    rows = tuple(seen)
+    if rows:
+        yield from ("", "## What the log shows", "")
+        yield from ("These probes failed. Please search the log for them; the times are UTC.", "")
+        yield from _table("Time", "From", "To", "Name or request", "What came of it")
+    for row in rows:
+        yield table_row(_logged_row(row))
+
+
+def _logged_row(row: Seen) -> tuple[str, ...]:
+    result, one = row.result, row.connection
+    message = prose(result.failure.message if result.failure else "")
+    began = f"{moment(one.at if one else result.started):%Y-%m-%d %H:%M:%S}"
+    if one is None:
+        return began, "", "", code(result.key.target.url), message
+    name = one.request or (f"SNI {one.server_name}" if one.server_name else result.key.target.url)
+    return began, code(str(one.source)) if one.source else "", code(one.to), code(name), message
 
 
 def _constraints(rules: Iterable[Rule]) -> Iterator[str]:

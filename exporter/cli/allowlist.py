@@ -1,4 +1,4 @@
-"""`allowlist`: what the site needs opened, for people and for devices; nothing is probed."""
+"""`allowlist`: what the site needs opened, or only what is down, for people and for devices."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import typer
 
 from exporter import allowlist as lists
 from exporter import report
-from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, source_of
+from exporter.cli.options import NOT_READY, Clouds, ConfigFile, Features, Form, Level, Roles, progress, source_of, warn
 from exporter.cli.output import console
 from exporter.config.fields import PORTS, found, is_host, unknown
 from exporter.model.vocabulary import Role
 from exporter.plan.selection import SelectionError
 from exporter.service.by_hand import by_hand
-from exporter.service.load import Source, planned, selected
+from exporter.service.load import Source, deploy, planned, selected
+from exporter.service.once import check_once
 from exporter.system.log import LogFormat, LogLevel, configure
 from exporter.system.loop import run_on_loop
+from exporter.text.numbers import plural
 
 
 class AllowlistFormat(StrEnum):
@@ -72,20 +74,34 @@ def allowlist(
         typer.Option("--pac-proxy", metavar="HOST:PORT", help="Where a PAC file sends what is listed."),
     ] = None,
     path: PathOption = None,
+    only_down: Annotated[
+        bool,
+        typer.Option(
+            "--only-down",
+            help="Probe everything once, now, and write only what is down and a rule may bring back; with "
+            "--format markdown also what the log of the firewall or proxy shows of it.",
+        ),
+    ] = False,
     feature: Features = None,
     role: Roles = None,
     cloud: Clouds = None,
     log_level: Level = LogLevel.WARNING,
     log_format: Form = LogFormat.LOGFMT,
 ) -> None:
-    """Write what the site needs opened, for a firewall or a proxy. Nothing is probed."""
+    """Write what the site needs opened, for a firewall or a proxy. Nothing is probed without --only-down."""
     configure(log_level, log_format)
     _refuse(form, older, pac_proxy)
+    if older is not None and only_down:
+        raise typer.BadParameter("--only-down does not go with --diff")
     source = source_of(config_file, feature, role, cloud)
     rules, roles = needed(source, path)
+    seen: tuple[lists.Seen, ...] = ()
+    if only_down:
+        down = _down_now(source, rules)
+        rules, seen = down.rules, down.seen
     if older is None:
         if form is AllowlistFormat.MARKDOWN:
-            typer.echo(lists.change_request(rules, roles, by_hand(source)))
+            typer.echo(lists.change_request(rules, roles, by_hand(source), seen))
             return
         _write(rules, form, pac_proxy)
         return
@@ -93,6 +109,20 @@ def allowlist(
     _write_changes(changes, form)
     if changes:
         raise typer.Exit(CHANGED)
+
+
+def _down_now(source: Source, rules: tuple[lists.Rule, ...]) -> lists.Closed:
+    """The rules of what is down, after one round; what none of them brings back is said on stderr."""
+    deployment = deploy(source)
+    warn(deployment)
+    with progress(len(deployment.plan.checks)) as advance:
+        snapshot = run_on_loop(check_once, deployment, advance)
+    down = lists.closed(rules, snapshot)
+    if not down.rules:
+        typer.echo("note: there is nothing down that a rule of a firewall or a proxy may bring back", err=True)
+    for who, number in down.others:
+        typer.echo(f"note: {plural(number, 'target')} down for a reason that no rule removes: {who}", err=True)
+    return down
 
 
 def needed(source: Source, path: str | None) -> tuple[tuple[lists.Rule, ...], Mapping[str, Role]]:

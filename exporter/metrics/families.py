@@ -437,7 +437,7 @@ def _evidence(snapshot: Snapshot) -> Metric:
             "reason": cause.reason,
             "cause": cause.failure.cause or "",
             "from": seen.source.address if seen and seen.source else "",
-            "to": f"{seen.destination}/{seen.protocol}" if seen else "",
+            "to": seen.to if seen else "",
             "sni": (seen.server_name if seen else None) or "",
             "proxy": (seen.proxy if seen else None) or "",
             "issuer": cause.origin if by_issuer else "",

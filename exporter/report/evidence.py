@@ -43,12 +43,17 @@ class Connection:
     request: str | None = None  # what that is asked for
 
     @property
+    def to(self) -> str:
+        """The other end: `198.18.0.45:443/tcp`."""
+        return f"{self.destination}/{self.protocol}"
+
+    @property
     def line(self) -> str:
         """On one line: `from 10.1.2.3:50122 to 198.18.0.45:443/tcp (SNI a.example), 18:28:53 UTC, no answer ...`."""
         source = f"from {self.source} " if self.source else ""
         through = (f"the proxy {self.proxy}" if self.proxy else None, self.request)
         known = ", ".join(filter(None, (*through, f"SNI {self.server_name}" if self.server_name else None)))
-        to = f"to {self.destination}/{self.protocol}{f' ({known})' if known else ''}"
+        to = f"to {self.to}{f' ({known})' if known else ''}"
         return f"{source}{to}, {moment(self.at):%H:%M:%S} UTC, {self.outcome}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
@@ -13,11 +12,11 @@ from urllib.parse import urlencode
 from rich.console import Console
 
 from exporter.allowlist.data import rules_csv
+from exporter.allowlist.down import Seen, closed
 from exporter.allowlist.markdown import change_request
 from exporter.allowlist.rules import Rule
 from exporter.allowlist.terminal import print_rules
-from exporter.model.vocabulary import CheckKey, Reason, Role, Snapshot
-from exporter.report.causes import Cause, causes
+from exporter.model.vocabulary import Role, Snapshot
 from exporter.report.invocation import Invocation
 from exporter.report.reasons import Who
 from exporter.text.printable import one_line
@@ -27,8 +26,6 @@ DOWN: Final = "down"
 ALL: Final = "all"
 _STATES: Final = (DOWN, ALL)
 _WIDTH: Final = 100  # characters of a line of text
-_OWNERS_OF_RULES: Final = frozenset({Who.FIREWALL, Who.PROXY, Who.NOBODY})
-_BEYOND_RULES: Final = frozenset({Reason.PROXY_UNREACHABLE, Reason.PROXY_AUTH_REQUIRED})  # of the proxy itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +35,20 @@ class Form:
     title: str
     ending: str
     type: str
-    write: Callable[[Iterable[Rule], Mapping[str, Role], Invocation], str]
+    write: Callable[[Requested, Mapping[str, Role], Invocation], str]
 
 
-def _markdown(rules: Iterable[Rule], roles: Mapping[str, Role], command: Invocation) -> str:
-    return f"{change_request(rules, roles, command)}\n"
+def _markdown(found: Requested, roles: Mapping[str, Role], command: Invocation) -> str:
+    return f"{change_request(found.rules, roles, command, found.seen)}\n"
 
 
-def _csv(rules: Iterable[Rule], *_: object) -> str:
-    return rules_csv(rules)
+def _csv(found: Requested, *_: object) -> str:
+    return rules_csv(found.rules)
 
 
-def _text(rules: Iterable[Rule], *_: object) -> str:
+def _text(found: Requested, *_: object) -> str:
     out = io.StringIO()
-    print_rules(rules, Console(file=out, width=_WIDTH, force_terminal=False, legacy_windows=False))
+    print_rules(found.rules, Console(file=out, width=_WIDTH, force_terminal=False, legacy_windows=False))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
@@ -85,8 +82,13 @@ class Requested:
 
     rules: tuple[Rule, ...]
     paths: tuple[str, ...]  # that can be asked for
-    targets: int  # that are down and that it is for
+    seen: tuple[Seen, ...]  # of the targets that are down and that it is for
     others: tuple[tuple[Who, int], ...]
+
+    @property
+    def targets(self) -> int:
+        """How many are down that it is for."""
+        return len(self.seen)
 
 
 def asked_for(query: Mapping[str, str], rules: Iterable[Rule]) -> tuple[Asked, tuple[str, ...]]:
@@ -112,25 +114,6 @@ def requested(rules: Iterable[Rule], snapshot: Snapshot, asked: Asked) -> Reques
     here = tuple(rule for rule in everything if asked.path in {"", rule.path})
     paths = tuple(dict.fromkeys(rule.path for rule in everything))
     if asked.state == ALL:
-        return Requested(here, paths, 0, ())
-    wanted: set[tuple[str, str]] = set()
-    others: Counter[Who] = Counter()
-    for cause in causes(snapshot):
-        faults = (fault for fault in cause.faults if fault.broken or fault.covered)
-        places = {_place(fault.key) for fault in faults if asked.path in {"", fault.key.path}}
-        if is_of_rules(cause):
-            wanted |= places
-        else:
-            others[cause.who] += len(places)
-    found = tuple(rule for rule in here if any((rule.path, url) in wanted for url in rule.targets))
-    served = {(rule.path, url) for rule in found for url in rule.targets} & wanted
-    return Requested(found, paths, len(served), tuple((who, number) for who, number in others.most_common() if number))
-
-
-def is_of_rules(cause: Cause) -> bool:
-    """Whether a rule of a firewall or a proxy may bring back what fails by it."""
-    return cause.who in _OWNERS_OF_RULES and cause.reason not in _BEYOND_RULES
-
-
-def _place(key: CheckKey) -> tuple[str, str]:
-    return key.path, key.target.url
+        return Requested(here, paths, (), ())
+    found = closed(here, snapshot)
+    return Requested(found.rules, paths, found.seen, found.others)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+from exporter.allowlist.down import is_of_rules
 from exporter.model.vocabulary import (
     Check,
     CheckKey,
@@ -28,7 +29,6 @@ from exporter.results.since import not_ready_since
 from exporter.web.pages.availability import DAY, WEEK, Availability, availability, of_feature, of_target
 from exporter.web.pages.bars import Bar, bar
 from exporter.web.pages.filters import Choices, Filters, choices
-from exporter.web.pages.firewall_request import is_of_rules
 from exporter.web.pages.troubles import Since, Trouble, begun, earliest, troubles
 
 ROWS: Final = 30  # targets on one page

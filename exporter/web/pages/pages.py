@@ -153,8 +153,8 @@ def firewall_request(
     found = requested(everything, snapshot, asked)
     if asked.form:
         form = FORMS[asked.form]
-        return Download(f"firewall-request.{form.ending}", form.type, form.write(found.rules, roles, command))
-    request = rendered(change_request(found.rules, roles, command))
+        return Download(f"firewall-request.{form.ending}", form.type, form.write(found, roles, command))
+    request = rendered(change_request(found.rules, roles, command, found.seen))
     body = Markup(request.body)  # noqa: S704 - Markdown, rendered without HTML of its own
     return Page(
         _rendered("firewall_request.html", site=snapshot.plan.site, asked=asked, mistakes=(), found=found, body=body)
