@@ -10,6 +10,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
@@ -57,7 +58,7 @@ from exporter.report import (
     print_endpoints,
 )
 from exporter.report.causes import causes
-from exporter.report.findings import Down, down, needed_by, partly_open, verdict
+from exporter.report.findings import Down, down, headline, needed_by, partly_open, verdict
 from exporter.results.store import ResultStore
 from exporter.text.printable import one_line
 from exporter.web.pages import status
@@ -315,8 +316,8 @@ def test_what_is_incomplete_says_which_keys_to_set_in_every_form() -> None:
 def test_a_wildcard_of_which_a_host_is_down_is_partly_open_in_every_form() -> None:
     snapshot, refused = SNAPSHOTS["narrow"], COVERED[0][0]
     (wildcard,) = partly_open(snapshot)
-    assert (wildcard.pattern, [fault.key.target.url for fault in wildcard.refused]) == (
-        "*.manage.microsoft.com",
+    assert (wildcard.patterns, [fault.key.target.url for fault in wildcard.refused]) == (
+        ("*.manage.microsoft.com",),
         [refused],
     )
     assert "rule in the firewall or proxy is probably narrower" in wildcard.advice
@@ -324,10 +325,20 @@ def test_a_wildcard_of_which_a_host_is_down_is_partly_open_in_every_form() -> No
         assert wildcard.advice in " ".join(text.split())
     for document in (json.loads(check_json(snapshot)), json.loads(json.dumps(status(snapshot, 0.0)))):
         endpoints = [endpoint for feature in document["features"] for endpoint in feature["endpoints"]]
-        assert {endpoint["pattern"] for endpoint in endpoints if endpoint["partly_open"]} == {wildcard.pattern}
+        assert {endpoint["pattern"] for endpoint in endpoints if endpoint["partly_open"]} == set(wildcard.patterns)
         assert [endpoint["refused"] for endpoint in endpoints if "refused" in endpoint] == [
             [{"target": refused, "path": "proxy:corporate"}]
         ]
+
+
+def test_two_spellings_of_a_wildcard_are_one_and_count_as_two_endpoints() -> None:
+    (first,) = [need for need in REQUIREMENTS if need.use.pattern == "*.manage.microsoft.com"]
+    second = replace(first, use=replace(first.use, pattern="https://*.manage.microsoft.com"))
+    snapshot = snapshot_of(plan([first, second], PROXIES, VIA), dict([COVERED]))
+    (wildcard,) = partly_open(snapshot)
+    words = "*.manage.microsoft.com and https://*.manage.microsoft.com are partly open: 1 of 2 targets down"
+    assert wildcard.headline == words
+    assert "2 wildcards partly open" in headline(snapshot)
 
 
 def test_a_wildcard_whose_hosts_are_unknown_to_dns_is_not_said_to_be_a_matter_of_a_firewall() -> None:

@@ -159,7 +159,7 @@ def _numbers(snapshot: Snapshot) -> Iterator[str]:
     yield f"{len(faults) - idle} of {plural(number.targets, 'target')} down"
     if idle:
         yield f"{idle} more down, for reference only"
-    if narrow := len(partly_open(snapshot)):
+    if narrow := sum(len(wildcard.patterns) for wildcard in partly_open(snapshot)):
         yield f"{plural(narrow, 'wildcard')} partly open"
     if number.unprobed:
         yield f"{number.unprobed} of {plural(number.endpoints, 'endpoint')} not probed"
@@ -238,16 +238,17 @@ def set_keys(requirements: Iterable[Requirement]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PartlyOpen:
-    """A wildcard of which some hosts are up and some down."""
+    """A wildcard of which some hosts are up and some down, in each spelling for which the same targets stand."""
 
-    pattern: str
+    patterns: tuple[str, ...]
     refused: tuple[Down, ...]
     probed: int  # targets
 
     @property
     def headline(self) -> str:
         """`*.manage.microsoft.com is partly open: 1 of 8 targets down`."""
-        return f"{self.pattern} is partly open: {len(self.refused)} of {plural(self.probed, 'target')} down"
+        name = f"{' and '.join(self.patterns)} {'is' if len(self.patterns) == 1 else 'are'} partly open"
+        return f"{name}: {len(self.refused)} of {plural(self.probed, 'target')} down"
 
     @property
     def advice(self) -> str:
@@ -269,9 +270,12 @@ def partly_open(snapshot: Snapshot) -> tuple[PartlyOpen, ...]:
         for endpoint in feature.partly_open:
             refused.setdefault(endpoint.use.pattern, {}).update(dict.fromkeys(endpoint.refused))
             probed.setdefault(endpoint.use.pattern, set()).update(endpoint.checks)
+    spelled: dict[tuple[frozenset[CheckKey], frozenset[CheckKey]], list[str]] = {}
+    for pattern in sorted(refused):
+        spelled.setdefault((frozenset(refused[pattern]), frozenset(probed[pattern])), []).append(pattern)
     return tuple(
-        PartlyOpen(pattern, tuple(fault_of[key] for key in refused[pattern]), len(probed[pattern]))
-        for pattern in sorted(refused)
+        PartlyOpen(tuple(patterns), tuple(fault_of[key] for key in refused[patterns[0]]), len(every))
+        for (_, every), patterns in spelled.items()
     )
 
 

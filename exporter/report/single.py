@@ -42,7 +42,7 @@ def print_asked(asked: Asked, snapshot: Snapshot, console: Console) -> None:
         up, usable = sum(result.up for result in results), asked.usable(snapshot)
         rest = "; of a wildcard, one target is enough" if usable and up < len(results) else ""
         for wildcard in partly_open(snapshot):
-            if wildcard.pattern in {use.pattern for use in asked.uses}:
+            if not {use.pattern for use in asked.uses}.isdisjoint(wildcard.patterns):
                 _Sheet(console).line(f"{wildcard.headline}. {wildcard.advice}", "yellow")
         verdict = f"{'USABLE' if usable else 'NOT USABLE'}: {up} of {len(results)} up{rest}"
         _Sheet(console).line(verdict, _style(up=usable))
