@@ -104,6 +104,7 @@ ALERTS: Final[Mapping[str, Labels]] = {
     "ReloadFailed": SITE,
     "CatalogueOld": SITE,
     "ProbesStale": SITE,
+    "ExporterRestarts": SITE,
     "ProbesPending": SITE,
     "CheckStale": SITE,
     "SlotsMissed": SITE,

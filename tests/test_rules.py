@@ -144,7 +144,7 @@ def test_an_alert_is_labelled_with_what_routes_it_and_with_nothing_that_changes(
     assert rule["labels"]["severity"] in {"critical", "warning", "info", BY_IMPORTANCE}
     assert rule["labels"]["team"] in {"network", "configmgr", "sre"}
     # Two scrapes at least, if not the expression itself waits.
-    waits = re.search(r":since\b|:(sites|features)$|probe_interval", str(rule["expr"]).strip())
+    waits = re.search(r":since\b|:(sites|features)$|probe_interval|^changes\(", str(rule["expr"]).strip())
     assert seconds(rule.get("for", "0s")) >= 60 or waits or rule["alert"] == WATCHDOG
 
 

@@ -708,6 +708,11 @@ def registry_for(state: Collector) -> Exposition:
     registry = Exposition()
     _register_state(registry, state)
     registry.register(LogLines())
+    Gauge(
+        "configmgr_exporter_start_timestamp_seconds",
+        "When the exporter started, Unix time, on every system. It changes with each restart.",
+        registry=registry,
+    ).set_to_current_time()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     return registry
