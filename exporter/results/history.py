@@ -55,7 +55,7 @@ def kept(history: tuple[Spell, ...], room: Room) -> tuple[Spell, ...]:
 # ---------------------------------------------------------------- hours
 
 HOUR: Final = 3600.0
-KEPT: Final = 7 * 24  # hours of each check, the latest one included: 700 bytes
+KEPT: Final = 7 * 24  # hours of each check, the latest one included: 900 bytes at most, the object and all
 _PAIR: Final = Struct("<HH")
 _MOST: Final = 0xFFFF  # probes in an hour; nobody probes so often
 
