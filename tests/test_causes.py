@@ -35,7 +35,7 @@ from exporter.model.vocabulary import (
     Use,
     WhyReference,
 )
-from exporter.report.causes import Cause, causes
+from exporter.report.causes import Cause, apart, causes, reported
 from exporter.report.evidence import common_name
 from exporter.report.findings import down
 from exporter.report.reasons import Who
@@ -280,3 +280,13 @@ def test_one_probe_does_not_say_since_when() -> None:
 )
 def test_the_common_name_of_an_issuer(name: str | None, expected: str) -> None:
     assert common_name(name) == expected
+
+
+def test_what_a_path_takes_down_is_not_reported_again() -> None:
+    refused = [
+        down_by(f"h{number}.example", Phase.CONNECT, Reason.PROXY_UNREACHABLE, proxy="corporate") for number in range(3)
+    ]
+    lone = down_by("lone.example", Phase.PROCESSING, Reason.HTTP_RESET)
+    snapshot = snapshot_of(needed([*refused, lone], reference=WhyReference.CONFIGURED), [*refused, lone])
+    assert [fault.key.target.host for fault in apart(snapshot)] == ["lone.example"]
+    assert [cause.whole_path for cause in reported(snapshot)] == [True]

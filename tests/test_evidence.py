@@ -184,3 +184,13 @@ def test_the_connection_on_which_it_failed_is_one_of_those_that_were_tried(
         found = connections(result)
         assert len(found) == len(result.evidence.tried)
         assert (decisive(result) in found) == bool(found)
+
+
+def test_what_was_not_said_any_more_is_not_in_the_log() -> None:
+    refused = Failure(Phase.CONNECT, Reason.PROXY_UNREACHABLE, "in words")
+    (silent,) = connections(Result(replace(KEY, proxy="corporate"), BEGUN, {}, Evidence(tried=(SILENT,)), refused))
+    assert "(the proxy corporate), " in silent.line
+    opened = replace(SILENT, contact=Contact.OPENED, seconds=0.0125)
+    failure = Failure(Phase.TLS, Reason.TLS_UNTRUSTED, "in words")
+    (later,) = connections(Result(KEY, BEGUN, {}, Evidence(tried=(opened,)), failure))
+    assert later.line.endswith(" UTC, opened after 12.5 ms, then tls_untrusted")

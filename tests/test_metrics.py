@@ -410,7 +410,7 @@ def test_evidence_follows_the_connection_and_has_no_label_that_differs_with_each
     silent = Tried("198.18.0.45", Contact.SILENT, 9.98, None, 3128, local, 1.7e9)
     refused = Failure(Phase.CONNECT, Reason.PROXY_UNREACHABLE, "in words")
     world = Exposed(Plan((CHECK,), NEEDED), [replace(UP, evidence=Evidence(tried=(silent,)), failure=refused)])
-    ends = "198.18.0.45:3128/tcp", "host.example", "corporate", "", ""
+    ends = "198.18.0.45:3128/tcp", "", "corporate", "", ""
     before = ("proxy:corporate", "host.example", "proxy_unreachable", "", "10.1.2.3", *ends)
     assert list(values(world.series(), "configmgr_failure_evidence_info", EVIDENCE)) == [before]
     later = replace(silent, local=SocketAddress("10.1.2.3", 61000), at=1.8e9, seconds=9.0)

@@ -57,8 +57,8 @@ from exporter.report import (
     print_check,
     print_endpoints,
 )
-from exporter.report.causes import causes
-from exporter.report.findings import Down, down, headline, needed_by, partly_open, verdict
+from exporter.report.causes import apart, causes
+from exporter.report.findings import down, headline, needed_by, partly_open, verdict
 from exporter.results.store import ResultStore
 from exporter.text.printable import one_line
 from exporter.web.pages import status
@@ -449,12 +449,6 @@ def test_the_schema_of_jenkins_refuses_what_it_does_not_know() -> None:
     assert [report for report in broken if not violations(report)] == []
 
 
-def listed(snapshot: Snapshot) -> list[Down]:
-    """What is down and has a row of its own: all but what is down only because a whole path is."""
-    folded = {key for cause in causes(snapshot) if cause.whole_path for key in cause.targets}
-    return [fault for fault in down(snapshot) if fault.key not in folded]
-
-
 def tables(markdown: str) -> Iterator[list[list[str]]]:
     """The cells of each table, as a reader of Markdown sees them."""
     rows: list[list[str]] = []
@@ -478,7 +472,7 @@ def test_no_text_breaks_a_markdown_table(snapshot: Snapshot) -> None:
     assert sum(len(rows) + 1 for rows in found) == len(lines)
     assert all(len(row) == len(rows[0]) for rows in found for row in rows)
     shown = [row for rows in found for row in rows[1:]]
-    for fault in listed(snapshot):
+    for fault in apart(snapshot):
         facts = [fault.key.target.url, fault.key.path, fault.failure.reason, one_line(fault.failure.message)]
         assert [*facts, "; ".join(needed_by(fault.uses))] in shown
 
@@ -493,7 +487,7 @@ def test_every_line_of_a_check_fits_the_width(snapshot: Snapshot, width: int) ->
 def test_a_check_folds_and_loses_nothing(snapshot: Snapshot) -> None:
     narrow, wide = (printed(snapshot, print_check, width) for width in (80, 5000))
     assert sorted("".join(narrow.split())) == sorted("".join(wide.split()))
-    assert all(f"{fault.key.target.url} ({fault.key.path})" in wide for fault in listed(snapshot))
+    assert all(f"{fault.key.target.url} ({fault.key.path})" in wide for fault in apart(snapshot))
     for cause in causes(snapshot):
         assert not cause.shown or f"DOWN: {cause.headline}; {cause.number}\n" in wide
 

@@ -135,7 +135,7 @@ class Cause:
             if self.path not in {DIRECT, _DNS}:
                 return ""  # the words name the proxy
             return "DNS: " if self.path == _DNS else "direct connections: "
-        first, *others = self.hosts
+        first, *others = dict.fromkeys(fault.key.target.host for fault in self.shown or self.faults)
         return f"{first} and {plural(len(others), 'more host')}: " if others else f"{first}: "
 
     @property
@@ -161,6 +161,12 @@ def causes(snapshot: Snapshot) -> tuple[Cause, ...]:
 def reported(snapshot: Snapshot) -> tuple[Cause, ...]:
     """The causes that something is unusable by, and every path that is down."""
     return tuple(cause for cause in causes(snapshot) if cause.shown)
+
+
+def apart(snapshot: Snapshot) -> tuple[Down, ...]:
+    """What is down for another reason than that a whole path is, in the plan's order."""
+    by_path = {key for cause in causes(snapshot) if cause.whole_path for key in cause.targets}
+    return tuple(fault for fault in down(snapshot) if fault.key not in by_path)
 
 
 def _kind(fault: Down, snapshot: Snapshot) -> tuple[object, ...]:

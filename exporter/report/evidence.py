@@ -69,10 +69,10 @@ def connections(result: Result) -> tuple[Connection, ...]:
                 "tcp",
                 one.at,
                 one.seconds,
-                outcome(one),
-                server_name(key),
+                _end(one, result),
+                server_name(key) if one.contact is Contact.OPENED or not proxied else None,
                 key.proxy if proxied else None,
-                request(key) if proxied else None,
+                request(key) if one.contact is Contact.OPENED and proxied else None,
             )
             for one in seen.tried
         )
@@ -100,6 +100,12 @@ def decisive(result: Result) -> Connection | None:
         return found[0] if found else None
     order = list(Contact)
     return min(zip(result.evidence.tried, found, strict=True), key=lambda pair: order.index(pair[0].contact))[1]
+
+
+def _end(one: Tried, result: Result) -> str:
+    """What came of it, with what came after it had opened."""
+    later = result.failure if one.contact is Contact.OPENED else None
+    return f"{outcome(one)}, then {later.reason}" if later else outcome(one)
 
 
 def outcome(one: Tried) -> str:

@@ -14,6 +14,7 @@ from exporter.model.vocabulary import (
     Cause,
     Certificate,
     Check,
+    Consumer,
     Endpoint,
     Failure,
     Phase,
@@ -238,11 +239,11 @@ def _remarks(endpoint: Endpoint) -> Iterator[str]:
     yield from filter(None, (endpoint.condition, endpoint.note))
 
 
-def asking(check: Check) -> Iterator[str]:
+def asking(consumers: Iterable[Consumer]) -> Iterator[str]:
     """Features with the same roles and clouds together: `co-management, deploy-edge: client (azure-public)`."""
     features_at: dict[tuple[str, ...], list[str]] = {}
-    for feature, consumers in groupby(check.consumers, key=attrgetter("feature")):
-        features_at.setdefault(places(consumers), []).append(feature)
+    for feature, group in groupby(sorted(set(consumers)), key=attrgetter("feature")):
+        features_at.setdefault(places(group), []).append(feature)
     for found, features in features_at.items():
         for place in found:
             yield f"{', '.join(features)}: {place}"

@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 from exporter.model.vocabulary import NO_PATTERN, Snapshot, Use
-from exporter.report.causes import reported
+from exporter.report.causes import apart, reported
 from exporter.report.findings import (
     Down,
     amount,
     counts,
     details,
-    down,
     feature_words,
     harmless,
     headline,
@@ -54,7 +53,6 @@ def _features(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _down(snapshot: Snapshot) -> Iterator[str]:
-    faults = down(snapshot)
     if found := reported(snapshot):
         yield from ("", "## Down")
     for cause in found:
@@ -75,7 +73,7 @@ def _down(snapshot: Snapshot) -> Iterator[str]:
     for wildcard in partly_open(snapshot):
         yield from ("", f"## {prose(wildcard.headline)}", "", wildcard.advice, "")
         yield from _targets(wildcard.refused)
-    for said, others in harmless(faults):
+    for said, others in harmless(apart(snapshot)):
         yield from ("", f"## {said}", "")
         yield from _targets(others)
 

@@ -78,7 +78,7 @@ def _print_probe(probe: Probe, sheet: _Sheet) -> None:
     if evidence.answer:
         sheet.facts("Answer", quoted(evidence.answer))
     sheet.lines("Documented as", documented(probe.needs))
-    sheet.lines("Needed by", asking(probe.check))
+    sheet.lines("Needed by", asking(probe.check.consumers))
     if probe.result.failure:
         sheet.lines("Likely cause", cause(probe, probe.result.failure))
     if probe.threatened:

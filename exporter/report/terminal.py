@@ -28,14 +28,14 @@ from exporter.model.vocabulary import (
     Verdict,
     WhyUnprobed,
 )
-from exporter.report.causes import Cause, reported
+from exporter.report.causes import Cause, apart, reported
 from exporter.report.counting import counted
+from exporter.report.facts import asking
 from exporter.report.findings import (
     Down,
     amount,
     counts,
     details,
-    down,
     feature_words,
     harmless,
     headline,
@@ -52,6 +52,7 @@ from exporter.text.printable import encodable, one_line
 
 _STYLE: Final = {Verdict.READY: "green", Verdict.NOT_READY: "bold red"}
 _NO_VERDICT: Final = "yellow"
+_APART: Final = 3  # targets of a cause that are shown each by itself
 _WORST_FIRST: Final = {Verdict.NOT_READY: 0, Verdict.READY: 2}
 
 
@@ -140,7 +141,6 @@ def _worst_first(feature: FeatureReadiness) -> tuple[int, Consumer]:
 
 
 def _print_down(snapshot: Snapshot, page: Page) -> None:
-    faults = down(snapshot)
     for cause in reported(snapshot):
         _print_cause(cause, page)
     for wildcard in partly_open(snapshot):
@@ -150,7 +150,7 @@ def _print_down(snapshot: Snapshot, page: Page) -> None:
         for fault in wildcard.refused:
             _print_target(fault, f"{fault.failure.reason}: {fault.failure.message}", page)
         page.gap()
-    for said, others in harmless(faults):
+    for said, others in harmless(apart(snapshot)):
         page.line(f"{said}:", _NO_VERDICT)
         for fault in others:
             _print_target(fault, f"{fault.failure.reason}: {fault.failure.message}", page)
@@ -163,14 +163,27 @@ def _print_cause(cause: Cause, page: Page) -> None:
     if cause.evidence:
         page.line(cause.evidence, indent=2)
     page.gap()
-    if cause.whole_path:
-        page.line(some(cause.hosts), indent=2)
-        for who in needed_by(cause.uses):
-            page.line(f"for {who}", indent=6)
+    if cause.whole_path or len(cause.shown) > _APART:
+        _print_together(cause, page)
     else:
         for fault in cause.shown:
             _print_target(fault, fault.failure.message, page)
     page.gap()
+
+
+def _print_together(cause: Cause, page: Page) -> None:
+    """The targets of a cause, of a path only the first ones, and who needs any of them; one message for all alike."""
+    messages = {fault.failure.message for fault in cause.shown}
+    if cause.whole_path:
+        page.line(some(cause.hosts), indent=2)
+    else:
+        if len(messages) == 1:
+            page.line(*messages, indent=2)
+        for fault in cause.shown:
+            said = "" if len(messages) == 1 else f": {fault.failure.message}"
+            page.line(f"{fault.key.target.url} ({fault.key.path}){said}", indent=2)
+    for who in asking(use.consumer for use in cause.uses):
+        page.line(f"for {who}", indent=6)
 
 
 def _print_target(fault: Down, message: str, page: Page) -> None:

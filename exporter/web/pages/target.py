@@ -65,14 +65,14 @@ def route(check: Check, snapshot: Snapshot, now: float, command: Invocation) -> 
     needs = tuple(snapshot.plan.requirement_of[use] for use in check.uses if use in snapshot.plan.requirement_of)
     latest = snapshot.latest.get(check.key)
     if latest is None:
-        return Route(check, EndpointState.PENDING, tuple(asking(check)), tuple(documented(needs)))
+        return Route(check, EndpointState.PENDING, tuple(asking(check.consumers)), tuple(documented(needs)))
     result = latest.result
     probe = Probe(check, result, needs)
     confirmation = all_commands().reasons[result.failure.reason] if result.failure else all_commands().walk
     return Route(
         check,
         result.state,
-        tuple(asking(check)),
+        tuple(asking(check.consumers)),
         tuple(documented(needs)),
         latest=latest,
         words=words_for(probe, result.failure) if result.failure else None,
