@@ -18,7 +18,7 @@ PARTS: Final = {
     "scrape": "One scrape while probes go on",
     "scale": "Targets a minute on one core",
     "start": "Start and memory",
-    "notice": "From a blocked host to the page",
+    "notice": "From a fault to the page",
 }
 
 

@@ -44,12 +44,17 @@ def faster(text: str, pace: float = PACE) -> str:
     return f"{round(seconds * 1000 / pace)}ms"
 
 
+def every(pace: float) -> str:
+    """How often is scraped and evaluated: a second at least, as nothing divides that."""
+    return f"{max(1, round(15 / pace))}s"
+
+
 def faster_rules(text: str, pace: float = PACE) -> str:
     """A file of rules on the laboratory's clock: `for`, `interval`, ranges, offsets and what is marked as seconds."""
     document = yaml.safe_load(text)
     for group in document["groups"]:
         if "interval" in group:
-            group["interval"] = "1s"
+            group["interval"] = every(pace)
         for rule in group["rules"]:
             rule |= {key: faster(rule[key], pace) for key in ("for", "keep_firing_for") if key in rule}
             rule["expr"] = re.sub(
@@ -153,7 +158,7 @@ def written(directory: Path, proxy_url: str, pace: float = PACE) -> list[Path]:
     files = {
         "exporter.yaml": SITE.format(interval=faster("1m", pace), timeout=faster("24s", pace), proxy=proxy_url),
         "prometheus.yml": f"""
-global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
+global: {{scrape_interval: {every(pace)}, scrape_timeout: {every(pace)}, evaluation_interval: {every(pace)}}}
 rule_files: [rules-*.yaml]
 scrape_configs: [{{job_name: configmgr, static_configs: [{{targets: ["{ADDRESS}"]}}]}}]
 alerting: {{alertmanagers: [{{static_configs: [{{targets: ["127.0.0.1:9093"]}}]}}]}}
@@ -169,9 +174,9 @@ alerting: {{alertmanagers: [{{static_configs: [{{targets: ["127.0.0.1:9093"]}}]}
 
 
 @contextmanager
-def chain(lab: Lab, directory: Path) -> Iterator[Chain]:
+def chain(lab: Lab, directory: Path, pace: float = PACE) -> Iterator[Chain]:
     """Run all four; returns when the first round is in Prometheus and nothing critical is under way."""
-    written(directory, lab.proxy_url)
+    written(directory, lab.proxy_url, pace)
     told = directory / "receiver.log"
     with (
         program(lab, told, [sys.executable, "-m", "tests.receiver", str(RECEIVER)]),
