@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.mark.expression import Expression
 
 from tests.kerberos import Domain
 from tests.lab import EXTRA_HOSTS, Lab, catalogue_hosts, unavailable
@@ -61,12 +65,27 @@ def figure(record_property: Callable[[str, object], None]) -> Callable[[str], No
     return lambda text: record_property("figure", text)
 
 
+_MARKS = ("lab", "other_python", "windows", "timing")
+
 # What a mark asks for, and why it is not there, in words; None: it is.
 _WANTED: Mapping[str, Callable[[], str | None]] = {
     "lab": unavailable,
     "other_python": missing_python,
     "windows": missing_windows,
 }
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file is left out where no test can have the marks that -m asks for: each process would read it for nothing."""
+    asked: str = config.option.markexpr
+    if collection_path.suffix != ".py" or not asked or set(re.findall(r"\w+", asked)) - {*_MARKS, "and", "or", "not"}:
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    of_all = {mark for mark in _MARKS if re.search(rf"^pytestmark = .*\.mark\.{mark}\b", text, re.MULTILINE)}
+    of_some = [mark for mark in _MARKS if f".mark.{mark}" in text and mark not in of_all]
+    wanted = Expression.compile(asked)
+    choices = [{*of_all, *choice} for choice in product(*((mark, "") for mark in of_some))]
+    return None if any(wanted.evaluate(lambda mark, /, **_: mark in some) for some in choices) else True  # noqa: B023
 
 
 @pytest.hookimpl(wrapper=True)

@@ -18,7 +18,7 @@ NO_OTHER = "import pathlib, tests.pythons; tests.pythons.OTHER_PYTHON = pathlib.
     ("lack", "test", "said"),
     [
         (NOT_ROOT, "test_lab.py::test_unknown_names_do_not_exist", "the laboratory needs root"),
-        (NO_OTHER, "test_truth.py::test_the_other_python_runs_what_is_tested", "no Python 3.13 was found"),
+        (NO_OTHER, "test_faults.py::test_the_other_python_runs_what_is_tested", "no Python 3.13 was found"),
     ],
 )
 @pytest.mark.parametrize(("ci", "status"), [("true", pytest.ExitCode.TESTS_FAILED), ("false", pytest.ExitCode.OK)])

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import pytest
 
-from exporter.model.vocabulary import Cause, Reason
-from tests.faults import BEYOND_WINE, CONTRADICTIONS, FAULTS, HOSTS, Chain, Fault, Outcome, Via, Way
-from tests.pythons import OTHER, OTHER_PYTHON, OWN
-from tests.tools.truth import WINDOWS, Cell, Seen, contradicted, markdown, measure, rows
+from tests.faults import BEYOND_WINE, CONTRADICTIONS, FAULTS, Fault, Way
+from tests.pythons import OTHER, OWN
+from tests.tools.truth import WINDOWS, Cell, contradicted, measure
 
 Cells = Mapping[tuple[str, Way, str], Cell]
 
-ROOT: Final = Path(__file__).parents[1]
+pytestmark = [pytest.mark.lab, pytest.mark.timing]
+
 EVERY_QUESTION: Final = [(fault, way, f"{fault.slug}-{way.name.lower()}") for fault in FAULTS for way in Way]
 EVERY_VERDICT: Final = [
     *(pytest.param(fault, way, OWN, id=f"{name}-own") for fault, way, name in EVERY_QUESTION),
@@ -43,8 +39,6 @@ def cells(measured: Sequence[Cell]) -> Cells:
     return {(cell.fault.title, cell.way, cell.python): cell for cell in measured}
 
 
-@pytest.mark.lab
-@pytest.mark.timing
 @pytest.mark.parametrize(("fault", "way", "python"), EVERY_VERDICT)
 def test_the_reported_reason_is_the_true_one(cells: Cells, fault: Fault, way: Way, python: str) -> None:
     cell = cells[fault.title, way, python]
@@ -54,149 +48,13 @@ def test_the_reported_reason_is_the_true_one(cells: Cells, fault: Fault, way: Wa
         pytest.fail(str(cell), pytrace=False)
 
 
-@pytest.mark.lab
-@pytest.mark.timing
 @pytest.mark.windows
 def test_what_wine_cannot_show_it_still_cannot_show(measured: Sequence[Cell]) -> None:
     on_windows = [cell for cell in measured if cell.python == WINDOWS]
     assert {cell.fault.name for cell in on_windows if cell.beyond and not cell.right} == BEYOND_WINE.keys()
 
 
-@pytest.mark.lab
-@pytest.mark.timing
 def test_curl_contradicts_only_where_it_is_known_why(measured: Sequence[Cell]) -> None:
     found = contradicted(cell for cell in measured if not cell.beyond)
     assert {name: [*map(str, cells)] for name, cells in found.items() if name not in CONTRADICTIONS} == {}
     assert found.keys() >= CONTRADICTIONS.keys()
-
-
-# ---------------------------------------------------------------- the other Python
-
-
-def other_python(directory: Path) -> subprocess.CompletedProcess[str]:
-    """Look for it, and make its environment in this directory, where it could be anywhere in there only."""
-    env = {"PATH": str(directory / "bin"), "HOME": str(directory)}
-    (directory / "bin").mkdir(exist_ok=True)
-    (directory / "bin" / "rm").symlink_to("/bin/rm")
-    asked = ["/bin/sh", str(ROOT / "tests" / "other_python.sh"), str(directory / "python")]
-    return subprocess.run(asked, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-
-
-def test_where_there_is_no_other_python_that_is_said_and_no_environment_is_made(tmp_path: Path) -> None:
-    (tmp_path / "python").mkdir()
-    done = other_python(tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"Python {OTHER}: not found on the path or among pyenv's versions\n"
-    assert not (tmp_path / "python").exists()
-
-
-@pytest.mark.parametrize("place", ["path", "home"])
-def test_a_python_of_another_version_under_that_name_is_not_taken(tmp_path: Path, place: str) -> None:
-    shim = {
-        "path": tmp_path / f"python{OTHER}",
-        "home": tmp_path / ".pyenv" / "versions" / f"{OTHER}.9" / "bin" / "python",
-    }
-    shim[place].parent.mkdir(parents=True, exist_ok=True)
-    shim[place].write_text("#!/bin/sh\nexit 127\n")
-    shim[place].chmod(0o755)
-    done = other_python(tmp_path)
-    assert "not found" in done.stdout
-
-
-@pytest.mark.other_python
-def test_the_other_python_runs_what_is_tested() -> None:
-    told = "import exporter, sys; print('%d.%d' % sys.version_info[:2], exporter.__file__)"
-    done = subprocess.run([OTHER_PYTHON, "-c", told], capture_output=True, text=True, check=True, cwd="/")
-    assert done.stdout.split() == [OTHER, str(ROOT / "exporter" / "__init__.py")]
-
-
-# ---------------------------------------------------------------- the list itself
-
-
-def test_there_is_a_fault_for_every_reason_on_every_path_that_can_have_it() -> None:
-    expected = {reason for fault in FAULTS for reason in fault.expected.values() if reason}
-    assert expected == set(Reason) - {Reason.INTERNAL_ERROR}  # which speaks of the exporter, and of no fault outside
-    assert len({fault.name for fault in FAULTS if any(fault.expected.values())}) >= 45
-
-
-def test_faults_do_not_meet() -> None:
-    own = [fault.host for fault in FAULTS if fault.on is None]
-    assert len({fault.title for fault in FAULTS}) == len(FAULTS)
-    assert len(set(own)) == len(own)
-    assert all(len(label) <= 63 for host in HOSTS for label in host.split("."))
-
-
-def cell(fault: Fault, way: Way, reported: Outcome, *, python: str = "3.11", intercepted: bool | None = None) -> Cell:
-    return Cell(fault, way, python, reported, "", fault.cause_on(way), intercepted, Seen(0, 200, 0))
-
-
-def test_the_matrix_is_documented() -> None:
-    told = {Chain.PUBLIC: False, Chain.PRIVATE: True, Chain.UNTOLD: None}
-    right = [
-        cell(fault, way, fault.expected[way], intercepted=fault.via is Via.INSPECTING or told[fault.chain])
-        for fault in FAULTS
-        for way in Way
-    ]
-    accuracy = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
-    assert accuracy.endswith(f"\n{markdown(right)}\n")
-    assert f" {len(FAULTS)} faults" in accuracy
-    assert re.search(rf"\s{len(right)}\sverdicts", accuracy)
-    assert f"[{len(FAULTS)} injected faults](docs/accuracy.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("python", ["3.11", OTHER])
-def test_a_wrong_verdict_shows_in_the_table_by_whichever_python(python: str) -> None:
-    fault = FAULTS[0]
-    row = [cell(fault, way, fault.expected[way]) for way in Way]
-    wrong = cell(fault, Way.DIRECT, Reason.INTERNAL_ERROR, python=python)
-    assert "✗" not in markdown(row)
-    for cells in ([wrong, *row], [*row, wrong]):
-        assert "| ✗ `internal_error` |" in markdown(cells)
-
-
-def test_a_cause_belongs_to_the_verdict_on_the_paths_where_it_can_be_known() -> None:
-    sinkhole = next(fault for fault in FAULTS if fault.cause is Cause.SINKHOLE)
-    scheme = next(fault for fault in FAULTS if fault.cause is Cause.PROXY_SCHEME)
-    assert [sinkhole.cause_on(way) for way in Way] == [Cause.SINKHOLE, None, None]
-    assert [scheme.cause_on(way) for way in Way] == [None, Cause.PROXY_SCHEME, Cause.PROXY_SCHEME]
-    found = cell(sinkhole, Way.DIRECT, Reason.DNS_ERROR)
-    assert (found.right, replace(found, cause=None).right) == (True, False)
-
-
-@pytest.mark.parametrize(
-    ("chain", "right"),
-    [(Chain.PUBLIC, {False, None}), (Chain.PRIVATE, {True}), (Chain.UNTOLD, {None})],
-)
-def test_whose_certificate_it_is_belongs_to_the_verdict(chain: Chain, right: set[bool | None]) -> None:
-    fault = next(fault for fault in FAULTS if fault.chain is chain and fault.via is Via.CORPORATE)
-    reported = fault.expected[Way.DIRECT]
-    seen = {told for told in (True, False, None) if cell(fault, Way.DIRECT, reported, intercepted=told).right}
-    assert seen == right
-
-
-def test_schemes_share_a_row_only_where_they_read_alike() -> None:
-    pair = [fault for fault in FAULTS if fault.name == "name not found"]
-    alike = [cell(fault, way, None) for fault in pair for way in Way]
-    apart = [cell(fault, way, None) for fault in pair[:1] for way in Way]
-    apart += [cell(pair[1], way, Reason.DNS_ERROR) for way in Way]
-    assert list(rows(alike)) == ["name not found"]
-    assert list(rows(apart)) == ["name not found (https)", "name not found (http)"]
-
-
-@pytest.mark.parametrize(
-    ("seen", "outcome", "agrees"),
-    [
-        (Seen(0, 200, 0), None, True),
-        (Seen(28, 200, 0), None, True),  # reads a body that does not end
-        (Seen(28, 0, 0), None, False),
-        (Seen(28, 0, 0), Reason.HTTP_TIMEOUT, True),
-        (Seen(28, 200, 0), Reason.HTTP_TIMEOUT, False),
-        (Seen(60, 0, 0), Reason.TLS_EXPIRED, True),
-        (Seen(35, 0, 0), Reason.TLS_EXPIRED, False),
-        (Seen(56, 0, 407), Reason.PROXY_AUTH_REQUIRED, True),
-        (Seen(56, 0, 403), Reason.PROXY_AUTH_REQUIRED, False),
-        (Seen(0, 200, 0), Reason.INTERNAL_ERROR, False),
-    ],
-)
-def test_curl_agrees_only_with_what_it_may_have_seen(seen: Seen, outcome: Reason | None, *, agrees: bool) -> None:
-    assert seen.agrees_with(outcome) is agrees
