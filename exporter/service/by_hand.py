@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from exporter.report.invocation import PROGRAM, Invocation, Shell
@@ -31,5 +32,7 @@ def program_here() -> tuple[str, ...]:
     script = next((file for file in (folder / name, folder.parent / name) if file.is_file()), None)  # pip, the bundle
     if script is None:
         return (sys.executable, "-m", "exporter")
-    known = shutil.which(PROGRAM)
-    return (PROGRAM,) if known and Path(known).samefile(script) else (str(script),)
+    with suppress(OSError):  # a folder that cannot be looked into
+        if (known := shutil.which(PROGRAM)) and Path(known).samefile(script):
+            return (PROGRAM,)
+    return (str(script),)
