@@ -14,6 +14,7 @@ import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from exporter import __version__
 from exporter.cli import app
@@ -21,7 +22,7 @@ from exporter.model.vocabulary import Check, CheckKey, Consumer, Plan, Target, U
 from exporter.plan.selection import Selection
 from exporter.report.asked import asked
 from exporter.report.commands import Command, all_commands, by_path, filled
-from exporter.report.invocation import BY_NAME, Invocation, Shell
+from exporter.report.invocation import BY_NAME, PROGRAM, Invocation, Shell
 from exporter.service.by_hand import by_hand, program_here
 from exporter.service.load import Source
 from exporter.system.windows_service.command import arguments
@@ -224,6 +225,17 @@ def test_a_command_goes_by_the_path_of_its_target(line: str, by_proxy: str) -> N
 
 def test_an_address_of_ipv6_stands_in_brackets_before_a_port() -> None:
     assert filled(Command("'{socket}'"), Target("https://[2001:db8::1]/")) == "'[2001:db8::1]:443'"
+
+
+def test_a_firewall_request_says_how_each_role_is_tested_by_the_same_file(tmp_path: Path) -> None:
+    config = tmp_path / "it's mine.yaml"
+    config.write_text("site: {roles: [client, console], features: [url-forwarding]}\n")
+    done = CliRunner().invoke(app, ["allowlist", "--config.file", str(config), "--format", "markdown"])
+    lines = re.findall(rf"^{PROGRAM} .*$", done.stdout, re.MULTILINE)
+    assert [shlex.split(line)[1:] for line in lines] == [
+        ["check", "--role", role, "--config.file", str(config)] for role in ("client", "console")
+    ]
+    assert re.search(r"^```powershell\ncurl\.exe .*'https://HOST/'\n```$", done.stdout, re.MULTILINE)
 
 
 # ---------------------------------------------------------------- as users paste it
