@@ -404,7 +404,15 @@ async def _ask(exporter: Exporter, access: Access, password: str, out: io.String
     async with httpx.AsyncClient(transport=httpx.ASGITransport(access), base_url="http://exporter") as client:
         asked_for = ("http://e0.example/", "https://e0.example/", f"https://svc:{unquoted}@e0.example/?{unquoted}")
         probes = (f"/probe?debug={debug}&target={quote(url)}" for url in asked_for for debug in ("true", "false"))
-        plain = ("/", "/metrics", "/api/v1/status", "/-/ready", f"/{unquoted}", f"/runbooks/{unquoted}")
+        plain = (
+            "/",
+            "/firewall-request",
+            "/metrics",
+            "/api/v1/status",
+            "/-/ready",
+            f"/{unquoted}",
+            f"/runbooks/{unquoted}",
+        )
         pages = (f"/target?url={quote(url)}" for url in asked_for[:2])
         paths = (*plain, *pages, *probes)
         asked = [(path, ("svc", "x")) for path in paths] + [("/", ("svc", password)), ("/", (password, "x"))]

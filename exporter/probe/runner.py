@@ -196,14 +196,19 @@ def _unconnected(failure: Failure | None) -> TypeGuard[Failure]:
 
 
 def _fit_to_show(failure: Failure | None, conceal: Callable[[str], str]) -> Failure | None:
-    """A failure whose message, which may quote what a stranger said, prints and has an end.
+    """A failure whose words, which may quote what a stranger said, print and have an end.
 
-    It lacks the password that a proxy may have given back.
+    They lack the password that a proxy may have given back.
     """
     if failure is None:
         return None
-    message = escaped(conceal(failure.message))
-    return replace(failure, message=message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}...")
+    message = _shortened(escaped(conceal(failure.message)))
+    by = failure.answered_by and _shortened(escaped(conceal(failure.answered_by)))
+    return replace(failure, message=message, answered_by=by)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 
 _looking: Final = Few(1)  # for a password in what came back, which whoever wrote that can make long
