@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +292,8 @@ def test_silence_and_failure_are_told_apart_by_the_resolvers_own_patience(
         addresses = [running.enter_context(lab.name_server(*steps)) for steps in servers]
         found = one(lab, f"https://{PORTAL}/", etc=resolv_conf(*addresses, options=options), timeout=8.0)
     assert reason(found) == expected
+    assert [server["address"] for server in found["servers"]] == addresses
+    assert all(ip_address(server["local"]) for server in found["servers"])  # where it was asked from
     if expected != "dns_not_found":
         assert all(address in found["failure"]["message"] for address in addresses)
 
