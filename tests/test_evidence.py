@@ -31,8 +31,8 @@ from exporter.model.vocabulary import (
 )
 from exporter.probe.net.local import local_address_towards, local_end
 from exporter.probe.runner import Network, run_check
-from exporter.report.evidence import Connection, connections, decisive
-from tests.servers import HOST, connect_proxy, serving, status
+from exporter.report.evidence import Connection, common_name, connections, decisive
+from tests.servers import HOST, answer, connect_proxy, serving, status
 from tests.strategies import plans_with_results
 
 pytestmark = pytest.mark.anyio
@@ -114,6 +114,16 @@ async def test_behind_a_proxy_its_address_is_the_other_end_and_the_request_stand
         _, plain = await connected("http://a.example/b", proxy=proxy)
     assert f"to {HOST}:{server.port}/tcp (the proxy corporate, CONNECT a.example:443, SNI a.example), " in found.line
     assert f"to {HOST}:{server.port}/tcp (the proxy corporate, GET http://a.example/b), " in plain.line
+
+
+async def test_the_name_of_who_answers_has_an_end() -> None:
+    host = ".".join(["long"] * 100)
+    with serving(answer(f"HTTP/1.1 302 Found\nLocation: http://{host}.test/\nContent-Length: 0\n\n")) as server:
+        result = await probe(server.url())
+    assert result.failure is not None
+    assert result.failure.reason is Reason.HTTP_BLOCKED
+    assert result.failure.answered_by == f"{host[:253]}..."
+    assert len(common_name(f"CN={host}")) < 120
 
 
 def test_where_the_system_has_not_chosen_an_address_yet_the_routes_say_it() -> None:

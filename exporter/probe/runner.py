@@ -98,6 +98,7 @@ def found_at(name: str, url: str) -> str:
 
 
 _LONGEST_MESSAGE: Final = 1000  # characters
+_LONGEST_NAME: Final = 253  # of a host
 PATIENCE: Final = 60.0  # seconds that an attempt may wait for others that sign in to its proxy: none waits as long
 
 
@@ -202,13 +203,12 @@ def _fit_to_show(failure: Failure | None, conceal: Callable[[str], str]) -> Fail
     """
     if failure is None:
         return None
-    message = _shortened(escaped(conceal(failure.message)))
-    by = failure.answered_by and _shortened(escaped(conceal(failure.answered_by)))
-    return replace(failure, message=message, answered_by=by)
+    by = failure.answered_by and _cut(escaped(conceal(failure.answered_by)), _LONGEST_NAME)
+    return replace(failure, message=_cut(escaped(conceal(failure.message)), _LONGEST_MESSAGE), answered_by=by)
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 _looking: Final = Few(1)  # for a password in what came back, which whoever wrote that can make long

@@ -25,6 +25,7 @@ from exporter.text.printable import one_line
 OF_CERTIFICATES: Final = frozenset({Reason.TLS_UNTRUSTED, Reason.TLS_EXPIRED, Reason.TLS_HOSTNAME_MISMATCH})
 _DNS_PORT: Final = 53
 _COMMON_NAME: Final = re.compile(r"(?:^|[,+])CN=((?:\\.|[^\\,+])*)", re.DOTALL)  # RFC 4514; the most specific is first
+_LONGEST_NAME: Final = 100  # characters; a stranger may have chosen it
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -153,7 +154,8 @@ def inspected(tls: TlsFacts | None, needs: Iterable[Requirement]) -> bool | None
 def common_name(name: str | None) -> str:
     """The common name in a name as RFC 4514 writes it; the whole name where it has none."""
     match = _COMMON_NAME.search(name or "")
-    return one_line(re.sub(r"\\(.)", r"\1", match[1]) if match else name or "")
+    found = one_line(re.sub(r"\\(.)", r"\1", match[1]) if match else name or "")
+    return found if len(found) <= _LONGEST_NAME else f"{found[:_LONGEST_NAME]}..."
 
 
 def moment(seconds: float) -> datetime:
