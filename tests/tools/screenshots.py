@@ -23,9 +23,9 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 SHOWN: Final = {"broken": DOCS / "status-page.png", "healthy": DOCS / "status-page-healthy.png"}
 WIDE: Final = 1280
 PHONE: Final = 390
-HEIGHT: Final = 830  # of the pictures in the documents
+HEIGHT: Final = 774  # of the pictures in the documents
 COLOURS: Final = 256  # at most, in a picture with a palette
-PATHS: Final = {"target": TARGET, "runbook": "/runbooks/connect_timeout"}
+PATHS: Final = {"target": TARGET, "request": "/firewall-request", "runbook": "/runbooks/connect_timeout"}
 
 Scheme = Literal["light", "dark"]
 SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
