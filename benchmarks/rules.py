@@ -38,7 +38,7 @@ INTERVAL: Final = 15  # seconds, of scrapes and of evaluations
 SETTLED: Final = 8  # evaluations until all is pending or fires
 _UNREAD: Final = re.compile(
     r"^(# |python_|process_"
-    r"|configmgr_(?!endpoint_(up|failure|path|last|ref|tls)|feature|path_|fail|probe(s|_fail)|exporter_probe_i)).*\n",
+    r"|configmgr_(?!endpoint_(up|failure|path|last|ref|tls)|feature|path_|fail|probe(?!_phase)|exporter_probe_i)).*\n",
     re.MULTILINE,
 )
 
@@ -142,8 +142,9 @@ def main() -> None:
     parser.add_argument("--sites", type=int, default=50)
     parser.add_argument("--healthy", action="store_true")
     parser.add_argument("--rules", type=Path, default=RULES)
+    parser.add_argument("--port", type=int, default=9790)
     options = parser.parse_args()
-    found = measured(options.sites, healthy=options.healthy, rules=options.rules)
+    found = measured(options.sites, healthy=options.healthy, rules=options.rules, port=options.port)
     for group, seconds in found.items():
         sys.stdout.write(f"{group:25} {seconds:8.3f} s\n")
     sys.stdout.write(f"{'together':25} {sum(found.values()):8.3f} s, load {os.getloadavg()[0]:.1f}\n")

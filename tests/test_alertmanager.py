@@ -131,11 +131,14 @@ ALERTS: Final[Mapping[str, Labels]] = {
     "ErrorBudgetBurn 6h": SITE | FEATURE | {"long": "6h", "short": "30m"},
     "ErrorBudgetBurn 1d": SITE | FEATURE | {"long": "1d", "short": "2h"},
     "ErrorBudgetBurn 3d": SITE | FEATURE | {"long": "3d", "short": "6h"},
+    "PathSlow": SITE | PATH,
     "Slow": SITE | FEATURE,
 }
 _BURN: Final = tuple(name for name in ALERTS if name.startswith("ErrorBudgetBurn"))
 _SILENT: Final = {"ExporterDown", "ExporterVanished"}
-_THROUGH_A_PATH: Final = ("HostDown", "ServiceConnectionPointCannotReachCloud", "FeatureNotReady", "EndpointDown")
+_THROUGH_A_PATH: Final = (
+    *("HostDown", "ServiceConnectionPointCannotReachCloud", "FeatureNotReady", "EndpointDown", "PathSlow"),
+)
 
 # What each cause keeps silent.
 EFFECTS: Final[Mapping[str, Iterable[str]]] = {

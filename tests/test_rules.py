@@ -182,6 +182,7 @@ def test_an_alert_of_one_target_path_or_feature_leads_to_what_the_exporter_knows
         "ConfigMgrHostDown": {"path", "state"},
         "ConfigMgrPathDown": {"path", "state"},
         "ConfigMgrPathFailing": {"path", "state"},
+        "ConfigMgrPathSlow": {"path"},
         "ConfigMgrProxyAuthenticationRequired": {"path", "state"},
         "ConfigMgrServiceConnectionPointCannotReachCloud": feature,
         "ConfigMgrSlow": feature,
