@@ -25,6 +25,12 @@ HERE: Final = Path(__file__).parent
 EXPORTER: Final = "http://localhost:10965"  # as the rules are shipped
 RUNBOOKS: Final = f"{EXPORTER}/runbooks"
 GRAFANA: Final = "http://localhost:3000"
+JOB: Final = "configmgr"
+THRESHOLDS: Final[Mapping[str, tuple[str, str]]] = {  # as the rules are shipped, and what each is
+    "objective": ("0.999", "for how much of the time a feature is to be ready"),
+    "many-sites": ("3", "from how many sites on that share a cause it is one alert"),
+    "many-share": ("0.5", "and from which share of the sites on"),
+}
 
 
 def built() -> Iterator[tuple[Path, str]]:
@@ -76,6 +82,28 @@ def readdressed(runbooks: str, exporter: str, grafana: str, files: str = "rules/
     }
 
 
+def with_values(text: str, job: str, thresholds: Mapping[str, str]) -> str:
+    """The rules for a scrape job of this name, and with these thresholds: a line ends with the name of its option."""
+    for name, value in thresholds.items():
+        shipped = re.compile(rf"(?m)(?<![\w.]){re.escape(THRESHOLDS[name][0])}(?![\w.])(?=.* # --{name}$)")
+        text = shipped.sub(value, text)
+    return text.replace(f'job="{JOB}"', f'job="{job}"').replace(f"var-job={JOB}\n", f"var-job={job}\n")
+
+
+def _name(text: str) -> str:
+    if re.fullmatch(r"[\w.:/-]+", text) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name of a scrape job: it may have letters, digits and . : / _ -"
+        )
+    return text
+
+
+def _number(text: str) -> str:
+    if re.fullmatch(r"\d+(\.\d+)?", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number: give one such as 3 or 0.999")
+    return text
+
+
 def with_runbooks(runbooks: str) -> Mapping[str, str]:
     """The dashboards by the names of their files, with links to the runbooks at this address."""
     return {
@@ -93,16 +121,25 @@ def main() -> None:
     parser.add_argument("--runbook-url", default=RUNBOOKS, metavar="URL", help="where your runbooks are: %(default)s")
     parser.add_argument("--exporter-url", default=EXPORTER, metavar="URL", help="where an exporter is: %(default)s")
     parser.add_argument("--grafana-url", default=GRAFANA, metavar="URL", help="where your Grafana is: %(default)s")
+    parser.add_argument("--job", type=_name, default=JOB, metavar="NAME", help="your scrape job: %(default)s")
+    for name, (shipped, meaning) in THRESHOLDS.items():
+        help_ = f"{meaning}: %(default)s"
+        parser.add_argument(f"--{name}", type=_number, default=shipped, metavar="NUMBER", help=help_)
     asked = parser.parse_args()
+    thresholds = {name: getattr(asked, name.replace("-", "_")) for name in THRESHOLDS}
+
+    def yours(texts: Mapping[str, str]) -> Mapping[str, str]:
+        return {name: with_values(text, asked.job, thresholds) for name, text in texts.items()}
+
     files: dict[Path, str] = {}
     addresses = (asked.runbook_url, asked.exporter_url, asked.grafana_url)
     boards = with_runbooks(asked.runbook_url)
     if asked.rules_to is not None:
-        files |= {asked.rules_to / name: text for name, text in readdressed(*addresses).items()}
+        files |= {asked.rules_to / name: text for name, text in yours(readdressed(*addresses)).items()}
     if asked.dashboards_to is not None:
         files |= {asked.dashboards_to / name: text for name, text in boards.items()}
     if asked.kubernetes_to is not None:
-        manifests = readdressed(*addresses, "kubernetes/*.yaml")
+        manifests = yours(readdressed(*addresses, "kubernetes/*.yaml"))
         files |= {asked.kubernetes_to / "kubernetes" / name: text for name, text in manifests.items()}
         whole = readdressed(*addresses, "kustomization.yaml")
         files |= {asked.kubernetes_to / name: text for name, text in {**whole, **boards}.items()}

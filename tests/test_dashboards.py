@@ -128,6 +128,44 @@ def test_a_copy_of_the_rules_leads_to_addresses_of_your_own(tmp_path: Path, monk
     assert readdressed(RUNBOOKS, EXPORTER, "http://localhost:3000") == shipped
 
 
+def test_a_copy_of_the_rules_has_your_job_and_thresholds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"--rules-to": tmp_path, "--job": "sccm", "--objective": "0.99", "--many-sites": "5", "--many-share": "0.8"}
+    monkeypatch.setattr("sys.argv", ["build.py", *(str(part) for option in given.items() for part in option)])
+    main()
+    changed = [
+        (before.strip(), after.strip())
+        for path in RULES
+        for before, after in zip(
+            path.read_text(encoding="utf-8").splitlines(),
+            (tmp_path / path.name).read_text(encoding="utf-8").splitlines(),
+            strict=True,
+        )
+        if before != after
+    ]
+    assert {after for _, after in changed if "# --" in after} == {
+        "expr: vector(0.99)  # --objective",
+        ") >= 5 # --many-sites",
+        ">= 5 # --many-sites",
+        "0.8 * count by (job, path) (configmgr_path_up) # --many-share",
+        "0.8 * count by (job) (group by (job, instance) (configmgr_path_up)) # --many-share",
+        "0.8 * count by (job, feature, role, cloud) (configmgr_feature_ready) # --many-share",
+    }
+    by_job = [(before, after) for before, after in changed if "# --" not in after]
+    assert {after.count("sccm") for _, after in by_job} >= {1}
+    assert [after for before, after in by_job if "sccm" in before or "sccm" not in after] == []
+    assert 'job="configmgr"' not in "".join(path.read_text(encoding="utf-8") for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("option", "value"), [("--many-sites", "some"), ("--job", 'a"b')])
+def test_what_is_no_number_or_name_is_refused(
+    option: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["build.py", "--rules-to", "/nowhere", option, value])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert f"argument {option}: {value!r} is no" in capsys.readouterr().err
+
+
 def test_copies_are_made_without_grafanas_library_and_boards_lead_to_your_runbooks(tmp_path: Path) -> None:
     without = "import runpy, sys; sys.modules['grafana_foundation_sdk'] = None; sys.path.insert(0, '.')"
     run = f"{without}; sys.argv[0] = 'build.py'; runpy.run_path('dashboards/build.py', run_name='__main__')"
