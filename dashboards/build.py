@@ -8,7 +8,8 @@
 The first writes dashboards, rules and runbooks beside this file. The others write what is shipped into another
 directory, with links to your runbooks, your exporters and your Grafana instead of those of the compose stack. The
 address of the exporters is a template of Prometheus, so that it can name the one that it concerns:
-`http://{{ $labels.instance }}`.
+`http://{{ $labels.instance }}`. `--job`, `--objective`, `--many-sites` and `--many-share` change the rules beside their
+links: a line of theirs that holds a threshold ends with the name of its option.
 """
 
 from __future__ import annotations
