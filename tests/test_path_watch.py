@@ -6,7 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import anyio
@@ -221,4 +221,24 @@ def test_a_suspicion_outlives_a_change_of_the_pace_and_a_reload() -> None:
     simulate(play)
     assert site.until(site.met(400.0), up=False) < WITHIN + TIMEOUT + 25.0
     assert site.until(800.0, up=True) < BACK
+    assert {result.up for result in site.latest.values()} == {True}
+
+
+def test_what_fails_by_a_proxy_while_the_line_behind_it_is_cut_is_asked_with_the_others() -> None:
+    """The proxy says that it reaches nobody, which is no word against the proxy, nor about the line of others."""
+    direct, proxied = checks(20), checks(20, "corporate")
+    site = Site(failure=REFUSED, cuts=[(700.0, 1500.0)])
+    behind = Failure(Phase.PROXY, Reason.PROXY_ERROR, "")
+
+    async def attempt(key: CheckKey, within: float) -> Result:
+        result = await site.attempt(key, within)
+        return replace(result, failure=behind) if key.proxy and result.failure else result
+
+    async def play() -> None:
+        async with anyio.create_task_group() as group:
+            Schedule(group, attempt, site).adopt(direct | proxied, pace(300.0))
+            await anyio.sleep(1500.0 + BACK)
+            group.cancel_scope.cancel()
+
+    simulate(play)
     assert {result.up for result in site.latest.values()} == {True}

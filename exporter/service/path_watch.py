@@ -39,6 +39,7 @@ class _Path:
     """One path, and what is suspected of it. Times are the event loop's."""
 
     name: str
+    fell: dict[CheckKey, float]  # of all paths, for whatever reason: when the first failed attempt of each began
     heard: dict[CheckKey, _Heard] = field(default_factory=dict)
     since: float = math.inf  # when the first failure began that no success has followed
     works_since: float = -math.inf  # when the success began that ended the last suspicion
@@ -91,7 +92,9 @@ class _Path:
         was_down = had_failed and self._working() == [key]
         if was_down or len(self.hosts) >= SUSPICIOUS:
             failed = [key for key, heard in self._judging() if heard.say.blames and heard.failing_since >= self.since]
-            self.wanted |= dict.fromkeys(failed, OutOfTurn.RECOVERED)
+            # What goes by a proxy may have failed with the line or the resolver behind that, and says nothing of them.
+            others = [key for key, fell in self.fell.items() if was_down and fell >= self.since - MINUTE]
+            self.wanted |= dict.fromkeys([*failed, *others], OutOfTurn.RECOVERED)
             self.works_since = began
             self.anew = set(failed) if was_down else set()
         self.since = math.inf
@@ -109,7 +112,7 @@ class _Path:
 
     def due(self, now: float) -> Asked:
         """What is wanted, as far as it is of use still and not too much."""
-        most = max(len(self.heard), FEW)
+        most = max(len(self.heard), len(self.fell), FEW)
         self.left = min(self.left + (now - self.at) * most / MINUTE, float(AT_ONCE * most))
         self.at = now
         if not self.wanted:
@@ -123,6 +126,8 @@ class _Path:
 
     def _is_useful(self, key: CheckKey, why: OutOfTurn) -> bool:
         heard = self.heard.get(key)
+        if why is OutOfTurn.RECOVERED and key in self.fell:
+            return True
         return heard is not None and heard.say.blames is (why is OutOfTurn.RECOVERED)
 
     def _working(self) -> list[CheckKey]:
@@ -142,9 +147,12 @@ class PathWatch:
 
     def __init__(self) -> None:
         self._paths: dict[str, _Path] = {}
+        self._fell: dict[CheckKey, float] = {}
 
     def keep(self, keys: Container[CheckKey]) -> None:
         """Forget all checks but these."""
+        for key in [key for key in self._fell if key not in keys]:
+            del self._fell[key]
         for path in self._paths.values():
             path.heard = {key: heard for key, heard in path.heard.items() if key in keys}
             path.wanted = {key: why for key, why in path.wanted.items() if key in keys}
@@ -154,8 +162,12 @@ class PathWatch:
         """Note what an attempt came to that began at a moment. Returns what is to be asked for it, and why."""
         said = dict(says(result))
         guarded = result.failure is not None and result.failure.reason is Reason.PROXY_AUTH_REQUIRED
+        if result.up or guarded:
+            self._fell.pop(result.key, None)
+        else:
+            self._fell.setdefault(result.key, began)
         for name, say in said.items():
-            self._paths.setdefault(name, _Path(name)).hear(result.key, say, began, guarded=guarded)
+            self._paths.setdefault(name, _Path(name, self._fell)).hear(result.key, say, began, guarded=guarded)
         for name in self._paths.keys() - said.keys():
             self._paths[name].heard.pop(result.key, None)
         return self._due(now)
