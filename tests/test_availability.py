@@ -104,7 +104,7 @@ def test_a_suspended_machine_and_the_time_before_the_start_are_no_data() -> None
     )
     assert shown == "................uup...uu"
     assert found.share == "88.8 %"
-    assert found.words == "24 h: up in 88.8 % of probes; failures 10:00 to 11:00 UTC; no data for 19 of 24 h"
+    assert found.words == "24 h: up in 88.8 % of probes; failures (UTC) 10:00 to 11:00; no data for 19 of 24 h"
 
 
 def test_a_week_is_in_segments_of_six_hours_and_names_days() -> None:
@@ -115,7 +115,7 @@ def test_a_week_is_in_segments_of_six_hours_and_names_days() -> None:
     ]
     found = availability(unpacked(hours_of(*probes)), WEEK, now)
     assert [segment.probes for segment in found.segments] == [6] * 28
-    assert found.words.startswith("7 days: up in 97.6 % of probes; failures Jan ")
+    assert found.words.startswith("7 days: up in 97.6 % of probes; failures (UTC) Jan ")
     assert found.words.count(" to ") == 3
 
 
@@ -133,7 +133,7 @@ def test_without_probes_there_is_no_share_and_the_words_say_so() -> None:
 
 def test_more_troubled_times_than_anybody_reads_are_cut_to_the_latest() -> None:
     found = availability({hour: (hour % 2, 1) for hour in range(24)}, DAY, 23 * HOUR)
-    assert "latest failures 18:00 to 19:00, 20:00 to 21:00, 22:00 to 23:00 UTC" in found.words
+    assert "latest failures (UTC) 18:00 to 19:00, 20:00 to 21:00, 22:00 to 23:00" in found.words
 
 
 def test_a_clock_that_is_set_back_begins_anew_and_one_that_trembles_does_not() -> None:

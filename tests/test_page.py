@@ -538,7 +538,7 @@ def test_a_feature_that_is_not_ready_says_since_when_and_how_available_it_was() 
     )
     (row,) = (row for row in overview(store.snapshot(), Filters(), MIDNIGHT + 5400).features if row.since)
     assert (row.feature, row.since) == ("updates", Since(MIDNIGHT + 3600, seen=True))
-    assert row.day.words == "24 h: up in 85.7 % of probes; failures 01:00 to 02:00 UTC; no data for 22 of 24 h"
+    assert row.day.words == "24 h: up in 85.7 % of probes; failures (UTC) 01:00 to now; no data for 22 of 24 h"
     text = page_of(store, 90)
     told = status(store.snapshot(), MIDNIGHT + 5400)
     (updates,) = (feature for feature in told["features"] if feature["feature"] == "updates")

@@ -92,7 +92,7 @@ class Availability:
 
     @property
     def words(self) -> str:
-        """What a bar shows, for who does not see it: `24 h: up in 98.3 % of probes; failures 17:00 to 19:00 (UTC)`."""
+        """What a bar shows, for who does not see it: `24 h: up in 98.3 % of probes; failures (UTC) 17:00 to 19:00`."""
         share = self.share
         if share is None:
             return f"{self.span.title}: no probes"
@@ -100,7 +100,7 @@ class Availability:
         troubled = [self._range(run) for bad, run in self._runs(troubles_alike=True) if bad is Seen.DOWN]
         if troubled:
             shown = troubled[-_RANGES:]
-            said.append(f"{'latest failures' if len(troubled) > _RANGES else 'failures'} {', '.join(shown)} UTC")
+            said.append(f"{'latest failures' if len(troubled) > _RANGES else 'failures'} (UTC) {', '.join(shown)}")
         if missing := sum(not segment.probes for segment in self.segments):
             said.append(f"no data for {missing * self.span.hours} of {self.span.segments * self.span.hours} h")
         return "; ".join(said)
@@ -116,7 +116,7 @@ class Availability:
     def _range(self, run: range) -> str:
         form = "%H:%M" if self.span.hours == 1 else "%b %d %H:%M"
         first, after = (moment((self.segments[0].first + at * self.span.hours) * HOUR) for at in (run.start, run.stop))
-        return f"{first:{form}} to {after:{form}}"
+        return f"{first:{form}} to {'now' if run.stop == len(self.segments) else format(after, form)}"
 
 
 def availability(counted: Counted, span: Span, now: float) -> Availability:
