@@ -125,7 +125,7 @@ def test_an_agent_brings_what_it_scrapes_to_the_centre_and_is_missed_when_it_fal
         rule["expr"]
         for group in load(DASHBOARDS / "rules/alerts.yaml")["groups"]
         for rule in group["rules"]
-        if rule["alert"] == "ConfigMgrExporterVanished"
+        if rule.get("alert") == "ConfigMgrExporterVanished"
     )
     here = {"job": "configmgr", "instance": "branch-17", "site": "PS1", "branch": "branch-17"}
     with (
