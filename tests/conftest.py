@@ -13,22 +13,37 @@ from typing import Any
 
 import pytest
 from _pytest.mark.expression import Expression
+from hypothesis import settings
 
 from tests.kerberos import Domain
 from tests.lab import EXTRA_HOSTS, Lab, catalogue_hosts, unavailable
 from tests.lab.windows import Windows, missing_windows, windows_in
 from tests.pythons import missing_python
 
+# The machine decides how fast a test is, so there is no deadline; a run of CI finds the same as the run before it.
+settings.register_profile("exporter", max_examples=40, deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("exporter")
+
 _IN_CI = os.environ.get("CI") == "true"
 # They take longest, so they begin first and the others fill the gaps.
 _LONGEST = (
     "test_walk.py",
     "test_soak.py",
+    "test_service.py",
+    "test_endurance.py",
     "test_end_to_end.py",
+    "test_command_line.py",
+    "test_rules.py",
+    "test_attack.py",
+    "test_names.py",
+    "test_kerberos.py",
     "test_lab.py",
     "test_page_browser.py",
     "test_stack.py",
-    "test_rules.py",
+    "test_commands.py",
+    "test_serve.py",
+    "test_hostile.py",
+    "test_log.py",
 )
 
 

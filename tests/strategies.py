@@ -6,11 +6,9 @@ drawn could have been read from files.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, TypeVar
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from exporter.model.vocabulary import (
@@ -47,10 +45,6 @@ from exporter.model.vocabulary import (
     Wildcard,
 )
 from exporter.plan.checks import plan
-
-# The machine decides how fast a test is, so there is no deadline; a run of CI finds the same as the run before it.
-settings.register_profile("exporter", max_examples=40, deadline=None, derandomize="CI" in os.environ)
-settings.load_profile("exporter")
 
 T = TypeVar("T")
 

@@ -456,7 +456,7 @@ PIECES: Final = (*"<>ab.*`|-#[]()/\\:\n ", "<li>", "<td>", "</ul>", "<div data-u
 
 
 @given(text=st.lists(st.sampled_from(PIECES)).map("".join))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any.md"
     for begin in ("# Portal endpoints\n\n", "<html><main>"):

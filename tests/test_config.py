@@ -500,7 +500,7 @@ SECTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(value=VALUES | SECTIONS)
 def test_any_structure_is_read_or_is_mistakes(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"

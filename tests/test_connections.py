@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.responses import Response
@@ -536,7 +536,6 @@ def test_what_waits_to_be_taken_is_bounded_for_each_host_and_in_all(loop: str, m
         assert scrape(found.address, within=PATIENCE).status == 200
 
 
-@settings(deadline=None)  # on a busy machine an example may take any time
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), max_size=40))
 def test_bytes_that_wait_are_bounded_and_the_oldest_of_who_has_most_goes(arrivals: list[tuple[str, int]]) -> None:
     limiter, held = ConnectionLimiter(most=100, most_of_one=100, unsent=20, unsent_of_one=10), list[Held]()

@@ -260,7 +260,7 @@ def test_no_url_surprises(text: str) -> None:
 # ---------------------------------------------------------------- whatever people write
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEXTS)
 def test_whatever_is_written_every_mistake_stands_on_one_of_its_lines(text: str) -> None:
     lines = max(1, len(text.splitlines()))
@@ -286,7 +286,7 @@ def test_utf_16_without_its_mark_is_a_mistake_that_says_what_to_do(tmp_path: Pat
         read(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.one_of(st.binary(), TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass"))))
 def test_any_bytes_are_read_or_are_mistakes(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"

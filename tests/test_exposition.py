@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -40,6 +41,7 @@ def answered(registry: Exposition, accept: str) -> tuple[bytes, str]:
     return body, headers["Content-Type"]
 
 
+@pytest.mark.no_cover  # others take the same branches, and counting them takes more time than the test
 @given(st.sampled_from(ACCEPTED), plans_with_results(), plans, st.data())
 def test_a_scrape_is_byte_for_byte_what_prometheus_client_writes(
     accept: str, drawn: tuple[Plan, dict[CheckKey, Result]], following: Plan, data: st.DataObject

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.model.vocabulary import Answer
@@ -288,13 +288,11 @@ ANSWERS = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(ANSWERS, st.lists(st.integers(0, 200), max_size=8))
 def test_it_does_not_matter_in_which_pieces_an_answer_comes(data: bytes, at: list[int]) -> None:
     assert read(*pieces(data, at)) == read(data)
 
 
-@settings(deadline=None)
 @given(
     st.binary(max_size=300),
     st.sampled_from([b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]),

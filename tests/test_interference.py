@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter.config.catalogue import load, shipped
@@ -557,7 +557,6 @@ def test_more_documented_domains_never_make_a_stray(
     assert leads_astray(url, answer, domains | more) in {host, None}
 
 
-@settings(deadline=None)  # of the wall clock, which a busy machine spoils
 @given(st.lists(st.sampled_from([*"<>=;:/.?()_[]\"'", " ", "meta ", "url", "http-equiv", "a"]), max_size=3))
 @example(["<meta "])
 @example(["<meta http-equiv=refresh ;", " "])

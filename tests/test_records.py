@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.probe.net.records import Records
@@ -47,7 +47,6 @@ def test_a_long_flight_may_take_long_and_one_that_has_not_come_does_not() -> Non
     assert records.may_take_long
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([20, 21, 22, 23]), st.integers(0, 300)), max_size=20), st.integers(1, 50))
 def test_records_are_counted_in_whatever_pieces_they_come(parts: list[tuple[int, int]], piece: int) -> None:
     said = b"".join(record(bytes(size), kind) for kind, size in parts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -82,7 +82,6 @@ async def in_one_round(told: Told, number: int) -> None:
     await probe_once([KEY], 4, lambda _: at_once(lambda: noticing(pulse, told.attempt()), number), told, pulse)
 
 
-@settings(deadline=None)  # the machine decides how fast a test is
 @given(attempts, st.integers(1, 5))
 def test_serve_and_check_make_the_same_attempts_of_the_same_outcomes(script: list[Result], number: int) -> None:
     served, checked = Told(iter(script)), Told(iter(script))
@@ -93,7 +92,6 @@ def test_serve_and_check_make_the_same_attempts_of_the_same_outcomes(script: lis
     assert served.results[0].attempts == served.made
 
 
-@settings(deadline=None)  # the machine decides how fast a test is
 @given(st.integers(1, 10), st.lists(st.sampled_from([STOPPED, DELAYED]), max_size=LATE))
 def test_so_many_failures_count_and_those_while_the_exporter_stood_still_do_not(
     number: int, uncounted: list[Result]

@@ -312,7 +312,7 @@ def test_when_a_thousand_fail_at_once_a_tenth_is_tried_again_and_the_others_conf
     assert world.missed_slots == 0
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     st.integers(0, 2**32).map(random.Random),
     st.floats(0, 1),

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -110,7 +110,6 @@ class Directory:
 
 
 @given(st.integers(1, 200), st.floats(0.0, 9.0))
-@settings(deadline=None, max_examples=40)
 def test_a_refused_password_is_tried_once_or_as_often_as_refusals_are_slow(targets: int, after: float) -> None:
     world = Directory(takes=lambda _: False, after=after)
 
@@ -124,7 +123,6 @@ def test_a_refused_password_is_tried_once_or_as_often_as_refusals_are_slow(targe
 
 
 @given(st.lists(st.sampled_from([0.0, 0.2, 3.0, math.inf]), min_size=1, max_size=200))
-@settings(deadline=None, max_examples=40)
 def test_whatever_hangs_nobody_waits_longer_than_the_silence_that_counts_as_leave(hangs: list[float]) -> None:
     world = Directory()
     simulate(lambda: world.many(*hangs))
@@ -284,7 +282,6 @@ def test_whose_patience_ends_is_told_why() -> None:
 
 
 @given(st.integers(0, 2**32).map(random.Random))
-@settings(deadline=None, max_examples=40)
 def test_a_turn_is_never_lost_whoever_is_cancelled(chance: random.Random) -> None:
     world = Directory()
 

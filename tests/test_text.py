@@ -8,7 +8,7 @@ from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.text.printable import bare, encodable, escaped, one_line, short
@@ -18,7 +18,6 @@ passwords = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=8, max_size
 TOKENS = "Basic {0}", "Proxy-Authorization: {0}", "NTLM {0}", "authorization=Bearer {0}"
 
 
-@settings(deadline=None)  # the machine decides how fast a test is
 @given(st.text())
 def test_whatever_was_written_is_one_line_that_prints(text: str) -> None:
     cleaned = {one_line(text), one_line(encodable(text)), bare(text, 1000), header("X-Said", text)}
@@ -29,13 +28,11 @@ def test_whatever_was_written_is_one_line_that_prints(text: str) -> None:
     assert len(short(text)) <= 60
 
 
-@settings(deadline=None)  # the machine decides how fast a test is
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=60))
 def test_what_prints_is_left_as_it_is(text: str) -> None:
     assert {one_line(text), escaped(text), encodable(text), bare(text, 1000), short(text)} == {text}
 
 
-@settings(deadline=None)  # the machine decides how fast a test is
 @given(passwords, st.sampled_from(TOKENS), st.sampled_from(["", "said: ", "<b>"]))
 def test_no_text_shows_what_signs_somebody_in(password: str, form: str, before: str) -> None:
     token = base64.b64encode(f"svc:{password}9".encode()).decode().rstrip("=") + "=="
@@ -52,7 +49,6 @@ def test_no_text_shows_what_signs_somebody_in(password: str, form: str, before: 
     assert [text for text in told if password in text or token in text] == []
 
 
-@settings(deadline=None)  # the machine decides how fast a test is
 @given(passwords, st.sampled_from(["{0}", "<p>{0}</p>", "a {0} b"]), st.sampled_from([" ü&", "+/", "", "'\\"]))
 def test_a_password_is_taken_out_in_every_form_in_which_it_is_given_back(password: str, page: str, more: str) -> None:
     secret = f"{password}{more}"

@@ -6,7 +6,7 @@ from collections import Counter
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.web.turns import Busy, Turn, Turns
@@ -16,7 +16,6 @@ pytestmark = pytest.mark.anyio
 PARTIES = st.sampled_from("abcde")
 
 
-@settings(deadline=None)  # on a busy machine an example may take any time
 @given(st.lists(st.tuples(PARTIES, st.sampled_from(["ask", "finish", "hang up"])), max_size=80))
 async def test_what_works_and_what_waits_is_bounded_and_no_turn_is_lost(steps: list[tuple[str, str]]) -> None:
     turns = Turns(at_once=3, at_once_of_one=2, waiting=6, waiting_of_one=3)
