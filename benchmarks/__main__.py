@@ -68,12 +68,12 @@ def main() -> int:
 
 def keep(measured: Measured) -> None:
     """Write the figures, the tables and the plots."""
-    from benchmarks import plots  # noqa: PLC0415 - needs a library that measuring does without
-
     measured.write(KEPT)
     for page, text in ((README, report.excerpt(measured)), (PAGE, report.markdown(measured))):
         before, rest = page.read_text(encoding="utf-8").split(BEGIN)
         page.write_text(before + BEGIN + text + END + rest.split(END)[1], encoding="utf-8")
+    from benchmarks import plots  # noqa: PLC0415 - needs a library that measuring does without
+
     plots.draw(measured, KEPT.parent)
 
 

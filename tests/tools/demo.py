@@ -1,7 +1,7 @@
 """`make demo`: the whole chain in the laboratory; things break one after the other, and who is told what is printed.
 
 make demo                                                 five faults, with the words of their pages
-make demo ARGS="--table FILE [--pace TIMES] [NAME ...]"   twenty outages, as rows of the table in a document
+make demo ARGS="--table FILE [--pace TIMES] [NAME ...]"   twenty outages, as rows of a table in Markdown
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FAULTS: Final[dict[str, Fault]] = {
 def main() -> int:
     """Show each fault and what it pages, or measure each outage."""
     parser = argparse.ArgumentParser(prog="make demo")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="measure outages for the table in this document")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="measure outages and keep each row in this file")
     parser.add_argument("--pace", type=float, default=PACE, metavar="TIMES", help="how much faster than as shipped")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these outages")
     asked = parser.parse_args()
@@ -116,8 +116,6 @@ def _print(console: Console, page: Notification, begun: float) -> None:
 
 LASTS: Final = 420.0  # seconds of an outage, where it does not end by itself
 ENDS: Final = 900.0  # seconds in which everybody has heard that it is over
-BEGIN: Final = "<!-- outages -->\n"
-END: Final = "<!-- /outages -->\n"
 HEAD: Final = (
     "| Outage | Pages | Tickets | First page (s) | Over, after its end (s) |",
     "|---|--:|--:|--:|--:|",
@@ -273,11 +271,10 @@ def _over(site: Site, begun: float, ended: float) -> str:
 
 def _keep(document: Path, name: str, row: str) -> None:
     """Write a row into the table; the others stay, in the order of OUTAGES."""
-    before, rest = document.read_text(encoding="utf-8").split(BEGIN)
-    table, after = rest.split(END)
-    rows = {line.split(" | ")[0].removeprefix("| "): line for line in table.splitlines()[2:]} | {name: row}
+    kept = document.read_text(encoding="utf-8").splitlines()[2:] if document.exists() else []
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in kept} | {name: row}
     lines = "\n".join([*HEAD, *(rows[known] for known in OUTAGES if known in rows)])
-    document.write_text(f"{before}{BEGIN}{lines}\n{END}{after}", encoding="utf-8")
+    document.write_text(f"{lines}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
