@@ -535,7 +535,7 @@ def test_without_the_extra_the_command_says_how_to_get_it(monkeypatch: pytest.Mo
     assert status == 2
     assert error == (
         "catalogue diff: needs lxml, which an optional extra brings: "
-        "pip install 'configmgr-endpoint-exporter[articles]'\n"
+        "pip install -c constraints.txt '.[articles]', in the folder that the exporter was installed from\n"
     )
 
 

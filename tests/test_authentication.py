@@ -314,9 +314,7 @@ def test_what_is_installed_is_not_missing() -> None:
 def test_what_is_missing_is_named_with_the_remedy() -> None:
     lacking = {auth for auth in Auth if missing_extra(auth)}
     assert lacking == {Auth.NTLM, Auth.NEGOTIATE}
-    assert all(
-        "pip install 'configmgr-endpoint-exporter[negotiate]'" in (missing_extra(auth) or "") for auth in lacking
-    )
+    assert all("pip install -c constraints.txt '.[negotiate]'" in (missing_extra(auth) or "") for auth in lacking)
 
 
 @pytest.mark.usefixtures("no_extra")

@@ -68,7 +68,7 @@ def test_what_needs_the_extra_is_refused_with_the_command_that_installs_it(
     config.write_text(f"proxies:\n  corporate: {{url: 'http://proxy.corp.example:3128', auth: {auth}}}\n")
     (mistake,) = mistakes_in(config)
     assert mistake.startswith(f"{config}:2: proxies.corporate.auth: ")
-    assert mistake.endswith("pip install 'configmgr-endpoint-exporter[negotiate]'")
+    assert "brings: pip install -c constraints.txt '.[negotiate]', in the folder" in mistake
 
 
 def test_a_file_has_one_spelling_and_what_people_call_it_is_answered_by_that(config: Path) -> None:

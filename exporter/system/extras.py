@@ -22,12 +22,16 @@ def missing_extra(auth: Auth) -> str | None:
     missing = [module for module in _MODULES.get(auth, ()) if find_spec(module) is None]
     if not missing:
         return None
-    install = "pip install 'configmgr-endpoint-exporter[negotiate]'"
-    return f"{NAMES[auth]} needs {' and '.join(missing)}, which an optional extra brings: {install}"
+    return f"{NAMES[auth]} needs {' and '.join(missing)}, which an optional extra brings: {_install('negotiate')}"
 
 
 def missing_reader() -> str | None:
     """What reading articles lacks, with the command that installs it; None: nothing."""
     if find_spec("lxml") is not None:
         return None
-    return "needs lxml, which an optional extra brings: pip install 'configmgr-endpoint-exporter[articles]'"
+    return f"needs lxml, which an optional extra brings: {_install('articles')}"
+
+
+def _install(extra: str) -> str:
+    """From the folder of the exporter's source: an index of packages may have its name from somebody else."""
+    return f"pip install -c constraints.txt '.[{extra}]', in the folder that the exporter was installed from"
