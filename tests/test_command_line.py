@@ -114,7 +114,8 @@ def test_what_goes_into_a_file_has_no_width_and_no_padding() -> None:
 @pytest.mark.parametrize(("columns", "width"), [("0", 80), ("40", 40)])
 def test_a_terminal_is_as_wide_as_it_says_and_80_columns_where_it_says_0(columns: str, width: int) -> None:
     ours, theirs = pty.openpty()
-    environment = os.environ | {"COLUMNS": columns, "TERM": "dumb"}
+    # Without colours; if it did not say its lines as well, rich would take such a terminal for one of 80 columns.
+    environment = os.environ | {"COLUMNS": columns, "LINES": "24", "TERM": "dumb"}
     program = subprocess.Popen([*COMMAND, "endpoints"], cwd=ROOT, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     shown = b"".join(_read(ours)).decode()
