@@ -194,7 +194,7 @@ async def _reload(request: Request) -> Response:
 
 
 async def _status(request: Request) -> Response:
-    """JSON: the verdict, causes, features, targets with their last evidence and their history, what is not probed, and warnings."""
+    """JSON: the verdict, causes, features, targets with evidence and history, what is not probed, and warnings."""
     service = _service(request)
     return await in_thread(
         lambda: JSONResponse({**status(service.store.snapshot(), time.time()), "warnings": list(service.warnings)})
