@@ -84,6 +84,7 @@ def test_the_next_slot_is_the_first_one_to_come(now: float, key: CheckKey, inter
 # ---------------------------------------------------------------- virtual time
 
 
+@pytest.mark.no_cover  # others take the same branches, and counting them takes more time than the test
 def test_a_day_has_one_probe_for_each_interval_and_no_drift() -> None:
     world = World()
     run_for(world, DAY, Pace(60.0, 64), dict.fromkeys(KEYS[:20], False))
@@ -105,6 +106,7 @@ def test_first_results_come_at_once_and_spread() -> None:
     assert max(Counter(int(first) for first in firsts).values()) <= len(KEYS) / 2
 
 
+@pytest.mark.no_cover  # others take the same branches, and counting them takes more time than the test
 @pytest.mark.parametrize("number", [1000, 10_000])
 def test_first_probes_of_many_come_no_faster_than_can_be_made(number: int) -> None:
     many = [CheckKey(Target(f"https://host{number}.example/")) for number in range(number)]

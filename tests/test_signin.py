@@ -347,6 +347,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(signin, name, getattr(signin, name) / 10)
 
 
+@pytest.mark.no_cover  # others take the same branches, and counting them takes more time than the test
 @pytest.mark.anyio
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
