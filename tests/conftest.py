@@ -117,6 +117,9 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: (rank.get(item.path.name, len(rank)), not item.get_closest_marker("lab")))
+    for item in items:
+        if item.get_closest_marker("hypothesis"):  # what it draws differs from run to run; counting doubles its time
+            item.add_marker("no_cover")
     for mark, missing in _WANTED.items():
         marked = [item for item in items if item.get_closest_marker(mark)]
         if marked and (reason := missing()):
