@@ -316,7 +316,7 @@ async def test_a_resolver_that_hangs_for_ever_leaves_few_threads_behind_and_is_a
     host = f"hangs{id(over)}.example"  # of its own, as what hangs outlasts a test
 
     def hang(*_args: object, **_options: object) -> NoReturn:
-        over.wait(60)
+        over.wait(600)
         raise socket.gaierror(socket.EAI_NONAME, "none")
 
     async def give_up() -> None:
@@ -324,7 +324,7 @@ async def test_a_resolver_that_hangs_for_ever_leaves_few_threads_behind_and_is_a
             await resolve(host, 443, Trace(), Whose.PUBLIC)
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    monkeypatch.setattr(resolver, "PAUSE", 60.0)
+    monkeypatch.setattr(resolver, "PAUSE", 600.0)
     try:
         for _ in range(resolver.HANGING):
             await give_up()
@@ -332,7 +332,7 @@ async def test_a_resolver_that_hangs_for_ever_leaves_few_threads_behind_and_is_a
             await resolve(host, 443, Trace(), Whose.PUBLIC)
         monkeypatch.setattr(resolver, "PAUSE", 0.0)  # it is over
         await give_up()
-        monkeypatch.setattr(resolver, "PAUSE", 60.0)
+        monkeypatch.setattr(resolver, "PAUSE", 600.0)
         with pytest.raises(Unanswered, match="3 earlier questions"):
             await resolve(host, 443, Trace(), Whose.PUBLIC)
     finally:
@@ -347,7 +347,7 @@ async def test_a_search_list_whose_names_hang_leaves_few_threads_behind(monkeypa
         nonlocal hanging
         if not name.endswith("."):  # as the search list completes it
             hanging += 1
-            over.wait(60)
+            over.wait(600)
         raise socket.gaierror(socket.EAI_NONAME, "none")
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
