@@ -17,6 +17,8 @@ FEATURE_ALIASES: Final[Mapping[str, str]] = MappingProxyType(
         "intune": "co-management",
         "comanagement": "co-management",
         "wsus": "software-updates",
+        "windowsupdate": "software-updates",
+        "windowsupdates": "software-updates",
         "office": "m365-apps",
         "microsoft365apps": "m365-apps",
     }

@@ -105,14 +105,14 @@ class Document:
 
         `local`: the text is right, but this machine lacks what it needs.
         """
-        if may_stand_at(spelled(place)):
+        if may_stand_at(spelled(place)) and not isinstance(self.at(place), dict | list):
             message = message.replace(found(self.at(place)), f"a value {HIDDEN}")
         spot = self._tree.locate(place)
         if spot.place in self._damaged:
             return  # it is not what was written
         value = self.at(place)
         if isinstance(value, str) and _LEFT_TO_THE_ENVIRONMENT.search(value):
-            message = "neither environment variables nor ~ are filled in; write the value itself"
+            message = "neither environment variables nor ~ are filled in; write the whole value"
         self._add(spot.line, spot.place, message, local=local)
 
     def _add(self, line: int, place: Place, message: str, *, local: bool = False) -> None:
@@ -129,14 +129,14 @@ class Document:
                 spot = self._tree.locate(where)
                 self._add(spot.key_line, spot.place, _unknown_key(section, str(below[-1])))
             case "missing":
-                self._add(self.line(where), where, "is missing; it must be given")
+                self._add(self.line(where), where, "is missing; add it")
             case "value_error" if isinstance(error, Faults):
                 for deeper, message in error.faults:
                     self.add_error((*where, *deeper), message)
             case "value_error":
                 self.add_error(where, str(error))
             case other:
-                self.add_error(where, _another_shape(_section_at(kind, below), expected_by(other), detail["input"]))
+                self.add_error(where, _another_shape(kind, below, expected_by(other), detail["input"]))
 
 
 # ---------------------------------------------------------------- reading files
@@ -247,10 +247,17 @@ def peek(value: object, *steps: str | int | EllipsisType) -> Iterator[object]:
 # ---------------------------------------------------------------- schema
 
 
-def _another_shape(section: type[Section] | None, wanted: str | Shape, value: object) -> str:
-    """What was expected of a value of another shape, and what to write if it is a text for one of a section's keys."""
+def _another_shape(kind: object, place: Place, wanted: str | Shape, value: object) -> str:
+    """What was expected at a place of a schema of a value of another shape, and what to write."""
+    section = _section_at(kind, place)
     if section is None:
+        item = _section_at(kind, (*place, 0))
+        if item and item.named and isinstance(value, dict) and value:
+            name = shown(str(next(iter(value))))
+            return f"expected {Shape.LIST}, found {found(value)}; write `- {item.named}: {name}` in place of `{name}:`"
         return expected(wanted, value)
+    if place and str(place[-1]) in set(section.keys()):
+        return f"a name is missing: write one of your own, and `{place[-1]}:` and the others below it"
     if section.alone and isinstance(value, str):
         return f"expected {Shape.MAPPING}, found {found(value)}; write `{section.alone}:` before it"
     message = expected(Shape.MAPPING, value)
@@ -264,10 +271,10 @@ def _unknown_key(section: type[Section] | None, key: str) -> str:
         return f"unknown key; {advice}"
     for name, kind in known.items():
         if (below := _section(kind)) and key in below.model_fields:
-            return f"unknown key here; it stands below `{name}`"
+            return f"unknown key here; move it below `{name}:`"
     for name, kind in known.items():
         if (item := _section_at(kind, (0,))) and key in item.model_fields:
-            return f"unknown key here; it stands in each entry of `{name}`"
+            return f"unknown key here; move it into an entry of `{name}`"
     return unknown("key", known, key)
 
 

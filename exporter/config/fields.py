@@ -48,6 +48,7 @@ class Section(BaseModel):
     """A mapping with known keys: any other key is a mistake; a key without a value counts as left out."""
 
     instead: ClassVar[Mapping[str, str]] = {}  # what people write in vain -> what to do instead
+    named: ClassVar[str] = ""  # the key that holds the name of one of several, where people write the name as a key
     alone: ClassVar[str] = ""  # the key that a text in the section's place is meant for
 
     model_config = ConfigDict(
@@ -143,16 +144,18 @@ def _of(kind: type | UnionType, form: str = "") -> Callable[[object], bool]:
 
 
 _RANGE: Final = r"\d+-\d+$"
+_ALL: Final = frozenset({"all", "any", "*"})
+_HAVE_ALL: Final = "remove the key to have all"
 _REMEDIES: Final[tuple[tuple[Shape, Callable[[object], bool], str], ...]] = (  # the first that fits
     (Shape.TEXT, _of(int | float), "quote it"),
     (Shape.WHOLE_NUMBER, _of(str, r"\d+$"), "remove the quotes"),
     (Shape.WHOLE_NUMBER, _of(str, _RANGE), "write each number, as in `[200, 204]`"),
     (Shape.LIST, _of(str, _RANGE), "write each number, as in `[200, 204]`"),
-    (Shape.LIST, _of(str, r"(?i:all)$"), "remove the key to have all"),
-    (Shape.LIST, _of(str, r"-[^\s-]"), "a blank is missing behind each dash, as in `- client`"),
+    (Shape.LIST, _of(str, r"(?i:all)$"), _HAVE_ALL),
+    (Shape.LIST, _of(str, r"-[^\s-]"), "a space is missing behind each dash, as in `- client`"),
     (Shape.LIST, _of(str | int), "write it in [brackets]"),
     (Shape.LIST, _of(dict), "write a dash before each item"),
-    (Shape.MAPPING, _of(str, r"[a-z_]+:(?!//)\S"), "a blank is missing behind the colon, as in `roles: [client]`"),
+    (Shape.MAPPING, _of(str, r"[a-z_]+:(?!//)\S"), "a space is missing behind the colon, as in `roles: [client]`"),
     (Shape.MAPPING, _of(str), "write lines of `name: value`"),
     (Shape.MAPPING, _of(list), "write lines of `name: value` without dashes"),
 )
@@ -202,10 +205,12 @@ class Rule:
 
     check: Callable[..., Any]
     said: Mapping[str, object]
+    first: bool = False  # before pydantic looks at the value's type
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """What pydantic checks by."""
-        return AfterValidator(self.check).__get_pydantic_core_schema__(source, handler)
+        validator = BeforeValidator(self.check) if self.first else AfterValidator(self.check)
+        return validator.__get_pydantic_core_schema__(source, handler)
 
     def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
         """What pydantic knows of the type, and what is said here."""
@@ -288,6 +293,8 @@ def named_in_context(what: Named) -> Rule:
         context = cast("Context", info.context)
         known = context.names(what)
         if known is not None and value not in known:
+            if value.lower() in _ALL:
+                raise ValueError(f"{found(value)}: {_HAVE_ALL}")
             raise ValueError(f"{found(value)}: {unknown(what, known, value, context.called(what))}")
         return value
 
@@ -295,14 +302,15 @@ def named_in_context(what: Named) -> Rule:
 
 
 def within(first: int, last: int) -> Rule:
-    """A number of a range; both ends belong to it."""
+    """A whole number of a range; both ends belong to it."""
 
-    def check(value: int) -> int:
-        if not first <= value <= last:
-            raise ValueError(f"expected a number from {first} to {last}, found {value}")
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not first <= value <= last:
+            what = f"{Shape.WHOLE_NUMBER} from {first} to {last}"
+            raise ValueError(expected(Shape.WHOLE_NUMBER, value).replace(Shape.WHOLE_NUMBER, what, 1))
         return value
 
-    return Rule(check, {"minimum": first, "maximum": last})
+    return Rule(check, {"minimum": first, "maximum": last}, first=True)
 
 
 def written(expression: str, what: str, nearest: Callable[[str], str] = lambda _: "") -> Rule:
@@ -385,7 +393,7 @@ def _beyond_ascii(url: str) -> str:
         spelled = host
     if not host.isascii() and spelled != host:
         return f"a host is written in ASCII; write it as {spelled}"
-    return "a URL holds no blank and nothing beyond ASCII; percent-encode it"
+    return "a URL holds no space and nothing beyond ASCII; percent-encode it"
 
 
 def url_fault(url: str) -> str | None:

@@ -148,13 +148,13 @@ def checked_pattern(pattern: str) -> str:
     if re.search(r"[{}]", concrete):
         raise ValueError("braces belong in `probe`; write <name> in a pattern")
     if re.search(r"[^!-~]", concrete):
-        raise ValueError("a pattern holds no blank outside <placeholders>, and nothing beyond ASCII")
+        raise ValueError("a pattern holds no space outside <placeholders>, and nothing beyond ASCII")
     is_url = "://" in concrete
     url = concrete if is_url else f"https://{concrete}"
     if fault := url_fault(url):
         raise ValueError(fault)
-    if not is_url and urlsplit(url).port is not None:
-        raise ValueError("a bare host carries no port; give it in `ports`, or write a URL")
+    if not is_url and (port := urlsplit(url).port) is not None:
+        raise ValueError(f"a bare host carries no port; write `ports: [{port}]` below it, or write a URL")
     return pattern
 
 
@@ -192,7 +192,7 @@ def _one_per_scheme(ports: list[int], info: ValidationInfo) -> list[int]:
     schemes = info.data.get("schemes", ())
     if ports and len(schemes) > 1 and len(ports) != len(schemes):
         raise ValueError(f"{len(ports)} for the schemes {', '.join(schemes)}; give one for each, in the same order")
-    return ports
+    return ports if len(schemes) > 1 else distinct().check(ports)
 
 
 def _only_for(values: dict[str, list[str]], info: ValidationInfo) -> dict[str, list[str]]:
@@ -229,7 +229,7 @@ def _port_range(ports: str) -> str:
 def _not_before_first(last: str, info: ValidationInfo) -> str:
     first = info.data.get("first")
     if first and int(last) < int(first):
-        raise ValueError(f"version {last} comes before {first}, where the range begins; exchange them")
+        raise ValueError(f"version {last} comes before {first}, where the range begins; swap them")
     return last
 
 
@@ -299,7 +299,7 @@ class ExtraPortsSection(Section):
 class EndpointSection(Section):
     """One documented line."""
 
-    alone = "pattern"
+    alone = named = "pattern"
     instead: ClassVar = dict.fromkeys(("url", "host", "name", "target"), "write `pattern`")
 
     # The order matters: a field is checked against those above it.
@@ -309,7 +309,7 @@ class EndpointSection(Section):
     schemes: Annotated[list[Scheme], NOT_EMPTY, distinct(), AfterValidator(_beside_no_url)] = Field(
         default=[], description="Of a bare host; left out: https. What is neither http nor https is listed, not probed."
     )
-    ports: Annotated[list[Port], distinct(), AfterValidator(_one_per_scheme)] = Field(
+    ports: Annotated[list[Port], AfterValidator(_one_per_scheme)] = Field(
         default=[],
         description="One for each scheme in order, or any number for one scheme; left out: the scheme's own.",
     )
@@ -392,6 +392,8 @@ class EndpointSection(Section):
 
 class GroupSection(Section):
     """What one feature needs, from one or more roles in one or more clouds."""
+
+    named = "feature"
 
     feature: Slug = Field(description="Lower-case words joined by hyphens; a shipped feature's is extended.")
     title: Text | None = Field(default=None, description="The feature in words.")

@@ -214,7 +214,8 @@ def _files(main: Document, key: str, read_one: Callable[[Path], T], directory: P
             files[name] = read_one(directory / name)
         except Unreadable as error:
             why = error.mistakes[0].message
-            main.add_error((key, i), f"{found(name)} {why}" + ("" if why.endswith(A_FOLDER) else f"; {GIVE_FILE}"))
+            what_to_do = "wildcards are not expanded; name each file" if set(name) & set("*?") else GIVE_FILE
+            main.add_error((key, i), f"{found(name)} {why}" + ("" if why.endswith(A_FOLDER) else f"; {what_to_do}"))
         except DocumentError as error:
             mistakes += error.mistakes
     return list(files.values()), mistakes
@@ -301,7 +302,7 @@ def _parameter_fault(name: str, value: object, known: Known) -> str | None:
         near = parameter.understood(host) if re.fullmatch(parameter.regex, host) else ""
         return f"{expected(parameter.form, value)} ({parameter.meaning})" + (f"; write {near}" if near else "")
     if not re.fullmatch(r"[!-~]+", _understood(name, value, known)):
-        return expected("text without blanks, in ASCII", value)
+        return expected("text without spaces, in ASCII", value)
     return None
 
 
@@ -318,12 +319,32 @@ def _site_name(text: str) -> str:
 _NO_PROXY: Final = frozenset({"direct", "none", "no", "off", "false"})
 
 
+def _in_place_of(kind: type, what_to_do: str) -> BeforeValidator:
+    """What to write where people write a text or a list in place of a mapping."""
+
+    def check(value: object) -> object:
+        if isinstance(value, kind):
+            message = f"expected {Shape.MAPPING}, found {found(value)}; {what_to_do}"
+            raise ValueError(message)  # noqa: TRY004 - pydantic collects ValueError only
+        return value
+
+    return BeforeValidator(check)
+
+
+_BY_ROLE: Final = _in_place_of(str, "write a line for each role, as in `client: corporate`")
+_BY_NAME: Final = _in_place_of(list, "write the name of the proxy as a key, as in `corporate: {url: ...}`")
+_BY_FEATURE: Final = _in_place_of(
+    list,
+    "write `site: {features: [...]}` to choose some, or what holds for one, as in `tenant-attach: {importance: low}`",
+)
+
+
 def _via(proxy_of: dict[str, object], info: ValidationInfo) -> dict[str, str]:
     known = _known(info)
     faults: list[tuple[Place, str]] = []
     for role, proxy in proxy_of.items():
         if role in known.proxies and role not in known.roles and isinstance(proxy, str) and proxy in known.roles:
-            faults.append(((role,), f"role and proxy are exchanged; write `{proxy}: {role}`"))
+            faults.append(((role,), f"role and proxy are swapped; write `{proxy}: {role}`"))
             continue
         if role not in known.roles:
             faults.append(((role,), unknown("role", known.roles, role, known.called(Named.ROLE))))
@@ -358,12 +379,14 @@ def _known_features(
 def _proxy_url(url: str) -> str:
     if "@" in url:
         raise ValueError("do not put credentials in the URL; use `username` and `password_file`")
+    if url.lower().startswith("socks"):
+        raise ValueError("SOCKS is not supported; name an HTTP proxy, as in http://host:port")
     if not url.lower().startswith(("http://", "https://")):
         raise ValueError("only http:// and https:// proxies are supported; write http://host:port")
     if url.lower().endswith((".pac", "/wpad.dat")):
         raise ValueError("a PAC file is no proxy; give it as `pac` in place of `url`")
     if fault := url_fault(url):
-        raise ValueError(fault if "; " in fault else f"{fault}; write http://host:port")
+        raise ValueError(fault if "; " in fault or "port" in fault else f"{fault}; write http://host:port")
     parts = urlsplit(url)
     if parts.port is None:
         raise ValueError(f"the port is missing; write {url.removesuffix('/')}:3128, with the port of your proxy")
@@ -562,8 +585,8 @@ class ProxySection(Section):
 
     alone = "url"
     instead: ClassVar = {
-        "password": "write the password into a file of its own, and the path of that file as `password_file`",
-        **dict.fromkeys(("pac_url", "pac_file"), "write `pac`"),
+        "password": "write it into a file of its own, the path of that file as `password_file`, and `username`",
+        **dict.fromkeys(("pac_url", "pac_file"), "write `pac`, in place of `url`"),
     }
 
     model_config = ConfigDict(
@@ -624,16 +647,17 @@ class MainSection(Section):
             ("web", "listen", "listen_address", "port"),
             "say on the command line where to listen: `serve --web.listen-address`",
         ),
+        "proxy": "write `proxies`, below it a name of your own, and below that `url`",
         **dict.fromkeys(("log", "logging", "log_level"), "say it on the command line: `--log.level`, `--log.format`"),
     }
 
     site: SiteSection = SiteSection()
     probe: ProbeSection = ProbeSection()
     tls: TlsSection = TlsSection()
-    proxies: dict[Slug, ProxySection] = Field(
+    proxies: Annotated[dict[Slug, ProxySection], _BY_NAME] = Field(
         default={}, description="Web proxies by a name of your own, in lower-case words joined by hyphens."
     )
-    via: Annotated[dict[str, Any], AfterValidator(_via), WithJsonSchema({KNOWN: "via"})] = Field(
+    via: Annotated[dict[str, Any], _BY_ROLE, AfterValidator(_via), WithJsonSchema({KNOWN: "via"})] = Field(
         default={}, description="Role to proxy; a role that is not named goes direct."
     )
     group_files: Annotated[list[Text], distinct()] = Field(
@@ -643,7 +667,7 @@ class MainSection(Section):
     groups: Annotated[list[Any], CheckedAs(list[GroupSection])] = Field(
         default=[], description="Groups of your own, inline."
     )
-    features: Annotated[dict[Slug, FeatureSection | None], AfterValidator(_known_features)] = Field(
+    features: Annotated[dict[Slug, FeatureSection | None], _BY_FEATURE, AfterValidator(_known_features)] = Field(
         default={}, description="Feature to what you say of it, against what is shipped."
     )
     address_ranges: Annotated[list[Text], distinct()] = Field(

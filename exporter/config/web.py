@@ -207,7 +207,7 @@ def _context(section: TlsSection, document: Document, directory: Path) -> ssl.SS
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version, context.maximum_version = _VERSIONS[section.min_version], _VERSIONS[section.max_version]
     if section.min_version > section.max_version:
-        document.add_error((*_TLS, "max_version"), f"lower than min_version {section.min_version}; exchange them")
+        document.add_error((*_TLS, "max_version"), f"lower than min_version {section.min_version}; swap them")
     _load_certificate(context, section, document, directory)
     if ciphers := [_CIPHERS[name] for name in section.cipher_suites if _CIPHERS[name]]:
         context.set_ciphers(":".join(ciphers))

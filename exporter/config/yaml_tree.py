@@ -196,7 +196,7 @@ def _scalar(tag: str, text: str) -> object:
 # PyYAML's words (its two parsers differ) -> what they mean. Its own words may quote the text, which may be a password:
 # they are never shown.
 _MEANING: Final = (
-    ("alias", "a text that begins with * must be quoted; an alias needs its &anchor before it"),
+    ("alias", "a text that begins with * must be quoted"),
     ("anchor", "a text that begins with & must be quoted; an anchor is defined once"),
     ("tag handle|a tag", "a text that begins with ! must be quoted"),
     ("cannot start any token", "a text that begins with this character must be quoted"),
@@ -204,7 +204,10 @@ _MEANING: Final = (
     ("block scalar", "a text that begins with | or > must be quoted"),
     ("mapping values are not", "a key cannot stand here; fix the indentation, or quote the text that holds `: `"),
     ("end of stream", "the quote that opens here is never closed"),
-    ("quoted scalar", "an unknown escape in double quotes; use single quotes, or \\\\ for a backslash"),
+    (
+        "quoted scalar",
+        "a backslash in double quotes begins a special character; use single quotes, or \\\\ for a backslash",
+    ),
     ("node content", "a value is missing; a text that begins with a bracket, a comma or a colon must be quoted"),
     ("flow sequence", "the list that opens here lacks a comma or its ]"),
     ("flow mapping", "the mapping that opens here lacks a comma or its }"),
@@ -221,7 +224,7 @@ def _in_our_words(error: yaml.MarkedYAMLError, text: str) -> NotYaml:
     number = error.problem_mark.line if error.problem_mark else 0
     line = "".join(text.split("\n")[number : number + 1])
     if "\t" in line[: len(line) - len(line.lstrip())]:
-        meaning = "a tab cannot indent; use blanks"
+        meaning = "a tab cannot indent; use spaces"
     else:
         meaning = next((said for words, said in _MEANING if re.search(words, theirs)), "fix or quote this line")
         if error.context_mark and _WHERE_IT_BEGAN.search(theirs):
