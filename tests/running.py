@@ -156,5 +156,7 @@ def running(lab: Lab, directory: Path, *arguments: str | Path, public: bool = Fa
 
 
 def _answers(exporter: Exporter) -> bool:
-    assert exporter.process.poll() is None, exporter.log.read_text()
-    return exporter.get("/-/healthy").status == 200
+    """Whether this one does, and not another at the same address, which ends it a moment later."""
+    log = exporter.log.read_text()
+    assert exporter.process.poll() is None, log
+    return "listening" in log and exporter.get("/-/healthy").status == 200
