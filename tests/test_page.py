@@ -467,7 +467,7 @@ def test_what_is_wrong_whose_it_is_and_since_when_comes_first() -> None:
     first = text[text.index(lead) : text.index("As of 2027")]
     assert text.index("✗ Not ready") < text.index(lead) < text.index("What is down") < text.index("Readiness")
     assert re.search(r"host.example and 1 more host: .* since 01:00 UTC \(40 min\) 2 targets breaks updates", first)
-    assert re.search(r"third.example: denied by the proxy corporate Who can change it: proxy since", first)
+    assert re.search(r"third.example: denied by the proxy corporate owner: proxy since", first)
     assert "Firewall request for what is down" in first
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from exporter.allowlist.rules import Rule
 from exporter.model.vocabulary import CheckKey, Reason, Result, Snapshot
 from exporter.report.causes import Cause, causes
-from exporter.report.evidence import Connection, decisive
+from exporter.report.evidence import OF_CERTIFICATES, Connection, decisive
 from exporter.report.reasons import Who
 
 _OWNERS_OF_RULES: Final = frozenset({Who.FIREWALL, Who.PROXY, Who.NOBODY})
@@ -23,6 +23,7 @@ class Seen:
 
     result: Result
     connection: Connection | None
+    inspected_by: str = ""  # who issued its certificate, where that is why it fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,14 @@ def closed(rules: Iterable[Rule], snapshot: Snapshot) -> Closed:
     here = tuple(rules)
     paths = {rule.path for rule in here}
     wanted: dict[tuple[str, str], CheckKey] = {}
+    issuers: dict[CheckKey, str] = {}
     others: Counter[Who] = Counter()
     for cause in causes(snapshot):
         faults = (fault for fault in cause.faults if fault.broken or fault.covered)
         places = {_place(fault.key): fault.key for fault in faults if fault.key.path in paths}
         if is_of_rules(cause):
             wanted |= places
+            issuers |= dict.fromkeys(cause.targets, cause.origin if cause.reason in OF_CERTIFICATES else "")
         else:
             others[cause.who] += len(places)
     found = tuple(rule for rule in here if any((rule.path, url) in wanted for url in rule.targets))
@@ -55,7 +58,7 @@ def closed(rules: Iterable[Rule], snapshot: Snapshot) -> Closed:
     results = [snapshot.latest[key].result for place, key in wanted.items() if place in served]
     return Closed(
         found,
-        tuple(Seen(result, decisive(result)) for result in results),
+        tuple(Seen(result, decisive(result), issuers[result.key]) for result in results),
         tuple((who, number) for who, number in others.most_common() if number),
     )
 

@@ -47,15 +47,15 @@ def change_request(
 
     `command` is how the exporter is called so that it reads the same configuration; `seen` is what is down.
     """
-    needed = tuple(rules)
+    needed, failed = tuple(rules), tuple(seen)
     return "\n".join(
         (
             *("# Firewall request: Microsoft Configuration Manager", "", "## Purpose", "", _PURPOSE),
             *_sources(needed, roles),
             *_sections(needed, "##"),
             *_incomplete(needed),
-            *_logged(seen),
-            *_constraints(needed),
+            *_logged(failed),
+            *_constraints(needed, failed),
             *_reasons(needed),
             *("", "## How to test", *_tests(needed, command), "", _TESTS),
             *_examples(needed),
@@ -157,9 +157,17 @@ def _logged_row(row: Seen) -> tuple[str, ...]:
     return began, code(str(one.source)) if one.source else "", code(one.to), code(name), message
 
 
-def _constraints(rules: Iterable[Rule]) -> Iterator[str]:
+def _constraints(rules: Iterable[Rule], seen: Iterable[Seen]) -> Iterator[str]:
     needed = tuple(rules)
     lists = (
+        (
+            "TLS is inspected here, and that is why they fail; please exempt them:",
+            {
+                f"{one.result.key.target.host}, with a certificate of {one.inspected_by}"
+                for one in seen
+                if one.inspected_by
+            },
+        ),
         (
             "The documents do not support TLS inspection of these; please exempt them:",
             {rule.host for rule in needed if rule.tls_inspection is Support.UNSUPPORTED},
@@ -175,7 +183,7 @@ def _constraints(rules: Iterable[Rule]) -> Iterator[str]:
     )
     yield from ("", "## Constraints")
     if not any(found for _, found in lists):
-        yield from ("", "None is documented.")
+        yield from ("", "None is known.")
     for sentence, found in lists:
         if found:
             yield from ("", sentence, "", *(f"- {code(name)}" for name in sorted(found)))

@@ -53,6 +53,7 @@ class Cause:
     origin: str = ""  # who issued the certificates, or which product answers, in the service's place
     since: float | None = None  # Unix time of the first failure; None where nothing was probed before
     importance: Importance | None = None  # of the most important feature that is not ready by it; None: of no feature
+    features: tuple[str, ...] = ()  # that are not ready by it, for some role in some cloud; the most important first
 
     @property
     def who(self) -> Who:
@@ -88,11 +89,6 @@ class Cause:
     def consumers(self) -> tuple[Consumer, ...]:
         """Who is not ready by it."""
         return tuple(sorted({use.consumer for use in self.uses}))
-
-    @cached_property
-    def features(self) -> tuple[str, ...]:
-        """The features that are not ready by it, for some role in some cloud."""
-        return tuple(dict.fromkeys(consumer.feature for consumer in self.consumers))
 
     @property
     def harmless(self) -> bool:
@@ -205,7 +201,14 @@ def _cause(group: Iterable[Down], snapshot: Snapshot) -> Cause:
         origin,
         min(begun, default=None),
         min((_importance(fault, snapshot) for fault in faults), key=_RANK.__getitem__),
+        _features(faults, snapshot),
     )
+
+
+def _features(faults: Iterable[Down], snapshot: Snapshot) -> tuple[str, ...]:
+    consumers = {use.consumer for fault in faults for use in fault.broken}
+    weight = {consumer: _RANK[snapshot.plan.importance_of.get(consumer, Importance.NORMAL)] for consumer in consumers}
+    return tuple(dict.fromkeys(one.feature for one in sorted(consumers, key=lambda one: (weight[one], one))))
 
 
 def _words(faults: Sequence[Down], result: Result, snapshot: Snapshot) -> Words:
