@@ -73,15 +73,15 @@ def test_an_error_reads_as_all_its_mistakes() -> None:
         ("inner:\n  name: a\n  count:\n    many\n", "f.yaml:4: inner.count: expected a whole number, found 'many'"),
         ("inner:\n  name:\n    - a\n", "f.yaml:2: inner.name: expected text, found a list"),
         ("inner:\n  nam:\n    - a\n  name: b\n", "f.yaml:2: inner.nam: unknown key, did you mean name?"),
-        ("\ninner:\n\n  count: 1\n", "f.yaml:2: inner.name: is missing; it must be given"),
-        ("many:\n  - name: a\n  -\n    count: 1\n", "f.yaml:4: many[1].name: is missing; it must be given"),
+        ("\ninner:\n\n  count: 1\n", "f.yaml:2: inner.name: is missing; add it"),
+        ("many:\n  - name: a\n  -\n    count: 1\n", "f.yaml:4: many[1].name: is missing; add it"),
         (
             "many:\n- {name: a}\n- a\n",
             "f.yaml:3: many[1]: expected a mapping with the keys name, count, found 'a'; write lines of `name: value`",
         ),
         ("words:\n  - a\n  - ''\n", "f.yaml:3: words[1]: expected some text, found an empty text"),
         ("named: {a b: {name: 1}}\n", "f.yaml:1: named['a b'].name: expected text, found the number 1; quote it"),
-        ("named: {x.y: {}}\n", "f.yaml:1: named.x.y.name: is missing; it must be given"),
+        ("named: {x.y: {}}\n", "f.yaml:1: named.x.y.name: is missing; add it"),
     ],
 )
 def test_a_mistake_stands_where_the_text_is(text: str, mistake: str) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Final, NoReturn, cast
+from typing import Any, ClassVar, Final, NoReturn, cast
 
 import anyio
 import pytest
@@ -315,13 +315,20 @@ async def test_a_resolver_that_hangs_for_ever_leaves_few_threads_behind_and_is_a
     over = threading.Event()
     host = f"hangs{id(over)}.example"  # of its own, as what hangs outlasts a test
 
-    def hang(*_args: object, **_options: object) -> NoReturn:
+    ask, hanging = socket.getaddrinfo, threading.Semaphore(0)
+
+    def hang(*args: Any, flags: int = 0, **options: Any) -> object:
+        if flags & socket.AI_NUMERICHOST:  # an address, which is no question to a resolver
+            return ask(args[0], args[1], flags=flags, **options)
+        hanging.release()
         over.wait(600)
         raise socket.gaierror(socket.EAI_NONAME, "none")
 
     async def give_up() -> None:
-        with anyio.move_on_after(0.01):
-            await resolve(host, 443, Trace(), Whose.PUBLIC)
+        async with anyio.create_task_group() as group:
+            group.start_soon(resolve, host, 443, Trace(), Whose.PUBLIC)
+            await anyio.to_thread.run_sync(hanging.acquire)
+            group.cancel_scope.cancel()
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     monkeypatch.setattr(resolver, "PAUSE", 600.0)

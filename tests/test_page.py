@@ -303,7 +303,8 @@ def test_each_target_has_a_page_of_its_own_by_each_path(drawn: Drawn) -> None:
         assert check.key.target.url in texts
         assert all(use.consumer.feature in texts for use in check.uses)
         if result and result.failure:
-            assert words_for(Probe(check, result, ()), result.failure).summary in texts
+            needs = tuple(snapshot.plan.requirement_of[use] for use in check.uses)
+            assert words_for(Probe(check, result, needs), result.failure).summary in texts
 
 
 @given(plans_with_results(), st.sampled_from(["https://a.example/none", "", "a b", "https://x.example/"]))

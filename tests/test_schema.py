@@ -220,6 +220,7 @@ ONLY_THE_READER: Final = {
     "proxy-password-files": ANOTHER_FILE,
     "proxy-password-for-the-path": ANOTHER_FILE,
     "proxy-username-alone": ANOTHER_KEY,
+    "site-name-two-lines": MEANING,
     "site-parameters-unknown": ANOTHER_NAME,
     "via-direct": ANOTHER_NAME,
     "via-without-proxies": ANOTHER_NAME,

@@ -48,7 +48,7 @@ class Section(BaseModel):
     """A mapping with known keys: any other key is a mistake; a key without a value counts as left out."""
 
     instead: ClassVar[Mapping[str, str]] = {}  # what people write in vain -> what to do instead
-    named: ClassVar[str] = ""  # the key that holds the name of one of several, where people write the name as a key
+    name_key: ClassVar[str] = ""  # the key that holds the name of one of several, where people write the name as a key
     alone: ClassVar[str] = ""  # the key that a text in the section's place is meant for
 
     model_config = ConfigDict(

@@ -299,7 +299,7 @@ class ExtraPortsSection(Section):
 class EndpointSection(Section):
     """One documented line."""
 
-    alone = named = "pattern"
+    alone = name_key = "pattern"
     instead: ClassVar = dict.fromkeys(("url", "host", "name", "target"), "write `pattern`")
 
     # The order matters: a field is checked against those above it.
@@ -393,7 +393,7 @@ class EndpointSection(Section):
 class GroupSection(Section):
     """What one feature needs, from one or more roles in one or more clouds."""
 
-    named = "feature"
+    name_key = "feature"
 
     feature: Slug = Field(description="Lower-case words joined by hyphens; a shipped feature's is extended.")
     title: Text | None = Field(default=None, description="The feature in words.")
