@@ -254,7 +254,9 @@ def _another_shape(kind: object, place: Place, wanted: str | Shape, value: objec
         item = _section_at(kind, (*place, 0))
         if item and item.name_key and isinstance(value, dict) and value:
             name = shown(str(next(iter(value))))
-            return f"expected {Shape.LIST}, found {found(value)}; write `- {item.name_key}: {name}` in place of `{name}:`"
+            return (
+                f"expected {Shape.LIST}, found {found(value)}; write `- {item.name_key}: {name}` in place of `{name}:`"
+            )
         return expected(wanted, value)
     if place and str(place[-1]) in set(section.keys()):
         return f"a name is missing: write one of your own, and `{place[-1]}:` and the others below it"
