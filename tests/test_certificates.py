@@ -433,7 +433,7 @@ def test_every_part_of_the_file_arrives(tmp_path: Path, monkeypatch: pytest.Monk
         ),
         ("ccddeeff\n    source", "x\n    source", "8: product_issuers[0].key: expected a SHA-256 of 64 lower-case "),
         ("source: [PAGE]", "source: PAG", "14: public_issuers[0].source: 'PAG': unknown source, did you mean PAGE?"),
-        ("    source: [PAGE]\n", "", "13: public_issuers[0].source: is missing; it must be given"),
+        ("    source: [PAGE]\n", "", "13: public_issuers[0].source: is missing; add it"),
         ("0[12]", "0[12]+", "13: public_issuers[0].name: repeats without end; give the end, as in {1,40}"),
         ("  - name: Another", "  - nam: Another", "10: product_issuers[1].nam: unknown key, did you mean name?"),
         ("public_issuers:", "publc_issuers:", "12: publc_issuers: unknown key, did you mean public_issuers?"),

@@ -165,7 +165,7 @@ async def test_redirects_come_to_an_end() -> None:
         ("http://u:p@a.example/", "a URL holds no user name or password; remove what stands before the @"),
         ("http://[::1", "leads to what is no URL"),
         ("http://a.example:99999/", "expected a port from 1 to 65535"),
-        ("/caf\xe9", "a URL holds no blank and nothing beyond ASCII; percent-encode it"),
+        ("/caf\xe9", "a URL holds no space and nothing beyond ASCII; percent-encode it"),
     ],
 )
 async def test_a_redirect_to_what_is_no_web_page_is_refused(location: str, message: str) -> None:

@@ -625,11 +625,15 @@ def test_every_part_of_a_fingerprint_arrives(tmp_path: Path, monkeypatch: pytest
     [
         ("source: PAGE", "source: PAG", "10: fingerprints[0].source: 'PAG': unknown source, did you mean PAGE?"),
         ("source: PAGE", "source: []", "10: fingerprints[0].source: the list is empty; name at least one"),
-        ("    source: PAGE\n", "", "3: fingerprints[0].source: is missing; it must be given"),
+        ("    source: PAGE\n", "", "3: fingerprints[0].source: is missing; add it"),
         ("kind: block", "kind: blok", "4: fingerprints[0].kind: 'blok': unknown kind, did you mean block?"),
         ("body:", "bod:", "9: fingerprints[0].bod: unknown key, did you mean body?"),
         ("X-Filter", "'X:'", "6: fingerprints[0].header.name: expected the name of a header, found 'X:'"),
-        ("[403]", "[4030]", "7: fingerprints[0].status[0]: expected a number from 100 to 599, found 4030"),
+        (
+            "[403]",
+            "[4030]",
+            "7: fingerprints[0].status[0]: expected a whole number from 100 to 599, found the number 4030",
+        ),
     ],
 )
 def test_a_mistake_in_the_file_is_told(
