@@ -104,6 +104,7 @@ configmgr_exporter_probes_total                                  counter
 configmgr_exporter_build_info                                    gauge      python_version version
 configmgr_exporter_catalogue_info                                gauge      version
 configmgr_exporter_catalogue_timestamp_seconds                   gauge
+configmgr_exporter_start_timestamp_seconds                       gauge
 configmgr_exporter_config_last_reload_successful                 gauge
 configmgr_exporter_config_last_reload_success_timestamp_seconds  gauge
 configmgr_exporter_probe_lag_seconds                             histogram
