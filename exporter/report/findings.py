@@ -11,7 +11,6 @@ from typing import Final
 
 from exporter.model.vocabulary import (
     NO_PATTERN,
-    Cause,
     CheckKey,
     Consumer,
     EndpointState,
@@ -19,7 +18,6 @@ from exporter.model.vocabulary import (
     FeatureReadiness,
     Phase,
     Plan,
-    Reason,
     Requirement,
     Snapshot,
     Use,
@@ -27,7 +25,6 @@ from exporter.model.vocabulary import (
     WhyUnprobed,
 )
 from exporter.report.counting import counted
-from exporter.report.reasons import words_of
 from exporter.results.readiness import overall
 from exporter.text.numbers import plural
 from exporter.text.printable import one_line
@@ -77,15 +74,6 @@ def down(snapshot: Snapshot) -> tuple[Down, ...]:
 def states(snapshot: Snapshot) -> dict[Use, EndpointState]:
     """The state of every documented endpoint of the plan."""
     return {endpoint.use: endpoint.state for feature in snapshot.features for endpoint in feature.endpoints}
-
-
-def alike(faults: Iterable[Down]) -> list[tuple[Failure, list[Down]]]:
-    """What has the same reason and cause together, in the order of the phases; the first failure stands for all."""
-    found: dict[tuple[Reason, Cause | None], list[Down]] = {}
-    for fault in faults:
-        found.setdefault((fault.failure.reason, fault.failure.cause), []).append(fault)
-    in_order = sorted(found, key=lambda kind: (list(Reason).index(kind[0]), kind[1] or ""))
-    return [(found[kind][0].failure, found[kind]) for kind in in_order]
 
 
 def broken(faults: Iterable[Down]) -> list[Down]:
@@ -296,23 +284,6 @@ def occurring(snapshot: Snapshot) -> tuple[EndpointState, ...]:
     """The states that any endpoint is in: columns worth showing."""
     found = {state for use, state in states(snapshot).items() if use.pattern != NO_PATTERN}
     return tuple(state for state in EndpointState if state in found)
-
-
-def blamed(snapshot: Snapshot) -> tuple[str, ...]:
-    """For each path that is down: by which reason, how many targets fail by it, and who can change it."""
-    return tuple(_blamed(path, down(snapshot)) for path, up in snapshot.paths.items() if not up)
-
-
-def _blamed(path: str, faults: Iterable[Down]) -> str:
-    failing = [fault for fault in faults if path in {fault.key.path, _PATH_OF.get(fault.failure.phase)}]
-    if not failing:
-        return f"The path {one_line(path)} is down. Fix it first."
-    failure, _ = max(alike(failing), key=lambda kind: len(kind[1]))
-    hit = f"{plural(len(failing), 'target')} {'fails' if len(failing) == 1 else 'fail'} because of it"
-    return f"The path {one_line(path)} is down ({failure.reason}): {hit}. Fix it first ({words_of(failure).who})."
-
-
-_PATH_OF: Final = {Phase.RESOLVE: "dns"}  # whatever fails in that phase fails by it, wherever it goes
 
 
 def needed_by(uses: Iterable[Use]) -> tuple[str, ...]:
