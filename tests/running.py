@@ -94,9 +94,10 @@ class Exporter:
     lab: Lab
     process: subprocess.Popen[bytes]
     log: Path
+    address: str = ADDRESS
 
     def get(self, path: str, *options: str) -> Answer:
-        return http(self.lab, f"http://{ADDRESS}{path}", *options)
+        return http(self.lab, f"http://{self.address}{path}", *options)
 
     def series(self) -> Series:
         """All that is exposed now."""
@@ -145,12 +146,22 @@ def program(lab: Lab, log: Path, argv: Sequence[str | Path]) -> Iterator[subproc
 
 
 @contextmanager
-def running(lab: Lab, directory: Path, *arguments: str | Path, public: bool = False) -> Iterator[Exporter]:
-    """Serve until the block ends; returns when it answers. `public`: the laboratory's root is on Mozilla's list."""
-    log = directory / "exporter.log"
-    argv = [*COMMAND, "serve", "--web.listen-address", ADDRESS, *ACTING, *arguments]
+def running(
+    lab: Lab,
+    directory: Path,
+    *arguments: str | Path,
+    public: bool = False,
+    address: str = ADDRESS,
+    by: Sequence[str | Path] = (),
+) -> Iterator[Exporter]:
+    """Serve until the block ends; returns when it answers. `public`: the laboratory's root is on Mozilla's list.
+
+    `by`: the program that starts it.
+    """
+    log = directory / f"exporter-{address.rpartition(':')[2]}.log"
+    argv = [*by, *COMMAND, "serve", "--web.listen-address", address, *ACTING, *arguments]
     with program(lab, log, among_public_roots(lab, argv) if public else argv) as process:
-        exporter = Exporter(lab, process, log)
+        exporter = Exporter(lab, process, log, address)
         eventually("the exporter answers", lambda: _answers(exporter), within=60)
         yield exporter
 

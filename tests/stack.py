@@ -83,14 +83,21 @@ def alertmanager(lab: Lab, directory: Path, config: Path, *options: str, port: i
 
 @contextmanager
 def prometheus(
-    lab: Lab, directory: Path, config: Path, *options: str, port: int = 9090, agent: bool = False, replica: str = ""
+    lab: Lab,
+    directory: Path,
+    config: Path,
+    *options: str,
+    port: int = 9090,
+    agent: bool = False,
+    replica: str = "",
+    address: str = "127.0.0.1",
 ) -> Iterator[Server]:
-    """A real Prometheus with this configuration; `replica` is in its environment."""
+    """A real Prometheus with this configuration; `replica` is in its environment, `address` what it listens on."""
     storage = "agent" if agent else "tsdb"
     argv = [
         *("env", f"REPLICA={replica}", "prometheus", f"--config.file={config}"),
         f"--storage.{storage}.path={directory / f'{storage}-{port}'}",
-        f"--web.listen-address=127.0.0.1:{port}",
+        f"--web.listen-address={address}:{port}",
         *(("--enable-feature=agent",) if agent else ()),
         *options,
     ]
@@ -104,7 +111,7 @@ def _serving(lab: Lab, log: Path, argv: list[str], port: int) -> Iterator[Server
             assert process.poll() is None, log.read_text()
             return http(lab, f"http://127.0.0.1:{port}/-/ready").status == 200
 
-        eventually(f"{argv[0]} is ready", ready, within=20)
+        eventually(f"{argv[0]} is ready", ready, within=60)
         yield Server(lab, port)
 
 

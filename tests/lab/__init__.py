@@ -244,12 +244,15 @@ class Lab:
         return self._firewall(host, port, _NO_ROUTE, _NO_ROUTE_IPV6)
 
     @contextmanager
-    def cut_line(self) -> Iterator[None]:
-        """Take in silence what is sent to any host but the proxy, also by that; names are still known."""
+    def cut_line(self, *match: str) -> Iterator[None]:
+        """Take in silence what is sent to any host but the proxy, also by that; names are still known.
+
+        `match`: of whom, in the firewall's words.
+        """
         every = {address for host, found in self.addresses_of.items() if host != PROXY_HOST for address in found}
         with ExitStack() as rules:
             for network in ("198.18.0.0/16", *sorted(address for address in every if ":" in address)):
-                rules.enter_context(self._network.rule(network, "--protocol", "tcp", *_DROP))
+                rules.enter_context(self._network.rule(network, "--protocol", "tcp", *match, *_DROP))
             yield
 
     def drop_ipv6(self, host: str, port: int | None = None) -> AbstractContextManager[None]:

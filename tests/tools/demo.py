@@ -1,36 +1,33 @@
 """`make demo`: the whole chain in the laboratory; things break one after the other, and who is told what is printed.
 
-make demo                                                 five faults, with the words of their pages
-make demo ARGS="--table FILE [--pace TIMES] [NAME ...]"   twenty outages, as rows of a table in Markdown
+make demo                                                            five faults, with the words of their pages
+make demo ARGS="--table FILE [--sites] [--beside NUMBER] [NAME ...]" outages, as rows of a table in Markdown
 """
 
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from exporter.config.catalogue import load
-from tests.lab import EXTRA_HOSTS, PROXY_HOST, Flaw, Lab, Port, catalogue_hosts, unavailable
-from tests.paging import INTERVAL, PACE, Chain, Notification, chain
-from tests.running import ADDRESS
+from tests.lab import EXTRA_HOSTS, PROXY_HOST, Flaw, Lab, catalogue_hosts, unavailable
+from tests.outages import HOST, MANY_SITES, OUTAGES, Outage, Place, Site, Sites
+from tests.paging import INTERVAL, PACE, TRUE, Chain, Notification, chain
 
 PATIENCE: Final = 45.0  # seconds for a page
 FIXED_WITHIN: Final = 60.0  # seconds for the end of one
-HOST: Final = "definitionupdates.microsoft.com"  # that one feature needs
-SHARED: Final = "go.microsoft.com"  # that several features need
-WILDCARD: Final = "*.manage.microsoft.com"
 
 Fault = Callable[[Lab], AbstractContextManager[None]]
 FAULTS: Final[dict[str, Fault]] = {
@@ -48,22 +45,24 @@ def main() -> int:
     """Show each fault and what it pages, or measure each outage."""
     parser = argparse.ArgumentParser(prog="make demo")
     parser.add_argument("--table", type=Path, metavar="FILE", help="measure outages and keep each row in this file")
-    parser.add_argument("--pace", type=float, default=PACE, metavar="TIMES", help="how much faster than as shipped")
+    parser.add_argument("--sites", action="store_true", help="the outages of many sites")
+    parser.add_argument("--beside", type=int, default=1, metavar="NUMBER", help="so many at once")
+    parser.add_argument("--pace", type=float, default=TRUE, metavar="TIMES", help="how much faster than as shipped")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these outages")
     asked = parser.parse_args()
     console = Console()
     if reason := unavailable():
         console.print(f"no demonstration: {reason}")
         return 1
-    if unknown := set(asked.names) - OUTAGES.keys():
-        parser.error(f"no such outage: {', '.join(sorted(unknown))}; there are {', '.join(OUTAGES)}")
+    there = MANY_SITES if asked.sites else OUTAGES
+    if unknown := set(asked.names) - there.keys():
+        parser.error(f"no such outage: {', '.join(sorted(unknown))}; there are {', '.join(there)}")
+    if asked.table is not None:
+        return _tabulate(console, asked)
     with Lab.start(catalogue_hosts() | EXTRA_HOSTS) as lab, tempfile.TemporaryDirectory() as directory:
         console.print("Starting exporter, Prometheus, Alertmanager and a receiver in the laboratory ...")
-        with chain(lab, Path(directory), asked.pace) as running:
-            if asked.table is None:
-                _demonstrate(console, lab, running)
-            else:
-                _measure(console, Site(lab, running, asked.pace), asked.table, asked.names or list(OUTAGES))
+        with chain(lab, Path(directory)) as running:
+            _demonstrate(console, lab, running)
     return 0
 
 
@@ -114,166 +113,143 @@ def _print(console: Console, page: Notification, begun: float) -> None:
 
 # ---------------------------------------------------------------- the table of outages
 
-LASTS: Final = 420.0  # seconds of an outage, where it does not end by itself
-ENDS: Final = 900.0  # seconds in which everybody has heard that it is over
+QUIET: Final = 300.0  # seconds after an outage in which nobody may be paged any more
+ENDS: Final = 1200.0  # seconds in which everybody has heard that it is over
+LOOK: Final = 5.0  # seconds between two looks
 HEAD: Final = (
-    "| Outage | Pages | Tickets | First page (s) | Over, after its end (s) |",
-    "|---|--:|--:|--:|--:|",
+    "| Outage | Wanted | Pages | Tickets | First page (s) | Over, after its end (s) | As wanted | Why |",
+    "|---|---|--:|--:|--:|--:|---|---|",
 )
 
 
 @dataclass(frozen=True)
-class Site:
-    """What is broken, and what watches it. Seconds are as at the shipped pace."""
+class Opened:
+    """A notification that opened a page or a ticket."""
 
-    lab: Lab
-    chain: Chain
-    pace: float
+    after: float  # seconds since the outage began
+    receiver: str
+    names: str
 
-    def wait(self, seconds: float) -> None:
-        """Let so many seconds go by."""
-        time.sleep(seconds / self.pace)
-
-    @contextmanager
-    def redirected(self, port: Port) -> Iterator[None]:
-        """Have the proxy behave as on another of its ports."""
-        address = self.lab.addresses_of[PROXY_HOST][0]
-        rule = ["OUTPUT", "--destination", address, "--protocol", "tcp", "--dport", str(int(Port.OPEN))]
-        rule += ["--jump", "DNAT", "--to-destination", f"{address}:{int(port)}"]
-        table = ["iptables", "--wait", "--table", "nat"]
-        self.lab.run([*table, "--insert", *rule], check=True)
-        try:
-            yield
-        finally:
-            self.lab.run([*table, "--delete", *rule], check=True)
-
-    @contextmanager
-    def suspended(self, how: signal.Signals = signal.SIGSTOP) -> Iterator[None]:
-        """Have the exporter stand still."""
-        self.chain.exporter.process.send_signal(how)
-        try:
-            yield
-        finally:
-            self.chain.exporter.process.send_signal(signal.SIGCONT)
-
-    @contextmanager
-    def unreachable(self) -> Iterator[None]:
-        """Let no scrape through to the exporter."""
-        rule = ["INPUT", "--protocol", "tcp", "--dport", ADDRESS.rpartition(":")[2], "--jump", "DROP"]
-        self.lab.run(["iptables", "--wait", "--insert", *rule], check=True)
-        try:
-            yield
-        finally:
-            self.lab.run(["iptables", "--wait", "--delete", *rule], check=True)
-
-    @contextmanager
-    def configured(self, change: Callable[[str], str]) -> Iterator[None]:
-        """Reload a changed configuration, and in the end the one before."""
-        file = self.chain.told.parent / "exporter.yaml"
-        before = file.read_text()
-        self._reload(file, change(before))
-        try:
-            yield
-        finally:
-            self._reload(file, before)
-
-    def _reload(self, file: Path, text: str) -> None:
-        file.write_text(text)
-        self.chain.exporter.get("/-/reload", "--request", "POST")
-
-    @contextmanager
-    def all_of(self, faults: Iterable[AbstractContextManager[None]]) -> Iterator[None]:
-        """Several at once."""
-        with ExitStack() as together:
-            for fault in faults:
-                together.enter_context(fault)
-            yield
-
-
-def _below(wildcard: str) -> tuple[str, ...]:
-    return tuple(found.host for found in load().wildcards[wildcard].representatives)
+    def __str__(self) -> str:
+        return f"{self.after:.0f} s {self.receiver} {self.names}"
 
 
 @dataclass(frozen=True)
-class Outage:
-    """What is broken, and for how many seconds."""
+class Measured:
+    """Who was notified. Seconds."""
 
-    begins: Callable[[Site], AbstractContextManager[None]]
-    lasts: float = LASTS
+    opened: tuple[Opened, ...]
+    over: float | None  # after its end, when the last page was said to be over; None: nobody was paged
 
-
-OUTAGES: Final[Mapping[str, Outage]] = {
-    "The line is cut": Outage(lambda site: site.lab.cut_line()),
-    "A proxy refuses connections": Outage(lambda site: site.lab.reset(PROXY_HOST)),
-    "A proxy is silent": Outage(lambda site: site.lab.drop(PROXY_HOST)),
-    "A proxy restarts, 20 s": Outage(lambda site: site.lab.reset(PROXY_HOST), 20.0),
-    "A proxy wants a login": Outage(lambda site: site.redirected(Port.AUTH)),
-    "A proxy begins to inspect TLS": Outage(lambda site: site.redirected(Port.INSPECTING)),
-    "A proxy is slow": Outage(lambda site: site.lab.delay_data(PROXY_HOST, Port.OPEN, 1.0), 1200.0),
-    "The resolver is silent": Outage(lambda site: site.lab.dns_silent()),
-    "A name is not known": Outage(lambda site: site.lab.dns_missing("sts.windows.net")),
-    "A host of one feature is refused": Outage(lambda site: site.lab.reset(HOST)),
-    "A host of many features is refused": Outage(lambda site: site.lab.reset(SHARED)),
-    "One target of a wildcard is refused": Outage(lambda site: site.lab.reset(_below(WILDCARD)[0])),
-    "The rule for a wildcard is missing": Outage(lambda site: site.all_of(map(site.lab.reset, _below(WILDCARD)))),
-    "A certificate has expired": Outage(
-        lambda site: site.lab.certificate("download.visualstudio.microsoft.com", Flaw.EXPIRED)
-    ),
-    "A packet is lost": Outage(lambda site: site.lab.drop_one(HOST)),
-    "A connection is reset": Outage(lambda site: site.lab.reset_one(HOST)),
-    "The exporter's machine stands still": Outage(lambda site: site.suspended()),
-    "The exporter is not reached": Outage(lambda site: site.unreachable()),
-    "A broken configuration is reloaded": Outage(
-        lambda site: site.configured(lambda text: f"{text}prob: {{}}\n"), 900.0
-    ),
-    "A good configuration is reloaded": Outage(lambda site: site.configured(lambda text: f"{text}# the same\n"), 120.0),
-}
+    def of(self, kind: str) -> list[Opened]:
+        """The pages, or the tickets."""
+        return [one for one in self.opened if one.receiver.endswith(kind)]
 
 
-def _measure(console: Console, site: Site, document: Path, names: Iterable[str]) -> None:
-    """Break one after the other, and keep each row as soon as it is there."""
-    for name in names:
-        row = _row(name, OUTAGES[name], site)
-        console.print(row)
-        _keep(document, name, row)
+def _tabulate(console: Console, asked: argparse.Namespace) -> int:
+    """Break one after the other, several beside each other, and keep each row as soon as it is there."""
+    outages: Mapping[str, Outage[Any]] = MANY_SITES if asked.sites else OUTAGES
+    wrong = 0
+    with ThreadPoolExecutor(asked.beside) as pool:
+        names = {pool.submit(_measured, outages[name], asked): name for name in asked.names or outages}
+        for done in as_completed(names):
+            name = names[done]
+            try:
+                found = done.result()
+            except Exception as error:  # noqa: BLE001 - the others go on
+                console.print(f"{name}: {type(error).__name__}: {error}", style="red", markup=False)
+                wrong += 1
+                continue
+            row = _row(name, outages[name], found)
+            console.print(row, markup=False, soft_wrap=True)
+            for one in found.opened:
+                console.print(f"    {one}", markup=False)
+            _keep(asked.table, list(outages), name, row)
+            wrong += not _as_wanted(outages[name], found)
+    return 1 if wrong else 0
 
 
-def _row(name: str, outage: Outage, site: Site) -> str:
-    begun = time.time()
-    with outage.begins(site):
-        site.wait(outage.lasts)
-    ended = time.time()
-    over = _over(site, begun, ended)
-    firing = [sent for sent in site.chain.notifications() if sent.time >= begun and sent.firing]
-    pages = [sent for sent in firing if sent.receiver.endswith("page")]
-    tickets = {(sent.receiver, *sorted(sent.labels.items())) for sent in firing if sent.receiver.endswith("ticket")}
-    first = f"{(pages[0].time - begun) * site.pace:.0f}" if pages else ""
-    return f"| {name} | {len(_groups(pages))} | {len(tickets)} | {first} | {over} |"
+def _measured(outage: Outage[Any], asked: argparse.Namespace) -> Measured:
+    with (Sites if asked.sites else Site).built(asked.pace, outage.setting) as place:
+        begun = time.time()
+        with outage.begins(place):
+            place.wait(outage.lasts)
+        ended = time.time()
+        _wait_for_quiet(place, begun, ended)
+        opened, _, last = _openings(place, begun)
+        over = (last - ended) * place.pace if any(one.receiver.endswith("page") for one in opened) else None
+    return Measured(tuple(opened), over)
 
 
-def _groups(sent: Iterable[Notification]) -> set[tuple[object, ...]]:
-    return {(one.receiver, *sorted(one.labels.items())) for one in sent}
+def _openings(place: Place, begun: float) -> tuple[list[Opened], bool, float]:
+    """What was opened, whether a page is still open, and when the last word was said of one."""
+    opened, still, last = list[Opened](), set[tuple[object, ...]](), begun
+    for sent in place.watch.notifications():
+        group = (sent.receiver, *sorted(sent.labels.items()))
+        if sent.time < begun or not sent.receiver.endswith(("page", "ticket", "unrouted")):
+            continue
+        if sent.firing and group not in still:
+            still.add(group)
+            names = "+".join(sorted(name.removeprefix("ConfigMgr") for name in sent.names))
+            opened.append(Opened((sent.time - begun) * place.pace, sent.receiver, names))
+        elif not sent.firing:
+            still.discard(group)
+        last = max(last, sent.time) if sent.receiver.endswith("page") else last
+    return opened, any(str(receiver).endswith("page") for receiver, *_ in still), last
 
 
-def _over(site: Site, begun: float, ended: float) -> str:
-    """Seconds from the end of an outage until nobody who was paged has not heard that it is over; waits for it."""
-    while time.time() < ended + ENDS / site.pace:
-        sent = [one for one in site.chain.notifications() if one.time >= begun and one.receiver.endswith("page")]
-        open_, last = dict[tuple[object, ...], bool](), ended
-        for one in sent:
-            open_[(one.receiver, *sorted(one.labels.items()))] = bool(one.firing)
-            last = max(last, one.time)
-        if site.chain.quiet() and not any(open_.values()):
-            return f"{(last - ended) * site.pace:.0f}" if sent else ""
-        time.sleep(0.5)
-    return f"more than {ENDS:.0f}"
+def _wait_for_quiet(place: Place, begun: float, ended: float) -> None:
+    """Until nobody who was paged has not heard that it is over, and none is paged after the fact."""
+    place.wait(QUIET)
+    while time.time() < ended + ENDS / place.pace:
+        _, still, _ = _openings(place, begun)
+        if not still and place.watch.quiet():
+            return
+        place.wait(LOOK)
 
 
-def _keep(document: Path, name: str, row: str) -> None:
-    """Write a row into the table; the others stay, in the order of OUTAGES."""
+def _as_wanted(outage: Outage[Any], found: Measured) -> bool:
+    return all(
+        sorted(one.names for one in found.of(kind)) == sorted(wanted)
+        for kind, wanted in (("page", outage.pages), ("ticket", outage.tickets))
+    )
+
+
+def _row(name: str, outage: Outage[Any], found: Measured) -> str:
+    pages, tickets = found.of("page"), found.of("ticket")
+    cells = (
+        name,
+        wanted(outage),
+        str(len(pages)),
+        str(len(tickets)),
+        f"{pages[0].after:.0f}" if pages else "",
+        "" if found.over is None else f"{found.over:.0f}",
+        "yes" if _as_wanted(outage, found) else f"no: {_counted(one.names for one in (*pages, *tickets))}",
+        outage.why,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def wanted(outage: Outage[Any]) -> str:
+    """The pages and tickets that are wanted, in words."""
+    kinds = [
+        f"{len(names)} {kind}{'s' if len(names) > 1 else ''}: {_counted(names)}"
+        for kind, names in (("page", outage.pages), ("ticket", outage.tickets))
+        if names
+    ]
+    return "; ".join(kinds) or "nothing"
+
+
+def _counted(names: Iterable[str]) -> str:
+    counts = Counter(names)
+    return ", ".join(name if number == 1 else f"{number} {name}" for name, number in counts.items()) or "nothing"
+
+
+def _keep(document: Path, names: list[str], name: str, row: str) -> None:
+    """Write a row into the table; the others stay, in their order."""
     kept = document.read_text(encoding="utf-8").splitlines()[2:] if document.exists() else []
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in kept} | {name: row}
-    lines = "\n".join([*HEAD, *(rows[known] for known in OUTAGES if known in rows)])
+    lines = "\n".join([*HEAD, *(rows[known] for known in names if known in rows)])
     document.write_text(f"{lines}\n", encoding="utf-8")
 
 
