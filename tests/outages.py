@@ -54,6 +54,9 @@ class Outage(Generic[P]):
 
 # ---------------------------------------------------------------- one place
 
+_SECOND: Final = ("--match", "mark", "--mark", MARK)  # what the second exporter sends
+_FIRST: Final = ("--match", "mark", "!", "--mark", MARK)
+
 
 @dataclass(frozen=True)
 class Site(Place):
@@ -139,16 +142,15 @@ class Site(Place):
     def agent_cut(self) -> Iterator[None]:
         """Cut the line, by which the agent sends as well."""
         to_centre = ("INPUT", "--destination", CENTRE, "--protocol", "tcp", "--jump", "DROP")
-        with self.lab.cut_line(), self._rule(*to_centre):
+        with self.lab.cut_line(*_FIRST), self._rule(*to_centre):
             yield
 
     @contextmanager
     def second_cut_later(self, seconds: float) -> Iterator[None]:
         """Cut the line of one exporter, and that of the other so many seconds later."""
-        marked = ("--match", "mark", "--mark", MARK)
-        with self.lab.cut_line("--match", "mark", "!", "--mark", MARK):
+        with self.lab.cut_line(*_FIRST):
             self.wait(seconds)
-            with self.lab.cut_line(*marked):
+            with self.lab.cut_line(*_SECOND):
                 yield
 
     @contextmanager
@@ -278,7 +280,7 @@ OUTAGES: Final[Mapping[str, Outage[Site]]] = {
         "It can say nothing any more, and that is the page.",
         ("ExporterVanished",),
         lasts=660.0,
-        setting=Setting(agent=True),
+        setting=Setting(second=True, agent=True),
     ),
     "Two sites, the second out 3 minutes later": Outage(
         lambda site: site.second_cut_later(180.0),
@@ -310,8 +312,9 @@ OUTAGES: Final[Mapping[str, Outage[Site]]] = {
 MANY: Final = 50
 SERVED: Final = 10990  # port of their exporters
 CENTRAL: Final = """
+site: {roles: [service-connection-point, software-update-point]}
 proxies: {central: {url: "http://proxy.corp.example:3128"}}
-via: {client: central}
+via: {software-update-point: central}
 """
 
 
@@ -322,7 +325,7 @@ def exporter_of(number: int) -> int:
 
 @dataclass(frozen=True)
 class Sites(Place):
-    """Fifty sites, whose clients go through one central proxy."""
+    """Fifty site servers, each with a service connection point, and a software update point behind a central proxy."""
 
     directory: Path
 
@@ -340,12 +343,10 @@ class Sites(Place):
             serving: list[str | Path] = [*COMMAND[:-1], "tests.sites", str(SERVED), config, built]
             with program(lab, directory / "sites.log", serving):
                 url = f"http://127.0.0.1:{SERVED}/0/metrics"
-                eventually(
-                    "sites answer", lambda: "configmgr_feature_ready" in http(lab, url, "--compressed").body, within=120
-                )
+                eventually("sites answer", lambda: "configmgr_feature_ready" in http(lab, url).body, within=120)
                 _scrape(directory, range(MANY))
                 with watch(lab, directory) as watching:
-                    eventually("all are scraped", lambda: len(watching.query("up == 1")) == MANY, within=120)
+                    eventually("all are scraped", lambda: len(watching.query("up == 1")) == MANY, within=300)
                     watching.settle()
                     yield cls(watching, pace, directory)
 

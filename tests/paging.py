@@ -197,8 +197,8 @@ class Chain(Watch):
 class Setting:
     """What is not as in most places: one exporter, which Prometheus scrapes."""
 
-    agent: bool = False  # an agent scrapes it, and sends to the Prometheus that has the rules
     second: bool = False  # there is another exporter; both go direct
+    agent: bool = False  # beside the second, which is scraped: an agent scrapes the first, and sends what it finds
     clock: bool = False  # the exporter lives by a wall clock of its own
     maintenance: bool = False  # patch night is now
 
@@ -250,7 +250,8 @@ def _scraping(pace: float, targets: Iterable[Mapping[str, Any]]) -> Mapping[str,
 def _centre(pace: float) -> Mapping[str, Any]:
     document: dict[str, Any] = yaml.safe_load((DASHBOARDS / "prometheus/central.yml").read_text())
     document["global"]["evaluation_interval"] = every(pace)
-    return {**document, **_HERE}
+    scraped = {"job_name": "configmgr", "scrape_interval": every(pace), "static_configs": [{"targets": [SECOND]}]}
+    return {**document, **_HERE, "scrape_configs": [scraped]}
 
 
 def _agent(pace: float) -> Mapping[str, Any]:

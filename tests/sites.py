@@ -11,7 +11,6 @@ probe the same target at the same moment.
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import re
 import sys
@@ -23,7 +22,6 @@ from threading import Thread
 from typing import Final
 
 import anyio
-from prometheus_client.exposition import generate_latest
 
 from exporter.model.vocabulary import Certificate, CheckKey, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts
 from exporter.probe.runner import Network
@@ -39,11 +37,9 @@ WELL: Final = 0.05  # seconds that a probe takes that goes well
 SILENT: Final = frozenset({Reason.CONNECT_TIMEOUT, Reason.DNS_TIMEOUT})
 ADDRESS: Final = "198.18.0.1"
 CHAIN: Final = (Certificate("CN=host", "CN=issuer", 0.0, 4e9, "ab"),)
-READ: Final = {
-    name
-    for path in (ROOT / "dashboards/rules").glob("*.yaml")
-    for name in re.findall(r"\bconfigmgr_\w+", path.read_text(encoding="utf-8"))
-}
+RULES: Final = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "dashboards/rules").glob("*.yaml"))
+READ: Final = "|".join(sorted(set(re.findall(r"\bconfigmgr_\w+", RULES))))
+UNREAD: Final = re.compile(rf"^(?!(?:{READ})[{{ ]).*\n".encode(), re.MULTILINE)
 
 
 Why = tuple[Phase, Reason] | None
@@ -115,8 +111,8 @@ class Scripted(Exporter):
 
     async def _scraped(self) -> bytes:
         self.store.snapshot()
-        lines = generate_latest(self.registry).splitlines()
-        return b"\n".join(line for line in lines if re.split(rb"[{ ]", line, maxsplit=1)[0].decode() in READ) + b"\n"
+        pieces, _ = self.registry.pieces("")
+        return UNREAD.sub(b"", b"".join(pieces))
 
 
 class _Apart(asyncio.SelectorEventLoop):
@@ -135,10 +131,9 @@ def serve(port: int, exporters: list[Scripted]) -> None:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = gzip.compress(exporters[int(self.path.split("/")[1])].scraped(), 1)
+            body = exporters[int(self.path.split("/")[1])].scraped()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Encoding", "gzip")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -44,7 +44,12 @@ FAULTS: Final[dict[str, Fault]] = {
 def main() -> int:
     """Show each fault and what it pages, or measure each outage."""
     parser = argparse.ArgumentParser(prog="make demo")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="measure outages and keep each row in this file")
+    parser.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE",
+        help="measure outages, and keep each row in this file, in place of the one before",
+    )
     parser.add_argument("--sites", action="store_true", help="the outages of many sites")
     parser.add_argument("--beside", type=int, default=1, metavar="NUMBER", help="so many at once")
     parser.add_argument("--pace", type=float, default=TRUE, metavar="TIMES", help="how much faster than as shipped")
@@ -164,7 +169,7 @@ def _tabulate(console: Console, asked: argparse.Namespace) -> int:
             console.print(row, markup=False, soft_wrap=True)
             for one in found.opened:
                 console.print(f"    {one}", markup=False)
-            _keep(asked.table, list(outages), name, row)
+            _keep(asked.table, name, row)
             wrong += not _as_wanted(outages[name], found)
     return 1 if wrong else 0
 
@@ -245,12 +250,13 @@ def _counted(names: Iterable[str]) -> str:
     return ", ".join(name if number == 1 else f"{number} {name}" for name, number in counts.items()) or "nothing"
 
 
-def _keep(document: Path, names: list[str], name: str, row: str) -> None:
-    """Write a row into the table; the others stay, in their order."""
-    kept = document.read_text(encoding="utf-8").splitlines()[2:] if document.exists() else []
-    rows = {line.split(" | ")[0].removeprefix("| "): line for line in kept} | {name: row}
-    lines = "\n".join([*HEAD, *(rows[known] for known in names if known in rows)])
-    document.write_text(f"{lines}\n", encoding="utf-8")
+def _keep(document: Path, name: str, row: str) -> None:
+    """Write a row in place of the one that was there before, or else below all others."""
+    lines = document.read_text(encoding="utf-8").splitlines() if document.exists() else [*HEAD]
+    places = [place for place, line in enumerate(lines) if line.startswith(f"| {name} |")]
+    lines[slice(places[0], places[0] + 1) if places else slice(len(lines), None)] = [row]
+    text = "\n".join(lines)
+    document.write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
