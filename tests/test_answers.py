@@ -22,6 +22,7 @@ from exporter.config.fingerprints import load_fingerprints
 from exporter.model.vocabulary import Answer, Cause, CheckKey, Failure, Probing, Proxy, Reason, Result, Site, Target
 from exporter.plan.requirements import everything, requirements
 from exporter.probe.block_pages import domains_of
+from exporter.probe.bodies import BEGINNING, readable
 from exporter.probe.classify import Signs, Way, judge
 from exporter.probe.net import beginning
 from exporter.probe.runner import Network, run_check
@@ -650,3 +651,27 @@ def test_silence_alone_is_not_blamed_on_the_size_of_packets(lab: Lab, tmp_path: 
 def test_a_packet_that_is_lost_once_is_sent_again(lab: Lab, tmp_path: Path) -> None:
     with lab.script(HOST, 80, (READ_HEAD, send(HEAVY), HOLD)), lab.drop_one_answer():
         assert explained(lab, tmp_path, f"http://{HOST}/").startswith("UP")
+
+
+# ---------------------------------------------------------------- what a person reads of a long page
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        ("<style>{long}</style><p>no", "<style></style><p>no"),
+        ("<STYLE type=x\n>{long}</STYLE ><p>no", "<style></STYLE ><p>no"),
+        ("<style>a</style>b<style>{long}</style>c", "<style></style>b<style></style>c"),
+        ("<style>{long}", "<style>"),
+        ("<p>no</style><style>{long}</style>", "<p>no</style><style></style>"),
+        ("<img src='data:image/png;base64,{long}'>no", "<img src='data:'>no"),
+        ("<styles>{long}", None),
+        ("<p>{long}", None),
+    ],
+)
+def test_a_long_page_is_read_without_style_and_images(page: str, shown: str | None) -> None:
+    whole = page.format(long="x" * BEGINNING)
+    answer = Answer(200, (("Content-Type", "text/html"),))
+    assert readable(answer, whole.encode()) == (shown or whole[:BEGINNING])
+    short = page.format(long="x" * 100)
+    assert readable(answer, short.encode()) == short

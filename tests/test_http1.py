@@ -81,7 +81,8 @@ def head(text: str) -> bytes:
 def test_a_readable_status_line_makes_an_answer(line: str, ending: str) -> None:
     text = f"{line}\nServer: x\n\n".replace("\n", ending)
     answer, _, _ = read(text.encode("latin-1"))
-    assert answer == Answer(403, (("Server", "x"),))
+    phrase = line.strip("\n").split(None, 2)[2:]
+    assert answer == Answer(403, (("Server", "x"),), phrase="".join(phrase))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_lengths_that_contradict_each_other_take_nothing_from_the_answer() -> No
     twice = "HTTP/1.1 200 OK\nContent-Length: 2\nContent-Length: 3\n\n"
     both = "HTTP/1.1 200 OK\nContent-Length: 2\nTransfer-Encoding: chunked\n\n"
     assert read(head(twice) + b"abcd") == (
-        Answer(200, (("Content-Length", "2"), ("Content-Length", "3"))),
+        Answer(200, (("Content-Length", "2"), ("Content-Length", "3")), phrase="OK"),
         b"abcd",
         False,
     )

@@ -16,7 +16,7 @@ from exporter.model.vocabulary import Answer
 from exporter.probe.block_pages import domains_of, leads_astray, recognise
 
 FINGERPRINTS = load_fingerprints(shipped() / "vocabulary" / "fingerprints.yaml")
-BLOCK, ERROR, AUTHENTICATION, PORTAL = Kind
+BLOCK, ERROR, AUTHENTICATION, PORTAL, EXPECTS_TLS = Kind
 
 
 def page(body: str, status: int = 200, **headers: str) -> Answer:
@@ -56,6 +56,16 @@ SAMPLES = [
     ("tinyproxy", BLOCK, page("no", 403, Server="tinyproxy/1.11.1")),
     ("tinyproxy", ERROR, page("no", 500, Server="tinyproxy/1.11.1")),
     ("Forefront TMG", BLOCK, page("Forefront TMG denied the specified Uniform Resource Locator (URL). (12202)", 502)),
+    (
+        "Microsoft ISA Server or Forefront TMG",
+        BLOCK,
+        Answer(502, phrase="Proxy Error ( The ISA Server denied the specified Uniform Resource Locator (URL).  )"),
+    ),
+    (
+        "Microsoft ISA Server or Forefront TMG",
+        BLOCK,
+        Answer(502, phrase="Proxy Error ( The specified Secure Sockets Layer (SSL) port is not allowed. )"),
+    ),
     (
         "Microsoft ISA Server or Forefront TMG",
         BLOCK,
@@ -155,6 +165,18 @@ SAMPLES = [
     ("Lightspeed Filter", BLOCK, page("<title>Lightspeed Systems - Web Access</title>", 403)),
     ("Olfeo", BLOCK, page("no", 403, Server="Olfeo")),
     ("squidGuard", BLOCK, redirect("http://filter.corp.example/cgi-bin/squidGuard.cgi?clientaddr=10.1.2.3")),
+    ("nginx", EXPECTS_TLS, page("<title>400 The plain HTTP request was sent to HTTPS port</title>", 400)),
+    (
+        "Apache httpd",
+        EXPECTS_TLS,
+        page("<p>No.<br />\nReason: You're speaking plain HTTP to an SSL-enabled server port.<br />", 400),
+    ),
+    ("a server written in Go", EXPECTS_TLS, Answer(400, (), "Client sent an HTTP request to an HTTPS server.\n")),
+    (
+        "Apache Tomcat",
+        EXPECTS_TLS,
+        Answer(400, (), "Bad Request\r\nThis combination of host and port requires TLS.\r\n"),
+    ),
     ("a captive portal (WISPr)", PORTAL, page("<html><!--<WISPAccessGatewayParam\r\n xmlns:xsi='x'>-->", 302)),
     ("CoovaChilli", PORTAL, redirect("http://login.hotel.example/?res=notyet&uamip=10.1.0.1&uamport=3990")),
     ("WiFiDog", PORTAL, redirect("https://gateway.hotel.example/wifidog/login/?gw_id=1")),
@@ -593,6 +615,7 @@ fingerprints:
     meaning: refuses
     header: {name: X-Filter, value: '^no\\b'}
     status: [403]
+    phrase: '^Refused'
     location: '/deny\\?[a-z]{1,40}='
     body: '(?:no|never)'
     source: PAGE
@@ -613,6 +636,7 @@ def test_every_part_of_a_fingerprint_arrives(tmp_path: Path, monkeypatch: pytest
             meaning="refuses",
             header=("x-filter", re.compile(r"^no\b")),
             statuses=frozenset({403}),
+            phrase=re.compile("^Refused"),
             location=re.compile(r"/deny\?[a-z]{1,40}="),
             body=re.compile("(?:no|never)"),
             source=("a saved page",),
@@ -623,11 +647,11 @@ def test_every_part_of_a_fingerprint_arrives(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("replaced", "by", "mistake"),
     [
-        ("source: PAGE", "source: PAG", "10: fingerprints[0].source: 'PAG': unknown source, did you mean PAGE?"),
-        ("source: PAGE", "source: []", "10: fingerprints[0].source: the list is empty; name at least one"),
+        ("source: PAGE", "source: PAG", "11: fingerprints[0].source: 'PAG': unknown source, did you mean PAGE?"),
+        ("source: PAGE", "source: []", "11: fingerprints[0].source: the list is empty; name at least one"),
         ("    source: PAGE\n", "", "3: fingerprints[0].source: is missing; add it"),
         ("kind: block", "kind: blok", "4: fingerprints[0].kind: 'blok': unknown kind, did you mean block?"),
-        ("body:", "bod:", "9: fingerprints[0].bod: unknown key, did you mean body?"),
+        ("body:", "bod:", "10: fingerprints[0].bod: unknown key, did you mean body?"),
         ("X-Filter", "'X:'", "6: fingerprints[0].header.name: expected the name of a header, found 'X:'"),
         (
             "[403]",
@@ -673,7 +697,7 @@ def test_an_expression_that_could_take_long_is_a_mistake(
 ) -> None:
     with pytest.raises(DocumentError) as caught:
         read(GOOD.replace("(?:no|never)", expression), tmp_path, monkeypatch)
-    assert str(caught.value) == f"marks.yaml:9: fingerprints[0].body: {fault}"
+    assert str(caught.value) == f"marks.yaml:10: fingerprints[0].body: {fault}"
 
 
 @pytest.mark.parametrize(
@@ -691,5 +715,5 @@ def test_a_fingerprint_without_evidence_is_a_mistake(tmp_path: Path, monkeypatch
     with pytest.raises(DocumentError) as caught:
         read(text, tmp_path, monkeypatch)
     assert str(caught.value) == (
-        "marks.yaml:3: fingerprints[0]: has no evidence; give `header`, `status`, `location` or `body`"
+        "marks.yaml:3: fingerprints[0]: has no evidence; give `header`, `status`, `phrase`, `location` or `body`"
     )

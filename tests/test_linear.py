@@ -81,6 +81,8 @@ TEXTS: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "a refresh": (lambda text: leads_astray(URL, Answer(200, (("Refresh", text),)), frozenset()), "%s"),
     "a redirect": (lambda text: leads_astray(URL, Answer(302, (("Location", text),)), frozenset()), "http://%s"),
     "a type": (lambda text: readable(Answer(200, (("Content-Type", text),)), b"x"), "text/html;%s"),
+    "a style sheet": (lambda text: readable(page(""), text.encode()), "<style>%s"),
+    "an image in a page": (lambda text: readable(page(""), text.encode()), "data:%s"),
     "a text that is shown": (harmless, "%s"),
     "a challenge": (lambda text: header("WWW-Authenticate", text), "Basic %s"),
     "a text with a password": (HIDE, "%s"),

@@ -209,7 +209,7 @@ async def test_a_server_with_old_tls_only_is_told_as_that(
     assert result.failure
     assert result.failure.reason is Reason.TLS_HANDSHAKE
     assert result.failure.cause is Cause.OLD_TLS
-    assert f"a client that refuses nothing agrees on {name} with" in result.failure.message
+    assert f"a client that refuses nothing, and offers no TLS 1.3, agrees on {name} with" in result.failure.message
 
 
 async def test_a_short_diffie_hellman_key_is_told_as_the_exporters_own_strictness(tmp_path: Path, root: Issued) -> None:
@@ -220,7 +220,7 @@ async def test_a_short_diffie_hellman_key_is_told_as_the_exporters_own_strictnes
     assert result.failure
     assert result.failure.reason is Reason.TLS_HANDSHAKE
     assert result.failure.cause is Cause.STRICTER_CLIENT
-    assert result.failure.message.startswith("dh key too small; a client that refuses nothing agrees on TLSv1.2 with")
+    assert result.failure.message.startswith("dh key too small; a client that refuses nothing, and offers no TLS 1.3,")
 
 
 async def test_a_server_that_nobody_agrees_with_is_not_called_old(tmp_path: Path, root: Issued) -> None:

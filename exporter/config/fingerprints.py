@@ -33,8 +33,10 @@ def load_fingerprints(path: Path) -> tuple[Fingerprint, ...]:
     fingerprints: list[Fingerprint] = []
     for i, _ in enumerate(found.fingerprints):
         section = document.validate(FingerprintSection, ("fingerprints", i), context=known)
-        if section and not (section.header or section.status or section.location or section.body):
-            document.add_error(("fingerprints", i), "has no evidence; give `header`, `status`, `location` or `body`")
+        if section and not section.has_evidence:
+            document.add_error(
+                ("fingerprints", i), "has no evidence; give `header`, `status`, `phrase`, `location` or `body`"
+            )
         if section:
             fingerprints.append(section.fingerprint(found.sources))
     raise_errors([document])
@@ -67,6 +69,9 @@ class FingerprintSection(Section):
     status: Annotated[list[Annotated[int, within(100, 599)]], distinct()] = Field(
         default=[], description="The statuses that it answers with; empty: any."
     )
+    phrase: Expression | None = Field(
+        default=None, description="A regular expression that the words behind the status must match somewhere."
+    )
     location: Expression | None = Field(
         default=None, description="A regular expression that the place it leads to must match somewhere."
     )
@@ -74,6 +79,11 @@ class FingerprintSection(Section):
         default=None, description="A regular expression that the page's begin must match somewhere."
     )
     source: Annotated[Sources, NOT_EMPTY] = Field(description="Keys of `sources`: where the mark was read.")
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether there is anything to know a page by."""
+        return any((self.header, self.status, self.phrase, self.location, self.body))
 
     def fingerprint(self, citations: dict[str, str]) -> Fingerprint:
         """The same as a value, with its sources spelled out."""
@@ -83,6 +93,7 @@ class FingerprintSection(Section):
             meaning=self.meaning,
             header=(self.header.name.lower(), re.compile(self.header.value)) if self.header else None,
             statuses=frozenset(self.status),
+            phrase=_compiled(self.phrase),
             location=_compiled(self.location),
             body=_compiled(self.body),
             source=tuple(citations[key] for key in self.source),

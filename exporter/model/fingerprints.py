@@ -14,6 +14,7 @@ class Kind(StrEnum):
     ERROR = "error"  # a proxy could not fetch the answer
     AUTHENTICATION = "authentication"  # a proxy wants a login
     PORTAL = "portal"  # a network holds back whoever has not logged in or agreed
+    EXPECTS_TLS = "expects-tls"  # a server was asked in plain HTTP on a port for TLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Fingerprint:
     meaning: str  # goes on from the product's name: "denies the request by its access rules"
     header: tuple[str, re.Pattern[str]] | None = None  # its name in lower case, and what it holds
     statuses: frozenset[int] = frozenset()  # empty: any
+    phrase: re.Pattern[str] | None = None  # the words behind the status
     location: re.Pattern[str] | None = None  # where the answer leads to
     body: re.Pattern[str] | None = None
     source: tuple[str, ...] = ()  # citations

@@ -653,6 +653,7 @@ class Answer:
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: str = ""  # 4 KiB at most
+    phrase: str = ""  # the words behind the status
 
     def values(self, name: str) -> tuple[str, ...]:
         """All values of a header, in order."""

@@ -75,6 +75,7 @@ class _Shown:
     """An answer as a browser takes it."""
 
     status: int
+    phrase: str
     headers: Mapping[str, list[str]]  # by the name in lower case
     body: str
     page: bool  # whether the body is one
@@ -89,12 +90,12 @@ def _shown(answer: Answer) -> _Shown:
     body = answer.body[:BEGINNING]
     page = is_page(answer)
     if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST and "location" in headers:
-        return _Shown(answer.status, headers, body, page, headers["location"][0])
+        return _Shown(answer.status, answer.phrase, headers, body, page, headers["location"][0])
     tags = list(_tags(body)) if page else []
     pragmas = (tag.get("content", "") for kind, tag in tags if kind == "meta" and _is_refresh(tag))
     leads_to = next(filter(None, map(_refreshed, (*headers.get("refresh", ()), *pragmas))), "")
     base = next((tag["href"] for kind, tag in tags if kind == "base" and "href" in tag), "")
-    return _Shown(answer.status, headers, body, page, leads_to, base)
+    return _Shown(answer.status, answer.phrase, headers, body, page, leads_to, base)
 
 
 def _tags(body: str) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -124,10 +125,11 @@ def _refreshed(value: str) -> str:
 
 def _bears(mark: Fingerprint, shown: _Shown) -> bool:
     # Text that quotes a page is none: it needs to show more than the quotation.
-    says_more = shown.page or mark.statuses or mark.header or mark.location
+    says_more = shown.page or mark.statuses or mark.phrase or mark.header or mark.location
     return (
         (not mark.statuses or shown.status in mark.statuses)
         and (mark.header is None or any(map(mark.header[1].search, shown.headers.get(mark.header[0], ()))))
+        and (mark.phrase is None or mark.phrase.search(shown.phrase) is not None)
         and (mark.location is None or mark.location.search(shown.leads_to) is not None)
         and (mark.body is None or (bool(says_more) and mark.body.search(shown.body) is not None))
     )

@@ -18,6 +18,8 @@ from exporter.model.vocabulary import Answer
 
 BEGINNING: Final = 4096  # characters that are kept
 ENOUGH: Final = 2 * BEGINNING  # bytes that are read for them: two each in UTF-16
+# The same of a page that somebody on the way may have put there: its style and its logo often stand before its words.
+ENOUGH_OF_A_PAGE: Final = 8 * ENOUGH
 
 _PAGES: Final = frozenset({"text/html", "application/xhtml+xml"})
 _TEXTS: Final = frozenset({"application/json", "application/xml", "application/javascript", "application/x-javascript"})
@@ -38,14 +40,17 @@ def is_page(answer: Answer) -> bool:
 
 
 def readable(answer: Answer, body: bytes) -> str:
-    """How a body begins that was read as it came, unpacked and decoded; empty where that is no text."""
+    """How a body begins that was read as it came, unpacked and decoded; empty where that is no text.
+
+    What is too long is shown without style sheets and images, of which nobody reads anything.
+    """
     if not worth_reading(answer):
         return ""
     packing = ",".join(answer.values("Content-Encoding"))
     as_it_came = _decoded(body, answer)
     # A filter may put its page in place of a packed body, and leave the label of that.
-    text = as_it_came if _begins_page(as_it_came) else _decoded(unpacked(body, packing, ENOUGH), answer)
-    return text[:BEGINNING]
+    text = as_it_came if _begins_page(as_it_came) else _decoded(unpacked(body, packing, ENOUGH_OF_A_PAGE), answer)
+    return text[:BEGINNING] if len(text) <= BEGINNING else _IMAGE.sub("data:", _without_style(text))[:BEGINNING]
 
 
 # ---------------------------------------------------------------- types
@@ -71,6 +76,22 @@ def _media_type(answer: Answer) -> str:
 def _begins_page(text: str, *, xml: bool = False) -> bool:
     first = _FIRST_IN_XML if xml else _FIRST_TAG
     return first.match(text[:BEGINNING].removeprefix("\ufeff")) is not None
+
+
+_STYLE: Final = re.compile(r"<(/?)style(?=[\s/>])", re.IGNORECASE)
+_IMAGE: Final = re.compile(r"data:[\w/+;=,.%-]{64,}+")
+
+
+def _without_style(text: str) -> str:
+    """A page without what stands in its style elements."""
+    kept, begun, inside = [], 0, False
+    for tag in _STYLE.finditer(text):
+        if not inside and not tag[1]:
+            kept.append(f"{text[begun : tag.start()]}<style>")
+            inside = True
+        elif inside and tag[1]:
+            begun, inside = tag.start(), False
+    return "".join(kept) + ("" if inside else text[begun:])
 
 
 # ---------------------------------------------------------------- packing

@@ -61,7 +61,15 @@ _ALERTS_FOR_A_CERTIFICATE: Final = frozenset(
 )
 # A web server answers CONNECT so; a proxy that cannot open a tunnel says 502, 503 or 504, and puts its name beside it.
 _NO_METHOD_OF_OURS: Final = frozenset({400, 404, 405, 501})
-_OF_PROXIES: Final = ("Via", "Proxy-Agent", "Proxy-Authenticate", "Proxy-Connection", "Proxy-Status", "X-Squid-Error")
+_OF_PROXIES: Final = (
+    "Via",
+    "X-Cache",
+    "Proxy-Agent",
+    "Proxy-Authenticate",
+    "Proxy-Connection",
+    "Proxy-Status",
+    "X-Squid-Error",
+)
 
 _PAGE: Final[Mapping[Kind, Reason]] = MappingProxyType(
     {
@@ -69,6 +77,7 @@ _PAGE: Final[Mapping[Kind, Reason]] = MappingProxyType(
         Kind.ERROR: Reason.PROXY_ERROR,
         Kind.AUTHENTICATION: Reason.PROXY_AUTH_REQUIRED,
         Kind.PORTAL: Reason.HTTP_BLOCKED,
+        Kind.EXPECTS_TLS: Reason.HTTP_PROTOCOL,
     }
 )
 
@@ -79,6 +88,7 @@ _REFUSAL: Final[Mapping[Kind, Reason]] = MappingProxyType(  # of CONNECT
         Kind.ERROR: Reason.PROXY_ERROR,
         Kind.AUTHENTICATION: Reason.PROXY_AUTH_REQUIRED,
         Kind.PORTAL: Reason.PROXY_DENIED,
+        Kind.EXPECTS_TLS: Reason.PROXY_UNREACHABLE,
     }
 )
 
@@ -88,6 +98,13 @@ def _no_scheme(answer: Answer) -> str:
     return f", {_UNNAMED}" if _cause_of(answer) is Cause.NO_SCHEME_OFFERED else ""
 
 
+def _phrase(answer: Answer) -> str:
+    """What stands behind a status, where it is not what always does."""
+    said = answer.phrase.strip(" ().")
+    return f": {said}" if " " in said and said.lower() not in _USUAL else ""
+
+
+_USUAL: Final = frozenset({status.phrase.lower() for status in HTTPStatus} | {"proxy error"})
 _UNNAMED: Final = "and does not say how to sign in: choose the way by name (auth: basic)"
 
 
@@ -161,8 +178,7 @@ def _of_the_proxy(phase: Phase, cause: BaseException, way: Way, seen: Evidence) 
         case Phase.CONNECT if isinstance(cause, OSError | NotTls):
             return _no_connection_to_the_proxy(phase, cause, seen)
         case Phase.PROXY | Phase.PROCESSING if _speaks_tls(phase, cause, way):
-            message = "the proxy speaks TLS and not plain HTTP: write https:// in its url"
-            return Failure(phase, Reason.PROXY_UNREACHABLE, message, Cause.PROXY_SCHEME)
+            return _asked_in_plain_text(phase)
         case Phase.PROCESSING if way is Way.RELAY and _is_breakdown(cause):
             # it would have answered for the target if the target had broken down
             return Failure(phase, Reason.PROXY_ERROR, f"the proxy: {_words(cause)}")
@@ -214,13 +230,15 @@ def foreign(target: Target, answer: Answer, signs: Signs, way: Way) -> Failure |
     if answer.values("X-Transformed-From"):  # Squid makes an answer of whatever a server says
         return Failure(Phase.PROCESSING, Reason.HTTP_PROTOCOL, "what the server said is not HTTP/1")
     page = recognise(answer, signs.fingerprints)
+    if page is not None and page.kind is Kind.EXPECTS_TLS and way is Way.RELAY and not _is_of_proxy(answer):
+        return _asked_in_plain_text(Phase.PROCESSING)  # a proxy puts its name beside what it passes on
     if page is not None:
         # An error with a proxy's mark is that of the proxy which was asked; who was not asked redirects, or smiles.
         own = answer.status >= HTTPStatus.BAD_REQUEST or answer.values("X-Squid-Error")
         asked = way is Way.RELAY and own
         reason = Reason.PROXY_DENIED if page.kind is Kind.BLOCK and asked else _PAGE[page.kind]
         message = f"status {answer.status}, answered by {page.product}: {page.meaning}"
-        return Failure(Phase.PROCESSING, reason, message, _login(page, answer), page.product)
+        return Failure(Phase.PROCESSING, reason, message, _page_cause(page, answer), page.product)
     return _astray(target, answer, signs)
 
 
@@ -241,14 +259,24 @@ def _astray(target: Target, answer: Answer, signs: Signs) -> Failure | None:
 
 def _refused_with(page: Fingerprint, refusal: ProxyRefused) -> Failure:
     """What a proxy means by the page that it answers CONNECT with."""
+    if page.kind is Kind.EXPECTS_TLS:
+        return _asked_in_plain_text(Phase.PROXY)
     wanted = refusal.answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
     reason = Reason.PROXY_AUTH_REQUIRED if wanted else _REFUSAL[page.kind]
-    message = f"{_words(refusal)}, {page.product}: {page.meaning}"
-    return Failure(Phase.PROXY, reason, message, _login(page, refusal.answer), page.product)
+    message = f"{refusal}{_no_scheme(refusal.answer)}, {page.product}: {page.meaning}"
+    return Failure(Phase.PROXY, reason, message, _page_cause(page, refusal.answer), page.product)
 
 
-def _login(page: Fingerprint, answer: Answer) -> Cause | None:
-    """That a page is one to log in at, and not the question for credentials that a client can answer."""
+def _asked_in_plain_text(phase: Phase) -> Failure:
+    """What becomes of a proxy that expects TLS."""
+    message = "the proxy speaks TLS and not plain HTTP: write https:// in its url"
+    return Failure(phase, Reason.PROXY_UNREACHABLE, message, Cause.PROXY_SCHEME)
+
+
+def _page_cause(page: Fingerprint, answer: Answer) -> Cause | None:
+    """That a page is one to log in at, and not the question for credentials that a client can answer; or by whom."""
+    if page.kind is Kind.EXPECTS_TLS:
+        return Cause.EXPECTS_TLS
     asks = answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
     return Cause.LOGIN_PAGE if page.kind is Kind.AUTHENTICATION and not asks else None
 
@@ -337,7 +365,13 @@ def _tls_failure(cause: BaseException, tls: TlsFacts | None) -> Failure:
 
 def _is_no_proxy(answer: Answer) -> bool:
     """Whether what answered CONNECT is rather a web server."""
-    return answer.status in _NO_METHOD_OF_OURS and not any(map(answer.values, _OF_PROXIES))
+    no_tunnel = answer.status in _NO_METHOD_OF_OURS or answer.status < HTTPStatus.MULTIPLE_CHOICES
+    return no_tunnel and not _is_of_proxy(answer)
+
+
+def _is_of_proxy(answer: Answer) -> bool:
+    """Whether a proxy has put its name on an answer."""
+    return any(map(answer.values, _OF_PROXIES))
 
 
 def _speaks_tls(phase: Phase, error: BaseException, way: Way) -> bool:
@@ -384,14 +418,14 @@ def _words(cause: BaseException) -> str:
         case ssl.SSLCertVerificationError():
             words = without_source(str(getattr(cause, "verify_message", None) or cause))
         case TooStrict():
-            agreed = f"a client that refuses nothing agrees on {cause.version} with {cause.cipher}"
-            words = f"{_words(cause.error)}; {agreed}"
+            agreed = f"agrees on {cause.version} with {cause.cipher}"
+            words = f"{_words(cause.error)}; a client that refuses nothing, and offers no TLS 1.3, {agreed}"
         case ssl.SSLError():
             alert = _ALERT.fullmatch(getattr(cause, "reason", None) or "")
             said = alert.group(1).lower().replace("_", " ") if alert else ""
             words = f"the other side refuses: {said}" if said else without_source(cause.strerror or str(cause))
         case ProxyRefused():
-            words = f"{cause}{_no_scheme(cause.answer)}"
+            words = f"{cause}{_no_scheme(cause.answer)}{_phrase(cause.answer)}"
         case TimeoutError() if not str(cause):
             words = NO_ANSWER
         case OSError() if cause.strerror:

@@ -9,6 +9,7 @@ from exporter.model.vocabulary import Answer, Cause
 
 _TLS_RECORDS: Final = frozenset({b"\x14", b"\x15", b"\x16", b"\x17", b"\x18"})
 _QUOTED: Final = 48  # bytes
+_NO_SUCCESS: Final = 300  # and any status above it
 
 
 class Unfound(OSError):
@@ -72,10 +73,11 @@ class Unverifiable(Exception):
 
 
 class ProxyRefused(Exception):
-    """The proxy answered CONNECT with something other than success."""
+    """The proxy answered CONNECT with something other than success, or with a page where the tunnel should be."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(f"the proxy answered CONNECT with {answer.status}")
+        instead = " and a page in place of a tunnel" if answer.status < _NO_SUCCESS else ""
+        super().__init__(f"the proxy answered CONNECT with {answer.status}{instead}")
         self.answer = answer
 
 
@@ -93,9 +95,9 @@ class SignInBroken(Exception):
 
 
 class TooStrict(ssl.SSLError):
-    """The handshake failed, but would not have if this client took what it refuses."""
+    """The handshake failed, but would not have if this client were laxer, or older: without TLS 1.3."""
 
-    def __init__(self, error: ssl.SSLError, version: str, cipher: str) -> None:
+    def __init__(self, error: OSError, version: str, cipher: str) -> None:
         super().__init__(ssl.SSL_ERROR_SSL, str(error))
         self.error = error
         self.version = version  # of TLS, on which a client that refuses nothing agrees

@@ -59,7 +59,8 @@ def _named(facts: TlsFacts | None, conceal: Callable[[str], str]) -> TlsFacts | 
 
 def _cut(answer: Answer, conceal: Callable[[str], str], page: int) -> Answer:
     body = conceal(answer.body[: 2 * page])[:page]
-    return replace(answer, headers=tuple(_beginnings(answer, conceal)), body=body)
+    phrase = _beginning(answer.phrase, LONGEST_VALUE, conceal)
+    return replace(answer, headers=tuple(_beginnings(answer, conceal)), body=body, phrase=phrase)
 
 
 def _beginnings(answer: Answer, conceal: Callable[[str], str]) -> Iterator[tuple[str, str]]:

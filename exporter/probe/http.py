@@ -8,7 +8,7 @@ from typing import Final, cast
 import httpx
 
 from exporter.model.vocabulary import Answer, Failure, Phase, Root, Target
-from exporter.probe.bodies import ENOUGH, readable, worth_reading
+from exporter.probe.bodies import ENOUGH, ENOUGH_OF_A_PAGE, readable, worth_reading
 from exporter.probe.classify import Signs, Way, foreign, judge
 from exporter.probe.errors import NotTls
 from exporter.probe.net import USER_AGENT, Route, Trace, Transport, beginning
@@ -31,9 +31,10 @@ async def probe(target: Target, route: Route, signs: Signs, trace: Trace) -> Fai
             if failure := _page_in_place_of_tls(target, trace, signs, way_of(target, route)):
                 return failure
             raise
-        answer = await _with_page(cast(Answer, trace.seen.answer), response)
-        trace.seen = replace(trace.seen, answer=answer)
         forgeable = target.scheme == "http" or _inspected(trace)
+        enough = ENOUGH_OF_A_PAGE if forgeable else ENOUGH
+        answer = await _with_page(cast(Answer, trace.seen.answer), response, enough)
+        trace.seen = replace(trace.seen, answer=answer)
         return judge(target, answer, signs, way_of(target, route), forgeable=forgeable)
 
 
@@ -51,12 +52,13 @@ def way_of(target: Target, route: Route) -> Way:
     return Way.RELAY if target.scheme == "http" else Way.TUNNEL
 
 
-async def _with_page(answer: Answer, response: httpx.Response) -> Answer:
+async def _with_page(answer: Answer, response: httpx.Response, enough: int) -> Answer:
     """The answer with the beginning of its body, if that may be a page that a person could read."""
     if answer.body or not worth_reading(answer):  # a proxy's 407 has been read already
         return answer
     stream = cast(httpx.AsyncByteStream, response.stream)
-    return replace(answer, body=readable(answer, await beginning(stream, ENOUGH, _PAGE_TIME)))
+    body = await beginning(stream, enough, _PAGE_TIME)
+    return replace(answer, body=readable(answer, body[:enough]))
 
 
 def _inspected(trace: Trace) -> bool:

@@ -69,7 +69,7 @@ CONTRADICTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         **{
             f"sinkhole: {address}": "it asks this machine's own web server"
-            for address in ("127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1")  # noqa: S104 - nobody listens
+            for address in ("127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1", "127.0.53.53")  # noqa: S104 - nobody listens
         },
         "sinkhole: both families": "it asks this machine's own web server",
         "sinkhole: nobody listens": "it connects to this machine, which refuses",
@@ -82,6 +82,9 @@ CONTRADICTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "IPv6 silent, IPv4 refused": "its time is up before it has given up the silent address",
         "proxy: opens with an interim answer": "it takes the interim answer for a refusal",
         "proxy: opens with a header without colon": "it gives up at such a line",
+        "proxy: answers 200 and a page": "it takes success for a tunnel, whatever comes in it",
+        "proxy: answers 200 and a block page": "it takes success for a tunnel, whatever comes in it",
+        "proxy: expects TLS and says so": "what the proxy says is to it the target's answer",
         "head: HTTP/1.2": "it knows no such version",
         "head: blank lines first": "it takes them for an answer of before HTTP/1.0",
         "TLS: no secure renegotiation": "its OpenSSL is the stricter one by default; Windows is not",

@@ -15,6 +15,20 @@ from tests.lab import Denial, Flaw, Lab, Port
 from tests.lab.scripts import READ_HEAD, Step, send, tls
 
 HEALTHY: Final = "healthy.fault.example"  # the target of probes through a proxy that is at fault itself
+BLOCKED: Final = (  # the page of a filter
+    "<html><head><title>Web Page Blocked</title></head><body>You have tried to access a web page which is in violation "
+    "of your internet usage policy.</body></html>"
+)
+# What servers say to whoever asks in plain HTTP on a port for TLS: head and page.
+EXPECTS_TLS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "nginx": (
+            "HTTP/1.1 400 Bad Request\nServer: nginx/1.22.1\nContent-Type: text/html",
+            "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>",
+        ),
+        "Go": ("HTTP/1.0 400 Bad Request", "Client sent an HTTP request to an HTTPS server.\n"),
+    }
+)
 INSPECTION: Final = "inspection.pem"  # the file of the laboratory with the authority of the proxy that inspects
 
 

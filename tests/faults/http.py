@@ -8,6 +8,7 @@ from exporter.model.vocabulary import Cause, Reason
 from tests.lab.scripts import HOLD, READ, READ_HEAD, RESET, Step, drip, send
 
 from .fault import (
+    EXPECTS_TLS,
     UP,
     Fault,
     Inject,
@@ -125,6 +126,9 @@ def cuts() -> Iterator[Fault]:
     protocol = everywhere(Reason.HTTP_PROTOCOL)
     yield from over_both("page without a head", protocol, after_request(send("<html>hello</html>"), READ))
     yield over_https("banner of a mail server", protocol, after_request(send("220 mail.corp.example ESMTP\r\n"), READ))
+    for server, (head, page) in EXPECTS_TLS.items():
+        says = _http_port(READ_HEAD, send(message(head, page)))
+        yield over_http(f"{server} where TLS is due", protocol, says, cause=Cause.EXPECTS_TLS)
     alert = send("\x15\x03\x01\x00\x02\x02\x28")  # of a server that expects TLS
     yield over_http("TLS where HTTP is due", protocol, _http_port(READ_HEAD, alert), cause=Cause.EXPECTS_TLS)
 

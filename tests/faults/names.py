@@ -70,6 +70,8 @@ def sinkholes() -> Iterator[Fault]:
     yield over_https("sinkhole: nobody listens", hidden, _at_closed_loopback, cause=Cause.SINKHOLE)
     # What can be the service's counts: some filters hide one family only.
     yield over_https("sinkhole: IPv6 only", everywhere(UP), _hosts("::", "{own}"))
+    # What a new top-level domain answers where somebody used its name inside (ICANN, name collision).
+    yield over_http("sinkhole: 127.0.53.53", hidden, _hosts("127.0.53.53"), cause=Cause.SINKHOLE)
     yield over_http("sinkhole: broadcast", hidden, _hosts("255.255.255.255"), cause=Cause.SINKHOLE)
     yield over_http("sinkhole: link-local", hidden, _hosts("169.254.7.7"), cause=Cause.SINKHOLE)
     # An operator's own service may well run on this machine, if its hosts file says so.
@@ -118,6 +120,8 @@ def resolvers() -> Iterator[Fault]:
     yield over_https("alias of a missing name", lost, _answers(_NXDOMAIN, aliases=["gone.cdn.example"]))
     yield over_https("resolver fails for IPv6", everywhere(UP), _for_each(("{own}",), _SERVFAIL))
     yield over_https("resolver denies IPv6", everywhere(UP), _for_each(("{own}",), _NXDOMAIN))
+    # The system's resolver takes the one answer for both: "no address".
+    yield over_https("resolver fails for IPv4, no IPv6", behind(Reason.DNS_ERROR, Reason.PROXY_ERROR), _no_ipv4)
 
 
 def families() -> Iterator[Fault]:
@@ -206,6 +210,10 @@ def _for_each(ipv4: Sequence[str], ipv6: int) -> Inject:
         return lab.dns_answers(host, asked_for("A", reply(0, *told)), asked_for("AAAA", reply(ipv6)))
 
     return inject
+
+
+def _no_ipv4(lab: Lab, host: str) -> AbstractContextManager[None]:
+    return lab.dns_answers(host, asked_for("A", reply(_SERVFAIL)), asked_for("AAAA", reply(0)))
 
 
 def _dead(count: int) -> Iterator[str]:

@@ -14,6 +14,7 @@ from tests.lab import Lab
 from tests.lab.pki import leaf
 
 from .fault import (
+    BLOCKED,
     INSPECTION,
     UP,
     Chain,
@@ -94,21 +95,22 @@ def labels() -> Iterator[Fault]:
     # A page of a filter, and of a portal that leads elsewhere, whatever it says that it is.
     blocked = everywhere(Reason.HTTP_BLOCKED)
     for name, (lines, body) in {
-        "in capitals": ("Content-Type: TEXT/HTML; charset=utf-8", _BLOCKED),
-        "in mixed case": ("Content-Type: Text/Html", _BLOCKED),
-        "XHTML": ("Content-Type: application/xhtml+xml", _BLOCKED),
-        "nothing": ("", _BLOCKED),
-        "plain text": ("Content-Type: text/plain", _BLOCKED),
+        "in capitals": ("Content-Type: TEXT/HTML; charset=utf-8", BLOCKED),
+        "in mixed case": ("Content-Type: Text/Html", BLOCKED),
+        "XHTML": ("Content-Type: application/xhtml+xml", BLOCKED),
+        "nothing": ("", BLOCKED),
+        "plain text": ("Content-Type: text/plain", BLOCKED),
         "UTF-16": (
             "Content-Type: text/html; charset=utf-16",
-            "\xff\xfe" + _BLOCKED.encode("utf-16-le").decode("latin-1"),
+            "\xff\xfe" + BLOCKED.encode("utf-16-le").decode("latin-1"),
         ),
         "UTF-16 without saying so": (
             "Content-Type: text/html",
-            "\xff\xfe" + _BLOCKED.encode("utf-16-le").decode("latin-1"),
+            "\xff\xfe" + BLOCKED.encode("utf-16-le").decode("latin-1"),
         ),
-        "gzip": ("Content-Type: text/html\nContent-Encoding: gzip", compress(_BLOCKED.encode()).decode("latin-1")),
-        "gzip, but it is not": ("Content-Type: text/html\nContent-Encoding: gzip", _BLOCKED),
+        "gzip": ("Content-Type: text/html\nContent-Encoding: gzip", compress(BLOCKED.encode()).decode("latin-1")),
+        "nothing, behind its style and its logo": ("", _behind_style_and_logo(BLOCKED)),
+        "gzip, but it is not": ("Content-Type: text/html\nContent-Encoding: gzip", BLOCKED),
     }.items():
         page = answers(f"HTTP/1.1 200 OK\n{lines}".strip(), body)
         yield from _shown(f"block page labelled {name}", blocked, page)
@@ -121,10 +123,10 @@ def labels() -> Iterator[Fault]:
         yield from _shown(f"captive portal by {name}", blocked, page)
     # What is stored or played is no page.
     for kind in ("application/octet-stream", "image/png"):
-        page = answers(f"HTTP/1.1 200 OK\nContent-Type: {kind}", _BLOCKED)
+        page = answers(f"HTTP/1.1 200 OK\nContent-Type: {kind}", BLOCKED)
         yield from _shown(f"mark of a filter in {kind}", everywhere(UP), page)
     # A page under the service's own certificate is the service's own.
-    page = answers("HTTP/1.1 200 OK\nContent-Type: text/html", _BLOCKED)
+    page = answers("HTTP/1.1 200 OK\nContent-Type: text/html", BLOCKED)
     yield over_https("mark of a filter, no inspection", everywhere(UP), page)
 
 
@@ -163,10 +165,13 @@ def forwarders() -> Iterator[Fault]:
 
 _PORTAL: Final = "http://portal.guest.example/login"
 _LEADING: Final = f'<html><head><meta http-equiv="refresh" content="0; url={_PORTAL}"></head></html>'
-_BLOCKED: Final = (
-    "<html><head><title>Web Page Blocked</title></head><body>You have tried to access a web page which is in violation "
-    "of your internet usage policy.</body></html>"
-)
+
+
+def _behind_style_and_logo(page: str) -> str:
+    """As many products write theirs: ten thousand characters before the first word."""
+    style = f"<style>{'body { color: #333; font-family: Arial, Helvetica, sans-serif }' * 100}</style>"
+    logo = f"<img src='data:image/png;base64,{'iVBORw0KGgo' * 400}'>"
+    return page.replace("<title>", f"{style}<title>").replace("<body>", f"<body>{logo}")
 
 
 def _redirect(location: str) -> Inject:

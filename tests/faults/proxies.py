@@ -10,9 +10,12 @@ from tests.lab import PROXY_HOST, Denial, Flaw, Lab, Port
 from tests.lab.scripts import HANG_UP, HOLD, READ, READ_HEAD, RESET, Step, relay, repeat, send, sleep, tls, when_said
 
 from .fault import (
+    BLOCKED,
+    EXPECTS_TLS,
     HEALTHY,
     INSPECTION,
     UP,
+    Etc,
     Expected,
     Fault,
     Inject,
@@ -83,6 +86,7 @@ def proxies() -> Iterator[Fault]:
     yield over_https(
         "proxy: tunnel closed", behind(UP, Reason.TLS_HANDSHAKE), proxy_port(READ_HEAD, opened, READ), via=Via.OWN
     )
+    yield over_https("proxy: first address dead", everywhere(UP), _first_address_dead, via=Via.OWN)
     yield from over_both("proxy: slow", everywhere(UP), _slow_proxy, via=Via.OWN)
 
 
@@ -131,6 +135,8 @@ def openings() -> Iterator[Fault]:
     }
     for name, head in heads.items():
         yield over_https(f"proxy: opens with {name}", everywhere(UP), _tunnel(send(head)), via=Via.OWN)
+    long = _tunnel(send("HTTP/1.1 200 OK\r\n"), send(f"X-Filler: {'x' * 990}\r\n", 60), send("\r\n"))
+    yield over_https("proxy: opens with a head of 60 kB", everywhere(UP), long, via=Via.OWN)
     opened = send(heads["HTTP/1.0"])
     yield over_https("proxy: opens slowly", everywhere(UP), _tunnel(sleep(1.0), opened), via=Via.OWN)
     # A common rule: who does not say what he is does not get through.
@@ -150,6 +156,7 @@ def refusals() -> Iterator[Fault]:
         "a page of Squid's owner, with 404": (f"HTTP/1.1 404 Not Found\n{squid}404:ERR_CUSTOM_ACCESS_DENIED 0", denied),
         "Squid, which gets no TLS": (f"HTTP/1.1 503 Service Unavailable\n{squid}ERR_SECURE_CONNECT_FAIL 71", broken),
         "Squid, which finds no name": (f"HTTP/1.1 503 Service Unavailable\n{squid}ERR_DNS_FAIL 0", broken),
+        "ISA Server's ports": (f"HTTP/1.1 502 Proxy Error ( {_ISA} )\nVia: 1.1 ISA", denied),
         "a proxy that cannot connect": ("HTTP/1.1 504 Gateway Timeout\nVia: 1.1 px", broken),
         "a reset in its midst": ("HTTP/1.1 403 Forbidden", denied),
     }
@@ -173,7 +180,10 @@ def refusals() -> Iterator[Fault]:
         says = _proxy_says(message(head, "<html></html>"))
         yield over_https(f"proxy: is a web server, {name}", broken, says, via=Via.OWN, cause=none)
     yield over_https("proxy: is a web server indeed", broken, _web_server(80), via=Via.OWN, cause=none)
-    yield over_https("proxy: answers 200 and a page", behind(UP, Reason.TLS_HANDSHAKE), _proxy_says(_PAGE), via=Via.OWN)
+    # It answers whatever it is asked with success and a page, and opens nothing.
+    yield over_https("proxy: answers 200 and a page", broken, _proxy_says(_PAGE), via=Via.OWN, cause=none)
+    blocked = _PAGE.partition("Content-Length")[0] + f"\r\n{BLOCKED}"
+    yield over_https("proxy: answers 200 and a block page", denied, _proxy_says(blocked), via=Via.OWN)
     yield over_https("proxy: is an SSH server", broken, proxy_port(send("SSH-2.0-OpenSSH_9.2\r\n"), READ), via=Via.OWN)
 
 
@@ -195,11 +205,18 @@ def tls_to_the_proxy() -> Iterator[Fault]:
     # The other way round: the proxy speaks TLS, and its URL begins with http.
     alert = "\x15\x03\x01\x00\x02\x02\x28"
     yield from over_both("proxy: speaks TLS", none, _proxy_says(alert), via=Via.OWN, cause=scheme)
+    yield from over_both(
+        "proxy: expects TLS and says so", none, _proxy_says(message(*EXPECTS_TLS["nginx"])), via=Via.OWN, cause=scheme
+    )
 
 
 # ---------------------------------------------------------------- how it is made
 
 _400 = "HTTP/1.1 400 Bad Request\nServer: squid"
+_ISA = (
+    "The specified Secure Sockets Layer (SSL) port is not allowed. ISA Server is not configured to allow SSL requests "
+    "from this port."
+)
 _407 = "HTTP/1.1 407 Proxy Authentication Required"
 _PAGE = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>"
 
@@ -234,6 +251,12 @@ def _digest(lab: Lab, host: str) -> AbstractContextManager[object]:
 
 def _proxy_says(text: str, *after: Step) -> Inject:
     return proxy_port(READ_HEAD, send(text), *after)
+
+
+@contextmanager
+def _first_address_dead(lab: Lab, host: str) -> Iterator[Etc]:
+    with _tunnel(_OPENED)(lab, host):
+        yield {"hosts": f"198.19.255.8 {host}\n{lab.address_of[host]} {host}\n"}
 
 
 def _by_tls(handshake: Step, flaw: Flaw | None = None) -> Inject:

@@ -12,7 +12,19 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from exporter.model.vocabulary import Cause, Reason
 from tests.lab import Authority, Flaw, Lab
 from tests.lab.pki import LONG, OVER, PLAIN, Field, Lifetime, Shape, authority, der, fields, leaf, rsa_key
-from tests.lab.scripts import HOLD, READ, READ_HEAD, RESET, Step, send, tls
+from tests.lab.scripts import (
+    GOODBYE,
+    HANG_UP,
+    HOLD,
+    READ,
+    READ_HEAD,
+    RESET,
+    Step,
+    relay,
+    send,
+    tls,
+    when_said,
+)
 
 from .fault import UP, Chain, Expected, Fault, Inject, certificate, everywhere, message, over_https, tls_port
 
@@ -54,6 +66,9 @@ def servers() -> Iterator[Fault]:
     for suite in ("AES256-GCM-SHA384", "AES128-SHA", "ECDHE-RSA-AES256-SHA"):
         yield over_https(f"TLS: only {suite}", everywhere(UP), _rsa(tls(newest="TLSv1_2", ciphers=suite)))
     yield over_https("TLS: no secure renegotiation", everywhere(UP), lambda lab, host: lab.without_rfc_5746(host))
+    # Devices older than TLS 1.3 that cannot stand whoever offers it; Windows Server before 2022 does not.
+    for name, then in {"cuts": HANG_UP, "refuses": send("\x15\x03\x03\x00\x02\x02\x46")}.items():
+        yield over_https(f"TLS: {name} whoever offers 1.3", handshake, _without_1_3(then), cause=Cause.STRICTER_CLIENT)
     yield over_https("TLS: only 1.0", handshake, tls_port(tls(newest="TLSv1"), HOLD), cause=Cause.OLD_TLS)
     # What was said before the connection was cut counts, also where the cut is noticed first.
     for newest in ("TLSv1_3", "TLSv1_2"):
@@ -62,6 +77,7 @@ def servers() -> Iterator[Fault]:
         # TLS 1.2 has no alert of its own for that.
         cause = Cause.CLIENT_CERTIFICATE if newest == "TLSv1_3" else None
         yield over_https(name, handshake, tls_port(wants), cause=cause)
+    yield over_https("TLS: says goodbye at once", everywhere(Reason.HTTP_RESET), tls_port(tls(), GOODBYE))
     yield over_https("TLS: ends without goodbye", everywhere(UP), tls_port(tls(), READ_HEAD, send(message(_OK))))
     for banner in ("220 mail.corp.example ESMTP\r\n", "SSH-2.0-OpenSSH_9.2\r\n"):
         name = f"TLS: {banner.split()[0].partition('-')[0]} banner in plain text"
@@ -155,6 +171,8 @@ _FETCHED_FROM = x509.AccessDescription(
 )
 _AIA = Shape(extensions=[(x509.AuthorityInformationAccess([_FETCHED_FROM]), False)])
 
+_SUPPORTED_VERSIONS = "\x00\x2b\x00"  # how the extension begins by which a client offers TLS 1.3 (RFC 8446, 4.2.1)
+
 Make = Callable[[Lab, str], bytes]  # key, certificate and chain as PEM
 
 
@@ -175,6 +193,21 @@ def _presents(make: Make, *script: Step) -> Inject:
 
 def _leaf(shape: Shape, lifetime: Lifetime = (-1, 90)) -> Inject:
     return _presents(lambda lab, host: leaf(host, lab.issuer, lifetime, shape))
+
+
+def _without_1_3(then: Step) -> Inject:
+    """Whoever offers TLS 1.3 gets this; others the server, by TLS 1.2."""
+
+    @contextmanager
+    def inject(lab: Lab, host: str) -> Iterator[None]:
+        onward = relay(lab.address_of[host], 443, said=True)
+        with (
+            lab.serve(host, "ssl_protocols TLSv1.2; location / { return 200; }"),
+            lab.script(host, 443, (READ, when_said(_SUPPORTED_VERSIONS, (then,), (onward,)))),
+        ):
+            yield
+
+    return inject
 
 
 def _rsa(handshake: Step) -> Inject:

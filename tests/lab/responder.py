@@ -151,9 +151,15 @@ class Connection:
         # A TLS socket has another under it, which would not be reset.
         socket.close(self.socket.detach())
 
-    def do_relay(self, host: str, port: int) -> None:
+    def do_goodbye(self) -> None:
+        assert isinstance(self.socket, ssl.SSLSocket)
+        self.socket.unwrap()
+
+    def do_relay(self, host: str, port: int, said: bool) -> None:
         own = sys.argv[3 if ":" in host else 2]
         with socket.create_connection((host, port), source_address=(own, 0)) as onward:
+            if said:
+                onward.sendall(self.said)
             both = {self.socket: onward, onward: self.socket}
             while both:
                 for source in readable(list(both)):

@@ -21,6 +21,7 @@ READ_HEAD: Final[Step] = ("read_head",)  # a request, or CONNECT, up to its empt
 HOLD: Final[Step] = ("hold",)  # say no more, until the client goes
 HANG_UP: Final[Step] = ("hang_up",)  # at once; what was not read makes a reset of it
 RESET: Final[Step] = ("reset",)
+GOODBYE: Final[Step] = ("goodbye",)  # of TLS: wait until the client says it, too
 
 
 def send(text: str, times: int = 1) -> Step:
@@ -54,9 +55,9 @@ def tls(
     return "tls", {**options, "patient": patient}
 
 
-def relay(host: str, port: int) -> Step:
-    """Carry everything there and back."""
-    return "relay", host, port
+def relay(host: str, port: int, *, said: bool = False) -> Step:
+    """Carry everything there and back; also, before that, what was read last."""
+    return "relay", host, port, said
 
 
 def when_said(text: str, then: Script, otherwise: Script = ()) -> Step:

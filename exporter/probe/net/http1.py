@@ -24,6 +24,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 _CHUNK: Final = 64 * 1024
 LONGEST_HEAD: Final = 100 * 1024  # bytes; nobody sends a tenth of it
 MOST_HEADERS: Final = 256  # of a head; what follows is passed over
+_LONGEST_PHRASE: Final = 512  # bytes that are kept of the words behind a status
 MOST_INTERIM: Final = 20  # answers before the one that is meant; one or two are usual
 MOST_CHUNKS: Final = 1000  # of a body, beside those that are not small; of what is read of a page there is a handful
 _SMALL: Final = 512  # bytes
@@ -33,7 +34,7 @@ _IN_A_ROW: Final = 64  # chunks after which others have their turn
 _BLANK: Final = 64  # bytes of empty lines before a status line that are passed over (RFC 9112, 2.2)
 
 _BEGINNING: Final = b"HTTP/"
-_STATUS_LINE: Final = re.compile(rb"HTTP/(\d)(?:\.(\d))?[ \t]+(\d{3})(?![0-9])", re.IGNORECASE)
+_STATUS_LINE: Final = re.compile(rb"HTTP/(\d)(?:\.(\d))?[ \t]+(\d{3})(?![0-9])[ \t]*([^\r\n]*)", re.IGNORECASE)
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _SIZE: Final = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})")  # of a chunk, whatever follows it in its line
 _UNTIL_CLOSE: Final = None  # a length
@@ -79,6 +80,10 @@ class Connection:
                 async for part in parts:
                     yield part
             self._body = None
+
+    def until_closed(self) -> AsyncGenerator[bytes]:
+        """Whatever comes, as the body of an answer that was read elsewhere."""
+        return self._bytes(_UNTIL_CLOSE)
 
     @property
     def keeps(self) -> bool:
@@ -218,7 +223,8 @@ def _parsed(head: bytes) -> tuple[tuple[int, int], Answer]:
             name, colon, value = text.partition(":")
             if colon:
                 headers.append((name.strip(), value.strip()))
-    return (int(found[1]), int(found[2] or 0)), Answer(int(found[3]), tuple(headers))
+    phrase = found[4][:_LONGEST_PHRASE].decode("latin-1").strip()
+    return (int(found[1]), int(found[2] or 0)), Answer(int(found[3]), tuple(headers), phrase=phrase)
 
 
 def _words(answer: Answer, *names: str) -> frozenset[str]:

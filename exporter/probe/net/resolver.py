@@ -36,6 +36,7 @@ _LONG: Final = 1.0  # seconds after which it is asked which of the two questions
 _APART: Final = 8  # lookups that are taken apart so at a time: where all hang, it is the same with each
 _ELSE: Final = 1.0  # seconds to find out whether the search list knows a name that does not exist
 _SPARE: Final = 0.05  # seconds that this leaves of the attempt, whose verdict is known already
+_NO_DATA: Final = getattr(socket, "EAI_NODATA", None)  # the name exists, and has no address
 _CLOSE: Final = 0.02  # seconds by which the resolver's patience may seem shorter than it is
 _DNS_PORT: Final = 53
 _FAMILIES: Final = {Question.A: socket.AF_INET, Question.AAAA: socket.AF_INET6}
@@ -147,7 +148,32 @@ class _Question:
         finally:
             if not job.ended:
                 _given_up.setdefault(self._host, []).append(_GivenUp(job, anyio.current_time()))
-        return job.value()
+        try:
+            return job.value()
+        except socket.gaierror as error:
+            if error.errno == _NO_DATA:
+                await self._raise_if_unknown()
+            raise
+
+    async def _raise_if_unknown(self) -> None:
+        """Raise what one of the two questions failed of, where only the other one found that there is no address.
+
+        glibc says "no address" then, though nobody knows.
+        """
+        if not self._apart:
+            self._take_apart()
+        with anyio.move_on_after(_ELSE):
+            for job in self._apart.values():
+                await job.wait()
+        for kind, job in self._apart.items():
+            try:
+                if job.ended:
+                    job.value()
+            except socket.gaierror as error:
+                if error.errno == socket.EAI_AGAIN:
+                    raise socket.gaierror(error.errno, f"{error.strerror}: {kind.words}") from error
+            except Unanswered as error:
+                raise Unanswered(f"{error} to {kind.words}") from error
 
     def _look_up(self, family: int = socket.AF_UNSPEC) -> _LookUp:
         """In a thread of its own."""

@@ -133,12 +133,14 @@ def _in_directory(capath: str | None) -> Iterator[bytes]:
 
 
 @cache
-def unverifying() -> ssl.SSLContext:
-    """A context that takes any certificate and any TLS: to look at what is refused, never to judge by."""
+def unverifying(newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED) -> ssl.SSLContext:
+    """A context that takes any certificate and any TLS up to one: to look at what is refused, never to judge by."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return _as_windows_takes(context, _ALL_CIPHERS, ssl.TLSVersion.MINIMUM_SUPPORTED)
+    context = _as_windows_takes(context, _ALL_CIPHERS, ssl.TLSVersion.MINIMUM_SUPPORTED)
+    context.maximum_version = newest
+    return context
 
 
 _heavy: Final = Few(2)  # what strangers can make heavy: chains to read, and handshakes with large numbers

@@ -16,7 +16,7 @@ from exporter import __version__
 from exporter.model.addresses import Whose
 from exporter.model.authorities import Authorities
 from exporter.model.vocabulary import DEFAULT_PORTS, Answer, Phase, Proxy, Root, TlsFacts, WayTaken
-from exporter.probe.bodies import readable
+from exporter.probe.bodies import ENOUGH, is_page, readable
 from exporter.probe.errors import NotHttp, NotTls, ProxyRefused, TooStrict
 from exporter.probe.net.authentication import Account
 from exporter.probe.net.clock import Clock, clock_in_force
@@ -100,6 +100,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._route = route
         self._trace = trace
         self._sockets: list[socket.socket] = []
+        self._opened: Answer | None = None  # what opened a tunnel
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read the head of its answer. Raises what `failure.classify` takes apart."""
@@ -138,6 +139,12 @@ class Transport(httpx.AsyncBaseTransport):
             self._trace.stop()
             said = await _answer_in_plain_text(error.said, stream)
             self._trace.seen = replace(self._trace.seen, answer=said)
+            if said is None and self._opened is not None:
+                refusal = await _page_in_place_of_tunnel(self._opened, error.said, stream)
+                if refusal is not None:
+                    self._trace.enter(Phase.PROXY)  # it failed there, and this shows it
+                    self._remember(refusal.answer)
+                    raise refusal from error
             raise
 
     async def _below(self, origin: Origin) -> Stream:
@@ -150,6 +157,7 @@ class Transport(httpx.AsyncBaseTransport):
         connection, answer = await self._ask_proxy(proxy, Phase.PROXY, "CONNECT", origin.authority, headers)
         if not httpx.codes.is_success(answer.status):
             raise ProxyRefused(answer)
+        self._opened = answer
         return connection.tunnel()
 
     async def _secured(
@@ -163,11 +171,10 @@ class Transport(httpx.AsyncBaseTransport):
             self._trace.stop()
             keep(await self._second_look(secure, reach, origin, error))
             raise
-        except ssl.SSLError as error:
+        except (ssl.SSLError, ConnectionError) as error:
             self._trace.stop()
-            again = await self._look_again(reach, origin) if may_be_too_strict(error) else None
-            if again is not None and again.agreed is not None:
-                raise TooStrict(error, *again.agreed) from error
+            if agreed := await self._agreed_with_others(reach, origin, error):
+                raise TooStrict(error, *agreed) from error
             raise
         return secure
 
@@ -189,7 +196,22 @@ class Transport(httpx.AsyncBaseTransport):
             seen = await again.facts(path=refused.path)
         return replace(seen, leads_to=seen.leads_to or (Root.PRIVATE if is_of_unknown_root(error) else None))
 
-    async def _look_again(self, reach: Reach, origin: Origin) -> TlsStream | None:
+    async def _agreed_with_others(self, reach: Reach, origin: Origin, error: OSError) -> tuple[str, str] | None:
+        """The TLS and the suite on which a client agrees that refuses nothing, where this one failed for its own sake.
+
+        Without TLS 1.3, as some devices cut whoever offers that, and Windows Server before 2022 does not.
+        """
+        if not may_be_too_strict(error):
+            return None
+        again = await self._look_again(reach, origin, ssl.TLSVersion.TLSv1_2)
+        if again is None:
+            return None
+        by_chance = isinstance(error, ConnectionError) and await self._look_again(reach, origin) is not None
+        return None if by_chance else again.agreed
+
+    async def _look_again(
+        self, reach: Reach, origin: Origin, newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
+    ) -> TlsStream | None:
         """A handshake on another connection by a client that refuses nothing; None where that fails as well.
 
         Within the time that is left.
@@ -200,7 +222,7 @@ class Transport(httpx.AsyncBaseTransport):
         # Also where the whole attempt is cancelled meanwhile: its next wait, if there is one, is then its last.
         with anyio.move_on_after(left), suppress(Exception, anyio.get_cancelled_exc_class()):
             below = await reach(look, origin)
-            stream = TlsStream(below, unverifying(), origin.name, look._trace, self._route.authorities)
+            stream = TlsStream(below, unverifying(newest), origin.name, look._trace, self._route.authorities)
             await stream.handshake()
             found = stream
         await look.aclose()
@@ -322,13 +344,23 @@ async def _answer_in_plain_text(said: bytes, stream: Stream) -> Answer | None:
     return await _with_page(answer, connection) if answer else None
 
 
+async def _page_in_place_of_tunnel(opened: Answer, said: bytes, stream: Stream) -> ProxyRefused | None:
+    """What a proxy, or what is taken for one, says with success and a page that stands where TLS should; None: no page.
+
+    Filters and web servers answer so, whatever they were asked.
+    """
+    rest = Connection(Resumed(said, stream)).until_closed()
+    page = replace(opened, body=readable(opened, await beginning(rest, ENOUGH, _PAGE_TIME)))
+    return ProxyRefused(page) if page.body and is_page(page) else None
+
+
 # What is not TLS at all fails for no strictness of ours.
 _NO_TLS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "RECORD_LAYER_FAILURE", "ENDLESS"}
 )
 
 
-def may_be_too_strict(error: ssl.SSLError) -> bool:
+def may_be_too_strict(error: OSError) -> bool:
     """Whether a handshake may have failed because of what this client does not offer or refuses."""
     gone = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
     return not gone and getattr(error, "reason", None) not in _NO_TLS
