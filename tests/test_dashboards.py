@@ -19,7 +19,6 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.build import EXPORTER, HERE, RUNBOOKS, built, main, readdressed
-from dashboards.grafana.promql import not_ready_since
 from exporter.model.vocabulary import Reason
 from tests.grafana import SPLIT_BY, Panel, Query, View, load, panels, queries, table
 from tests.lab import Lab
@@ -323,45 +322,6 @@ def test_a_counter_is_read_as_a_rate_over_the_rate_interval(query: Query) -> Non
     raw = r"\b(?!\w+:)\w+_(?:total|bucket|sum|count)\{[^}]*\}"
     rated = rf"\b(?:rate|increase)\({raw}\[\$__rate_interval\]\)"
     assert len(re.findall(raw, query.expression)) == len(re.findall(rated, query.expression))
-
-
-# ---------------------------------------------------------------- since when
-
-_LABELS: Final = 'job="j", instance="i", feature="f", role="r", cloud="c"'
-_DOWN_SINCE: Final = {"*.cdn.example": (100, 300), "login.example": (200, 500)}  # the targets of each pattern
-
-
-@pytest.mark.parametrize(
-    ("up", "since"),
-    [
-        ({}, 200),  # the wildcard at 300, the other at 200
-        ({"login.example": 0}, 300),  # its first target is up again, and the other fell at 500
-        ({"*.cdn.example": 1}, 200),  # one of a wildcard's targets is enough
-        ({"*.cdn.example": 1, "login.example": 0}, 500),
-    ],
-)
-def test_a_wildcard_falls_with_its_last_target_and_another_with_its_first(
-    tmp_path: Path, up: Mapping[str, int], since: int
-) -> None:
-    series = [{"series": f"configmgr_exporter_config_last_reload_success_timestamp_seconds{{{_LABELS}}}", "values": 9}]
-    for pattern, times in _DOWN_SINCE.items():
-        for number, last in enumerate(times):
-            labels = f'{{{_LABELS}, pattern="{pattern}", target="{number}"}}'
-            good = f"configmgr_endpoint_last_success_timestamp_seconds{labels}"
-            state = f"configmgr_endpoint_up{labels}"
-            series += [{"series": good, "values": last}, {"series": state, "values": int(up.get(pattern) == number)}]
-    expression = View(1, 1, 1, {"job": ["j"]}).interpolated(not_ready_since("feature"))
-    expected = {
-        "expr": expression,
-        "eval_time": "0s",
-        "exp_samples": [{"labels": '{feature="f"}', "value": 1000 * since}],
-    }
-    case = {"interval": "1s", "input_series": series, "promql_expr_test": [expected]}
-    (tmp_path / "case.yaml").write_text(json.dumps({"tests": [case]}))
-    done = subprocess.run(
-        ["promtool", "test", "rules", "case.yaml"], cwd=tmp_path, capture_output=True, check=False, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # ---------------------------------------------------------------- what Prometheus says

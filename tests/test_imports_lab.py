@@ -103,9 +103,9 @@ def test_the_gauge_tells_whose_addresses_lie_in_the_ranges_where_the_name_is_res
     watching: Exporter,
 ) -> None:
     eventually("first results", watching.ready)
-    found = {(dict(labels)["pattern"], dict(labels)["role"]): value for labels, value in watching.values(GAUGE).items()}
+    found = {(dict(labels)["target"], dict(labels)["path"]): value for labels, value in watching.values(GAUGE).items()}
     once = watching.get(f"/probe?target=https://{OUTSIDE}/").body
-    assert found == {(f"https://{INSIDE}", "console"): 1.0, (f"https://{OUTSIDE}", "console"): 0.0}
+    assert found == {(f"https://{INSIDE}/", "direct"): 1.0, (f"https://{OUTSIDE}/", "direct"): 0.0}
     assert f"\n{GAUGE}{{" in once
 
 

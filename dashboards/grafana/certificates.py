@@ -24,12 +24,13 @@ from dashboards.grafana.panels import (
     number,
 )
 from dashboards.grafana.promql import (
-    TARGET_LABELS,
+    PROBE_LABELS,
     USE_LABELS,
     by,
     chosen,
     distinct,
     of_exporter,
+    of_probes,
     of_site,
     on,
     path_of,
@@ -38,8 +39,11 @@ from dashboards.grafana.promql import (
 
 _DAY: Final = 86400
 _CHOSEN: Final = chosen("target")
-_EXPIRY: Final = of_site("configmgr_endpoint_tls_certificate_expiry_timestamp_seconds", *_CHOSEN)
-_INTERCEPTED: Final = of_site("configmgr_endpoint_tls_intercepted", *_CHOSEN)
+_EXPIRY: Final = of_probes("configmgr_endpoint_tls_certificate_expiry_timestamp_seconds", *_CHOSEN)
+_INTERCEPTED: Final = of_probes("configmgr_endpoint_tls_intercepted", *_CHOSEN)
+_BY_USE: Final = (  # the same for each feature, role, cloud and pattern, with the path
+    f"{path_of(*_CHOSEN)} {on(PROBE_LABELS)} {of_exporter('configmgr_endpoint_tls_intercepted', *_CHOSEN)}"
+)
 _UNSUPPORTED: Final = of_site("configmgr_endpoint_tls_inspection_unsupported")
 _EXPIRED_ROOT: Final = "Baltimore CyberTrust Root"  # ended on 2025-05-12: it is right that it is missing
 
@@ -75,9 +79,9 @@ def dashboard() -> Dashboard:
 
 def _numbers() -> list[Panel]:
     size = (6, 4)
-    left = by("min", "job, instance, target", f"{_EXPIRY} - time()")
+    left = f"{by('min', 'job, instance, target', _EXPIRY)} - time()"
     inspected = by("max", "job, instance, target", _INTERCEPTED)
-    broken = f"{_INTERCEPTED} == 1 and on ({', '.join(USE_LABELS)}) {_UNSUPPORTED}"
+    broken = f"{_BY_USE} == 1 and on ({', '.join(USE_LABELS)}) {_UNSUPPORTED}"
     anchors = of_exporter("configmgr_trust_anchor_present", f'anchor!="{_EXPIRED_ROOT}"')
     none_seen = "no certificate seen"
     return [
@@ -185,8 +189,8 @@ def _expiry() -> Panel:
 
 def _inspected() -> Panel:
     labels = "instance, path, target, host"
-    judged = f"({_INTERCEPTED} == 1) + on ({', '.join(USE_LABELS)}) group_left () {_UNSUPPORTED} or {_INTERCEPTED} == 1"
-    by_path = f"({judged}) {on(TARGET_LABELS, 'path')} {path_of(*_CHOSEN)}"
+    inspected = f"({_BY_USE} == 1)"
+    judged = f"{inspected} + on ({', '.join(USE_LABELS)}) group_left () {_UNSUPPORTED} or {inspected}"
     return listing(
         Question(
             11,
@@ -197,7 +201,7 @@ def _inspected() -> Panel:
             (14, 10),
             [runbook("ConfigMgrTlsInspectionUnsupported", "What to exempt from inspection")],
         ),
-        [by("max", labels, with_host(by_path))],
+        [by("max", labels, with_host(judged))],
         [
             Column("target", "Target", links=[to("network", "What fails here", target=cell("target"))]),
             Column("host", "Documented as", 200),
@@ -211,7 +215,7 @@ def _inspected() -> Panel:
 
 
 def _exemptions() -> Panel:
-    seen = f"1 + {_INTERCEPTED} and on ({', '.join(USE_LABELS)}) {_UNSUPPORTED}"
+    seen = f"1 + {_BY_USE} and on ({', '.join(USE_LABELS)}) {_UNSUPPORTED}"
     return listing(
         Question(
             12,

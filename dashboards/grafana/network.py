@@ -23,14 +23,13 @@ from dashboards.grafana.panels import (
     matrix,
 )
 from dashboards.grafana.promql import (
-    TARGET_LABELS,
+    PROBE_LABELS,
     by,
     chosen,
     distinct,
     failing_since,
     failures,
     of_exporter,
-    of_site,
     on,
     path_of,
     phases,
@@ -105,8 +104,8 @@ def _reasons() -> Panel:
 def _requests() -> Panel:
     labels = "instance, path, target, host, reason, summary, who"
     failing = with_host(_FAILURES)
-    status = of_site("configmgr_endpoint_http_status_code", *_CHOSEN)
-    answered = by("max", labels, f"{failing} {on(TARGET_LABELS)} {status}")
+    status = of_exporter("configmgr_endpoint_http_status_code", *_CHOSEN)
+    answered = by("max", labels, f"{failing} {on(PROBE_LABELS)} {status}")
     return listing(
         Question(
             3,
@@ -186,7 +185,7 @@ def _phases() -> Panel:
             (12, 8),
             [_TIMINGS],
         ),
-        by("avg", "path, phase", phases(*_CHOSEN, path=chosen("path"))),
+        by("avg", "path, phase", phases(*_CHOSEN, *chosen("path"))),
         row="path",
         column="phase",
         order=tuple(PHASES),
@@ -195,7 +194,7 @@ def _phases() -> Panel:
 
 
 def _proxies() -> Panel:
-    buckets = of_site("configmgr_probe_phase_duration_seconds_bucket", 'phase="proxy"')
+    buckets = of_exporter("configmgr_probe_phase_duration_seconds_bucket", *chosen("path"), 'phase="proxy"')
     rate = by("sum", "le", f"rate({buckets}[$__rate_interval])")
     return lines(
         Question(

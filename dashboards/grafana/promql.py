@@ -10,8 +10,6 @@ USE_LABELS: Final = (*CONSUMER_LABELS, "pattern")
 TARGET_LABELS: Final = (*USE_LABELS, "target")
 PROBE_LABELS: Final = (*EXPORTER_LABELS, "path", "target")
 
-_WILDCARD: Final = '"[^/]*(//[^/]*)?[*].*"'  # a star in the host; one in the path does not make a wildcard
-
 
 def chosen(*labels: str) -> tuple[str, ...]:
     """The matchers that keep what is chosen at the top of the dashboard for these labels."""
@@ -85,11 +83,15 @@ def path_of(*matchers: str) -> str:
     return of_site("configmgr_endpoint_path_info", *matchers)
 
 
-def phases(*matchers: str, path: tuple[str, ...] = ()) -> str:
-    """What each phase of the last probes took, each probe once however many features it serves."""
-    seconds = of_site("configmgr_endpoint_phase_duration_seconds", *matchers)
-    asked = f"{on(TARGET_LABELS, 'path')} {path_of(*matchers, *path)}"
-    return by("max", f"{', '.join(PROBE_LABELS)}, phase", f"{seconds} {asked}")
+def of_probes(metric: str, *matchers: str) -> str:
+    """A series of each target and path, of those that the features, roles and clouds need that are chosen."""
+    return f"{of_exporter(metric, *matchers)} and on ({', '.join(PROBE_LABELS)}) {path_of(*matchers)}"
+
+
+def phases(*matchers: str) -> str:
+    """What each phase of the last probes took, each probe once, though two replicas of an exporter may be heard."""
+    seconds = of_probes("configmgr_endpoint_phase_duration_seconds", *matchers)
+    return by("max", f"{', '.join(PROBE_LABELS)}, phase", seconds)
 
 
 def failures(*matchers: str, path: tuple[str, ...] = ()) -> str:
@@ -100,28 +102,19 @@ def failures(*matchers: str, path: tuple[str, ...] = ()) -> str:
     return f"{failure} {asked} {words}"
 
 
-def last_good(*matchers: str) -> str:
-    """When each target was last usable; for one that never was, when the exporter's configuration was loaded."""
-    loaded = of_exporter("configmgr_exporter_config_last_reload_success_timestamp_seconds")
-    here = ", ".join(EXPORTER_LABELS)
-    never = f"0 * {of_site('configmgr_endpoint_up', *matchers)} + on ({here}) group_left () {loaded}"
-    success = of_site("configmgr_endpoint_last_success_timestamp_seconds", *matchers)
-    return f"({success} or on ({', '.join(TARGET_LABELS)}) ({never}))"
-
-
 def failing_since(labels: str, failing: str) -> str:
-    """When the first of these targets fell, in milliseconds, as Grafana takes times."""
-    return f"1000 * {by('min', labels, f'{failing} {on(TARGET_LABELS)} {last_good()}')}"
+    """When the first of these targets, with their paths, was last usable, in milliseconds, as Grafana takes times.
+
+    For one that never was, when the exporter's configuration was loaded.
+    """
+    loaded = of_exporter("configmgr_exporter_config_last_reload_success_timestamp_seconds")
+    probed = of_exporter("configmgr_endpoint_last_probe_timestamp_seconds")
+    never = f"0 * {probed} + on ({', '.join(EXPORTER_LABELS)}) group_left () {loaded}"
+    success = of_exporter("configmgr_endpoint_last_success_timestamp_seconds")
+    good = f"({success} or on ({', '.join(PROBE_LABELS)}) ({never}))"
+    return f"1000 * {by('min', labels, f'{failing} {on(PROBE_LABELS)} {good}')}"
 
 
 def not_ready_since(labels: str) -> str:
-    """When the first of the endpoints fell that are down now, in milliseconds.
-
-    A wildcard falls with the last of its targets, any other endpoint with the first.
-    """
-    use, target = ", ".join(USE_LABELS), ", ".join(TARGET_LABELS)
-    plain, wild = f"pattern!~{_WILDCARD}", f"pattern=~{_WILDCARD}"
-    fell = f"{last_good(plain)} and on ({target}) {of_site('configmgr_endpoint_up', plain)} == 0"
-    wildcard_fell = f"{last_good(wild)} unless on ({use}) {of_site('configmgr_endpoint_up', wild)} == 1"
-    wildcards = by("max", use, wildcard_fell)
-    return f"1000 * {by('min', labels, f'{fell} or {wildcards}')}"
+    """When the first of the endpoints went down that keep a feature from being ready, in milliseconds."""
+    return f"1000 * {by('min', labels, of_site('configmgr_feature_not_ready_since_timestamp_seconds'))}"

@@ -29,12 +29,12 @@ from exporter.model.vocabulary import (
     OutOfTurn,
     Phase,
     Plan,
-    Reason,
     Requirement,
     Result,
     Snapshot,
     Support,
     TlsFacts,
+    Trust,
     Use,
 )
 from exporter.report.causes import causes
@@ -49,12 +49,12 @@ from exporter.system.log_queue import dropped
 CONSUMER: Final = ("feature", "role", "cloud")
 USE: Final = (*CONSUMER, "pattern")
 TARGET: Final = (*USE, "target")
+PROBE: Final = ("path", "target")
 EVIDENCE: Final = ("path", "host", "reason", "cause", "from", "to", "sni", "proxy", "issuer", "answered_by")
 
 # Seconds. A healthy probe takes 20 ms to 1 s; a lost packet adds 1 s or 3 s; the timeout is at 10 s.
-DURATION_BUCKETS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
-# Fewer: a third of a scrape would be these. The last duration of each phase, of each target, is a gauge.
-PHASE_BUCKETS: Final = (0.025, 0.1, 0.25, 1.0, 5.0)
+DURATION_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # each is a series of every label set
+PHASE_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, *DURATION_BUCKETS)  # a name that is cached takes less than 1 ms
 LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0)
 
 _ON_A_TIMER: Final = "Probed on the exporter's own timer, not on the scrape."
@@ -69,7 +69,11 @@ class Events:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.probes = KeptCounter("configmgr_probes", f"Finished probes. {_SHARED}", CONSUMER, registry=registry)
         self.failures = KeptCounter(
-            "configmgr_probe_failures", f"Failed probes by reason. {_SHARED}", (*CONSUMER, "reason"), registry=registry
+            "configmgr_probe_failures",
+            "Failed probes by reason. A reason begins with its first failure, which is no increase yet. All failures: "
+            f"configmgr_probes_total - configmgr_probe_duration_seconds_count. {_SHARED}",
+            (*CONSUMER, "reason"),
+            registry=registry,
         )
         self.duration = KeptHistogram(
             "configmgr_probe_duration_seconds",
@@ -80,8 +84,9 @@ class Events:
         )
         self.phases = KeptHistogram(
             "configmgr_probe_phase_duration_seconds",
-            f"Duration of each phase that completed: resolve, connect, proxy, tls, processing. {_SHARED}",
-            (*CONSUMER, "phase"),
+            "Duration of each phase that completed (resolve, connect, proxy, tls, processing) on each path, each probe "
+            "counted once. By feature, role and cloud ask configmgr_endpoint_phase_duration_seconds.",
+            ("path", "phase"),
             buckets=PHASE_BUCKETS,
             registry=registry,
         )
@@ -120,35 +125,31 @@ class Events:
         )
         self.in_flight = Gauge("configmgr_exporter_probes_in_flight", "Probes under way.", registry=registry)
         self._consumers: frozenset[Consumer] = frozenset()
+        self._paths: frozenset[str] = frozenset()
 
     def adopt(self, plan: Plan) -> None:
-        """Begin the series of consumers that are new, and end those of consumers that have gone."""
-        phases: dict[Consumer, set[Phase]] = {}
-        for check in plan.checks:
-            for consumer in check.counted_for:
-                phases.setdefault(consumer, set()).update(_phases_of(check))
-        for consumer in self._consumers - phases.keys():
+        """Begin the series of consumers and paths that are new, and end those of what has gone."""
+        consumers = {consumer: None for check in plan.checks for consumer in check.counted_for}
+        for consumer in self._consumers - consumers.keys():
             labels = dict(zip(CONSUMER, _labels(consumer), strict=True))
-            for metric in (self.probes, self.failures, self.duration, self.phases):
+            for metric in (self.probes, self.failures, self.duration):
                 metric.remove_by_labels(labels)
-        for consumer, gone_through in phases.items():
-            self._begin(consumer, gone_through)
-        self._consumers = frozenset(phases)
-
-    def _begin(self, consumer: Consumer, phases: Iterable[Phase]) -> None:
-        """Expose 0 before anything has happened, so that the first event is seen as an increase."""
-        labels = _labels(consumer)
-        self.probes.labels(*labels)
-        self.duration.labels(*labels)
-        for reason in Reason:
-            self.failures.labels(*labels, reason)
-        for phase in phases:
-            self.phases.labels(*labels, phase)
+        phases = {(check.key.path, phase): None for check in plan.checks for phase in _phases_of(check)}
+        paths = frozenset(path for path, _ in phases)
+        for path in self._paths - paths:
+            self.phases.remove_by_labels({"path": path})
+        # 0 before anything has happened, so that the first event is seen as an increase. Only failures by reason are
+        # not there before: they would be a quarter of a scrape.
+        for consumer in consumers:
+            self.probes.labels(*_labels(consumer))
+            self.duration.labels(*_labels(consumer))
+        for labels_of_phase in phases:
+            self.phases.labels(*labels_of_phase)
+        self._consumers, self._paths = frozenset(consumers), paths
 
     def count(self, check: Check, result: Result) -> None:
-        """Count a finished probe once for each consumer for whom it decides something."""
+        """Count a finished probe once for each consumer for whom it decides something, its phases once."""
         failed = result.failure
-        completed = {phase: took for phase, took in result.phases.items() if not failed or phase != failed.phase}
         for consumer in check.counted_for:
             labels = _labels(consumer)
             self.probes.labels(*labels).inc()
@@ -156,8 +157,9 @@ class Events:
                 self.failures.labels(*labels, failed.reason).inc()
             else:
                 self.duration.labels(*labels).observe(result.duration)
-            for phase, took in completed.items():
-                self.phases.labels(*labels, phase).observe(took)
+        for phase, took in result.phases.items():
+            if not failed or phase != failed.phase:
+                self.phases.labels(check.key.path, phase).observe(took)
 
 
 def _labels(consumer: Consumer) -> tuple[str, str, str]:
@@ -186,7 +188,7 @@ class State(Kept):
 
     def __init__(self, store: ResultStore) -> None:
         self._store = store
-        self._plan = Plan()
+        self._plan, self._basis = Plan(), _basis_of(Plan())
         self._lines: dict[CheckKey, tuple[Latest | None, tuple[str, ...]]] = {}  # by family; in the plan's order
         self._version = -1
         self._rolled_up: list[tuple[Metric, str]] = []
@@ -209,7 +211,7 @@ class State(Kept):
     def _follow(self) -> None:
         """Begin anew with another plan: the same check may serve other uses in it."""
         if self._plan is not self._store.plan:
-            self._plan = self._store.plan
+            self._plan, self._basis = self._store.plan, _basis_of(self._store.plan)
             self._lines = {check.key: _NOTHING for check in self._plan.checks}
 
     def refresh(self) -> Iterator[None]:
@@ -233,13 +235,13 @@ class State(Kept):
             (family, lines(family))
             for family in _path_times(latest for _, latest in self._store.pinned() if latest is not None)
         ]
-        for place, family in enumerate(_endpoint_families({}, ())):
+        for place, family in enumerate(_endpoint_families(_basis_of(Plan()), ())):
             yield family, [texts[place] for _, texts in of_checks if texts]
         for family, text in (*rolled_up, *times):
             yield family, [text]
 
     def _of(self, check: Check, latest: Latest) -> tuple[Latest, tuple[str, ...]]:
-        return latest, _endpoint_lines(self._plan.requirement_of, check, latest)
+        return latest, _endpoint_lines(self._basis, check, latest)
 
 
 _NOTHING: Final[tuple[None, tuple[str, ...]]] = (None, ())
@@ -248,7 +250,7 @@ _NOTHING: Final[tuple[None, tuple[str, ...]]] = (None, ())
 def families(snapshot: Snapshot) -> Iterator[Metric]:
     """The gauges of a snapshot."""
     pinned = [(check, latest) for check in snapshot.plan.checks if (latest := snapshot.latest.get(check.key))]
-    yield from _endpoint_families(snapshot.plan.requirement_of, pinned)
+    yield from _endpoint_families(_basis_of(snapshot.plan), pinned)
     yield from _rolled_up_families(snapshot)
     yield from _path_times(latest for _, latest in pinned)
 
@@ -264,31 +266,60 @@ def _presented_otherwise(tls: TlsFacts) -> float | None:
     return tls.presented_not_after if tls.presented_not_after != tls.not_after else None
 
 
-def _intercepted(latest: Latest, requirement: Requirement | None) -> bool | None:
+def _intercepted(latest: Latest, trusts: frozenset[Trust]) -> bool | None:
+    """The verdict by all trusts; None also where these disagree: whose certificate it is can be said of one only."""
     tls = latest.result.evidence.tls
-    return tls.intercepted(requirement.endpoint.trust) if tls and requirement else None
+    verdicts = {tls.intercepted(trust) for trust in trusts} if tls else set()
+    return verdicts.pop() if len(verdicts) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Gauge:
-    """A gauge of each target by label set, and its values there by those of its further label, if it has one."""
+    """A gauge of each target and path, or of each of their uses, and its values by those of its further label."""
 
     name: str
     help: str
-    values: Callable[[Latest, Requirement | None], _Values]
+    values: Callable[[Latest, frozenset[Trust]], _Values]
     further: str = ""
+    each_use: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of its labels."""
-        return (*TARGET, self.further) if self.further else TARGET
+        labels = TARGET if self.each_use else PROBE
+        return (*labels, self.further) if self.further else labels
 
 
+# What holds for a target and its path is said once: under each use it would be twice as many series.
 _OF_TARGET: Final = (
     _Gauge(
         "configmgr_endpoint_up",
         f"1: the target is usable from here, by Configuration Manager's own rule; 0: not. {_ON_A_TIMER}",
         lambda latest, _: {"": latest.result.up},
+        each_use=True,
+    ),
+    _Gauge(
+        "configmgr_endpoint_path_info",
+        "1, with the path by which the target is probed: direct, proxy:NAME. It leads from what is known of a path and "
+        "target to the features, roles, clouds and patterns that need it.",
+        lambda latest, _: {latest.result.key.path: 1},
+        "path",
+        each_use=True,
+    ),
+    _Gauge(
+        "configmgr_endpoint_failure",
+        "1 on the one reason of the last failure; absent while up.",
+        lambda latest, _: {failure.reason: 1} if (failure := latest.result.failure) else {},
+        "reason",
+        each_use=True,
+    ),
+    _Gauge(
+        "configmgr_endpoint_unconfirmed_failure",
+        "1 on the reason of a failed attempt that no other has confirmed: one is due within seconds, or succeeded. "
+        "Absent from the next probe on.",
+        lambda latest, _: {latest.unconfirmed.reason: 1} if latest.unconfirmed else {},
+        "reason",
+        each_use=True,
     ),
     _Gauge(
         "configmgr_endpoint_http_status_code",
@@ -302,8 +333,8 @@ _OF_TARGET: Final = (
     ),
     _Gauge(
         "configmgr_endpoint_last_success_timestamp_seconds",
-        "End of the last successful probe, Unix time.",
-        lambda latest, _: _one(latest.last_success),
+        "End of the last successful probe, Unix time. Absent while up, since that is the last probe.",
+        lambda latest, _: _one(None if latest.result.up else latest.last_success),
     ),
     _Gauge(
         "configmgr_endpoint_tls_certificate_expiry_timestamp_seconds",
@@ -323,25 +354,6 @@ _OF_TARGET: Final = (
         lambda latest, _: _one(latest.result.evidence.in_range),
     ),
     _Gauge(
-        "configmgr_endpoint_path_info",
-        "1, with the path by which the target is probed: direct, proxy:NAME.",
-        lambda latest, _: {latest.result.key.path: 1},
-        "path",
-    ),
-    _Gauge(
-        "configmgr_endpoint_failure",
-        "1 on the one reason of the last failure; absent while up.",
-        lambda latest, _: {failure.reason: 1} if (failure := latest.result.failure) else {},
-        "reason",
-    ),
-    _Gauge(
-        "configmgr_endpoint_unconfirmed_failure",
-        "1 on the reason of a failed attempt that no other has confirmed: one is due within seconds, or succeeded. "
-        "Absent from the next probe on.",
-        lambda latest, _: {latest.unconfirmed.reason: 1} if latest.unconfirmed else {},
-        "reason",
-    ),
-    _Gauge(
         "configmgr_endpoint_phase_duration_seconds",
         "Last duration of each phase that was reached.",
         lambda latest, _: latest.result.phases,
@@ -351,7 +363,7 @@ _OF_TARGET: Final = (
         "configmgr_endpoint_tls_intercepted",
         "1: the chain ends in a CA that neither is public nor belongs to the service; 0: it does not. Absent if "
         "that is unknown: the certificate is the customer's own, or the chain stops at an unknown issuer.",
-        lambda latest, requirement: _one(_intercepted(latest, requirement)),
+        lambda latest, trusts: _one(_intercepted(latest, trusts)),
     ),
     _Gauge(
         "configmgr_endpoint_tls_unreadable_certificates",
@@ -362,31 +374,64 @@ _OF_TARGET: Final = (
 )
 
 
-def _endpoint_families(
-    requirement_of: Mapping[Use, Requirement], pinned: Iterable[tuple[Check, Latest]]
-) -> Iterator[Metric]:
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What the series of a check rest on beside its result."""
+
+    requirement_of: Mapping[Use, Requirement]
+    speakers: frozenset[CheckKey]  # of checks of one path and URL, which differ in the answers they accept, the first
+
+    def trusts(self, check: Check) -> frozenset[Trust]:
+        """Who must have issued the certificate, by each requirement that the check serves."""
+        known = self.requirement_of
+        return frozenset(known[use].endpoint.trust for use in check.uses if use in known)
+
+    def probe(self, check: Check) -> list[tuple[str, ...]]:
+        """The values of PROBE in the series of a check: once, or not at all."""
+        return [_probe(check)] if check.key in self.speakers else []
+
+
+def _basis_of(plan: Plan) -> _Basis:
+    speakers: dict[tuple[str, str], CheckKey] = {}
+    for check in plan.checks:
+        speakers.setdefault(_probe(check), check.key)
+    return _Basis(plan.requirement_of, frozenset(speakers.values()))
+
+
+def _uses(check: Check) -> list[tuple[str, ...]]:
+    """The values of TARGET for each use of a check."""
+    return [(*_use(use), check.key.target.url) for use in check.uses]
+
+
+def _probe(check: Check) -> tuple[str, str]:
+    return (check.key.path, check.key.target.url)
+
+
+def _endpoint_families(basis: _Basis, pinned: Iterable[tuple[Check, Latest]]) -> Iterator[Metric]:
     """What follows from the latest results, each by itself."""
-    seen = [(use, (*_use(use), check.key.target.url), latest) for check, latest in pinned for use in check.uses]
+    seen = [(check, latest, basis.trusts(check)) for check, latest in pinned]
     for gauge in _OF_TARGET:
         family = GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.labels)
-        for use, labels, latest in seen:
-            for further, value in gauge.values(latest, requirement_of.get(use)).items():
-                family.add_metric((*labels, further) if gauge.further else labels, value)
+        for check, latest, trusts in seen:
+            found = gauge.values(latest, trusts)
+            for labels in _uses(check) if gauge.each_use else basis.probe(check):
+                for further, value in found.items():
+                    family.add_metric((*labels, further) if gauge.further else labels, value)
         yield family
 
 
-def _endpoint_lines(requirement_of: Mapping[Use, Requirement], check: Check, latest: Latest) -> tuple[str, ...]:
+def _endpoint_lines(basis: _Basis, check: Check, latest: Latest) -> tuple[str, ...]:
     """What `_endpoint_families` says of a check, as lines of each family: the scrape waits for them, so no detour."""
-    seen = [
-        (requirement_of.get(use), Labels(dict(zip(TARGET, (*_use(use), check.key.target.url), strict=True))))
-        for use in check.uses
-    ]
+    trusts = basis.trusts(check)
+    uses = [Labels(dict(zip(TARGET, values, strict=True))) for values in _uses(check)]
+    probe = [Labels(dict(zip(PROBE, values, strict=True))) for values in basis.probe(check)]
     texts = []
     for gauge in _OF_TARGET:
         name, extra = gauge.name, gauge.further
+        found = gauge.values(latest, trusts)
         text = ""
-        for requirement, labels in seen:
-            for further, value in gauge.values(latest, requirement).items():
+        for labels in uses if gauge.each_use else probe:
+            for further, value in found.items():
                 text += labels.line_with(extra, further, name, value) if extra else labels.line(name, value)
         texts.append(text)
     return tuple(texts)
@@ -515,7 +560,8 @@ def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
     )
     endpoints = GaugeMetricFamily(
         "configmgr_feature_endpoints",
-        "Documented endpoints of the feature by state: up, down, unprobed, pending, reference.",
+        "Documented endpoints of the feature (0 only of those that are up, or down), by state: up, down, unprobed, "
+        "pending, reference.",
         labels=(*CONSUMER, "state"),
     )
     for feature in snapshot.features:
@@ -524,7 +570,8 @@ def _feature_families(snapshot: Snapshot) -> Iterator[Metric]:
             ready.add_metric(labels, feature.ready)
         number = counts(feature)
         for state in EndpointState:
-            endpoints.add_metric((*labels, state), number[state])
+            if number[state] or state in {EndpointState.UP, EndpointState.DOWN}:
+                endpoints.add_metric((*labels, state), number[state])
     yield from (unprobed, uninspectable, ready, endpoints)
 
 
@@ -598,7 +645,8 @@ class _Once(Collector):
         yield GaugeMetricFamily(
             "probe_duration_seconds", "The longest of them.", max(result.duration for result in results)
         )
-        yield from _endpoint_families(Plan((), self._requirements).requirement_of, self._results.items())
+        asked = Plan(tuple(self._results), self._requirements)
+        yield from _endpoint_families(_basis_of(asked), self._results.items())
 
 
 def probe_registry(results: Mapping[Check, Latest], requirements: tuple[Requirement, ...]) -> Exposition:

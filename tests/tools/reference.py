@@ -188,6 +188,8 @@ def exemplary() -> Exporter:
         failure = Failure(Phase.RESOLVE, Reason.DNS_TIMEOUT, "silent") if number % 2 else None
         found = replace(seen, by_dns=failure is not None)
         result = Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), found, failure)
+        if failure:
+            running.finished(replace(result, failure=None))
         running.finished(result)
         if failure:
             running.unconfirmed(result)
