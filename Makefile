@@ -8,6 +8,8 @@ ARGS   ?=
 # Also what pip builds with, by whichever of these it reads: the second from version 25.3 on.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
+# Images of containers often set it; the tests start hundreds of programs, each of which would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Tests that neither need the laboratory, another Python or Windows, nor bound time.
 IN_PROCESS := not lab and not windows and not other_python and not timing
@@ -28,8 +30,12 @@ BESIDE := nice -n 5 $(BIN)/pytest --dist=loadfile --no-loadscope-reorder
 INSIDE := $(BESIDE) --numprocesses=3 -m "$(IN_PROCESS)" --cov $(if $(ARGS),--cov-fail-under=0)
 OUTSIDE := $(BESIDE) --numprocesses=3 -m "not timing and not ($(IN_PROCESS))"
 
-test: check $(VENV)/laboratory $(VENV)/other ## Set up what is missing, check the code, run all tests
-	$(BIN)/python -m tests.lab.make_windows
+# What installs into one environment is not run beside what reads it.
+SIDE_BY_SIDE := @$(MAKE) --no-print-directory --jobs=2 --output-sync
+
+test: ## Set up what is missing, check the code, run all tests
+	$(SIDE_BY_SIDE) $(VENV)/laboratory $(VENV)/other
+	$(SIDE_BY_SIDE) check $(VENV)/wine
 	$(INSIDE) --cov-report= $(ARGS) >$(VENV)/inside.log 2>&1 & inside=$$!; \
 	    $(OUTSIDE) $(ARGS) >$(VENV)/outside.log 2>&1 & outside=$$!; \
 	    $(BIN)/pytest -m timing $(ARGS); all=$$?; \
@@ -42,8 +48,7 @@ lab: $(VENV)/laboratory ## Open a shell in the laboratory: the tutorial begins t
 demo: $(VENV)/laboratory ## Break things in the laboratory one after the other, and print what is paged
 	$(BIN)/python -m tests.tools.demo $(ARGS)
 
-truth: $(VENV)/laboratory $(VENV)/other ## Inject every fault and compare the reported reasons with the true ones
-	$(BIN)/python -m tests.lab.make_windows
+truth: $(VENV)/wine $(VENV)/other ## Inject every fault and compare the reported reasons with the true ones
 	$(BIN)/python -m tests.tools.truth $(ARGS)
 
 check: $(VENV)/developer ## Format, lint, types, import direction, workflows
@@ -83,8 +88,7 @@ attack: $(VENV)/developer ## Attack it for ten minutes from its port, servers, p
 soak: $(VENV)/laboratory ## Break things at random for 15 minutes, and see that the exporter is as before
 	$(BIN)/python -m tests.tools.soak $(ARGS)
 
-outages: $(VENV)/laboratory ## Watch the service on Windows for ten minutes among hosts that hang, reset and come back
-	$(BIN)/python -m tests.lab.make_windows
+outages: $(VENV)/wine ## Watch the service on Windows for ten minutes among hosts that hang, reset and come back
 	$(BIN)/python -m tests.windows.outages $(ARGS)
 
 bench: $(VENV)/bench ## Measure cost and truth beside blackbox_exporter, half an hour
@@ -162,8 +166,12 @@ $(VENV)/laboratory: tests/lab/packages.txt tests/lab/install.sh $(VENV)/develope
 	    --constraint constraints.txt --editable '.[dev,negotiate]'; fi
 	@touch $@
 
+# Never a file of that name: what is missing or old it sees by itself.
+$(VENV)/wine: $(VENV)/laboratory
+	$(BIN)/python -m tests.lab.make_windows
+
 # What is true must not depend on the Python: the newest one that is supported is asked as well, where it is found.
-$(VENV)/other: pyproject.toml constraints.txt tests/other_python.sh $(VENV)/developer
+$(VENV)/other: pyproject.toml constraints.txt tests/other_python.sh | $(BIN)/python
 	sh tests/other_python.sh $(VENV)/python3.13
 	@touch $@
 
