@@ -198,7 +198,7 @@ _REST: Final = (
     "",
     "# How each target is probed.",
     "# probe:",
-    "#   interval: 60s",
+    "#   interval: 30s",
     "#   timeout: 10s                # for one attempt as a whole",
     "#   attempts: 2",
     "",
