@@ -546,7 +546,8 @@ class ProbeSection(Section):
     attempts: Annotated[int, within(1, 10)] = Field(
         default=_DEFAULT.probing.attempts,
         description="1 to 10: so many attempts must fail in a row before a target is down. `serve` makes them 1 to 3 "
-        "seconds apart, and fewer where many targets fail at once; `check`, `explain` and `/probe` make them at once.",
+        "seconds apart, the second beside the first where that stays silent, and fewer where many fail at once; "
+        "`check`, `explain` and `/probe` make them at once.",
     )
     concurrency: Annotated[int, within(1, 10_000)] = Field(
         default=_DEFAULT.probing.concurrency, description="Probes at the same time, 1 to 10000."

@@ -109,9 +109,10 @@ class Events:
             self.first_failures.labels(verdict)
         self.out_of_turn = Counter(
             "configmgr_exporter_probes_out_of_turn",
-            "Probes made beside those of each interval, by why: failures of others point at their path (suspected), it "
-            "is down (down), or works again (recovered). Counted in configmgr_exporter_probes_total too, and in no "
-            "counter or histogram by feature, unless they took a place in the interval.",
+            "Probes made beside those of each interval, by why: others that fail share their path or their host "
+            "(suspected), their path is down (down), or one of these works again (recovered). Counted in "
+            "configmgr_exporter_probes_total too, and in no counter or histogram by feature, unless they took a place "
+            "in the interval.",
             ("why",),
             registry=registry,
         )

@@ -806,9 +806,9 @@ class Result:
 class OutOfTurn(StrEnum):
     """Why a check is probed at another time than its place in the interval: a closed set."""
 
-    SUSPECTED = "suspected"  # failures of others point at the path that they share
+    SUSPECTED = "suspected"  # others fail that share a path or a host with it
     DOWN = "down"  # to learn when its path works again
-    RECOVERED = "recovered"  # its path works again
+    RECOVERED = "recovered"  # its path or its host works again
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,19 @@
-"""Which checks to make out of turn, so that a path is known to be down, or up again, at any interval.
+"""Which checks to make out of turn, so that a path or a host is known to be down, or up again, at any interval.
 
 Failures of two hosts that blame a path, and no success since the first of them began, are a suspicion: what worked by
-that path is asked at once. While the path is down, some of its checks are made every few seconds; when one succeeds,
-what had failed is asked at once. Whether the path is down is none of this: `paths` says so, by the latest results.
+that path is asked at once. So are those that have had no answer for longer than is usual for them. While the path is
+down, some of its checks are made every few seconds; when one succeeds, what had failed is asked at once. Whether the
+path is down is none of this: `paths` says so, by the latest results.
+
+When a check fails, the others of its host by the same path are asked at once, and a few of other hosts, unless one has
+worked meanwhile: so all that a host has to do with is known together, and that it is not the path.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -20,9 +25,25 @@ SUSPICIOUS: Final = 2  # hosts that fail in a row, also behind a proxy: one may 
 FEW: Final = 2  # checks that are asked when one host has failed, and at each look at a path that is down
 LOOK: Final = 5.0  # seconds between two looks
 AT_ONCE: Final = 2  # rounds of a path's checks that may be made out of turn: when it is suspected, and when it is back
-MINUTE: Final = 60.0  # seconds in which one more may be, which is what the default interval costs
+MINUTE: Final = 60.0  # seconds in which one more may be, which is half of what the default interval costs
 
 Asked = dict[CheckKey, OutOfTurn]
+
+
+@dataclass(slots=True)
+class _Spare:
+    """How many probes may be made out of turn: two rounds at once, and one more a minute."""
+
+    left: float = math.inf
+    at: float = 0.0  # as of when
+
+    def some(self, wanted: Asked, most: int, now: float) -> Asked:
+        """As many of these as may be made now."""
+        self.left = min(self.left + (now - self.at) * most / MINUTE, float(AT_ONCE * most))
+        self.at = now
+        asked = dict(islice(wanted.items(), int(self.left)))
+        self.left -= len(asked)
+        return asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +68,7 @@ class _Path:
     anew: set[CheckKey] = field(default_factory=set)  # that failed while nothing worked: it counts if they do so again
     wanted: Asked = field(default_factory=dict)
     turn: int = 0  # of the looks
-    left: float = math.inf  # probes that may be made out of turn
-    at: float = 0.0  # as of when
+    spare: _Spare = field(default_factory=_Spare)
 
     def hear(self, key: CheckKey, say: Say, began: float, *, guarded: bool) -> None:
         """Note what an attempt says of the path, and what is wanted for it."""
@@ -79,6 +99,16 @@ class _Path:
         asked = others[:FEW] if others and len(self.hosts) < SUSPICIOUS else working
         self.wanted |= dict.fromkeys(asked, OutOfTurn.SUSPECTED)
 
+    def fall_silent(self, key: CheckKey, began: float) -> None:
+        """Note that an attempt of what had worked has had no answer for longer than is usual."""
+        before = self.heard.get(key)
+        if before is not None and not before.say.blames and (not before.say.inside or self._all_judge()):
+            self._fails(before.say.host, began, guarded=False)
+
+    def few_others(self, host: str) -> Iterable[CheckKey]:
+        """A few of other hosts that worked by this path."""
+        return islice((key for key in self._working() if key.target.host != host), FEW)
+
     def ask_again(self) -> None:
         """Want whatever stands against the suspicion."""
         if len(self.hosts) >= SUSPICIOUS:
@@ -99,6 +129,7 @@ class _Path:
             self.anew = set(failed) if was_down else set()
         self.since = math.inf
         self.hosts.clear()
+        self.wanted = {key: why for key, why in self.wanted.items() if why is not OutOfTurn.SUSPECTED}
 
     def look(self) -> Asked:
         """Some of its checks, by turns, while it is down."""
@@ -112,14 +143,10 @@ class _Path:
 
     def due(self, now: float) -> Asked:
         """What is wanted, as far as it is of use still and not too much."""
-        most = max(len(self.heard), len(self.fell), FEW)
-        self.left = min(self.left + (now - self.at) * most / MINUTE, float(AT_ONCE * most))
-        self.at = now
         if not self.wanted:
             return {}
         self.wanted = {key: why for key, why in self.wanted.items() if self._is_useful(key, why)}
-        asked = dict(islice(self.wanted.items(), int(self.left)))
-        self.left -= len(asked)
+        asked = self.spare.some(self.wanted, max(len(self.heard), len(self.fell), FEW), now)
         for key in asked:
             del self.wanted[key]
         return asked
@@ -143,13 +170,18 @@ class _Path:
 
 
 class PathWatch:
-    """What the newest attempts say of each path, and which checks are asked for that out of turn."""
+    """What the newest attempts say of each path and host, and which checks are asked for that out of turn."""
 
     def __init__(self) -> None:
         self._paths: dict[str, _Path] = {}
         self._fell: dict[CheckKey, float] = {}
+        self._worked: dict[str, float] = {}  # by path: when the newest success began
+        self._in_question: set[str] = set()  # paths by which nothing has worked since a few were asked for that
+        self._of_host: dict[tuple[str, str], list[CheckKey]] = {}  # by path
+        self._spare = _Spare()
+        self._most = FEW
 
-    def keep(self, keys: Container[CheckKey]) -> None:
+    def keep(self, keys: Collection[CheckKey]) -> None:
         """Forget all checks but these."""
         for key in [key for key in self._fell if key not in keys]:
             del self._fell[key]
@@ -157,20 +189,63 @@ class PathWatch:
             path.heard = {key: heard for key, heard in path.heard.items() if key in keys}
             path.wanted = {key: why for key, why in path.wanted.items() if key in keys}
             path.anew = {key for key in path.anew if key in keys}
+        of_host = defaultdict[tuple[str, str], list[CheckKey]](list)
+        for key in keys:
+            of_host[key.path, key.target.host].append(key)
+        self._of_host, self._most = dict(of_host), max(len(keys), FEW)
 
     def hear(self, result: Result, began: float, now: float) -> Asked:
         """Note what an attempt came to that began at a moment. Returns what is to be asked for it, and why."""
         said = dict(says(result))
         guarded = result.failure is not None and result.failure.reason is Reason.PROXY_AUTH_REQUIRED
-        if result.up or guarded:
+        asked: Asked = {}
+        if guarded:
             self._fell.pop(result.key, None)
         else:
-            self._fell.setdefault(result.key, began)
+            asked = self._works(result.key, began) if result.up else self._fails(result, began)
         for name, say in said.items():
             self._paths.setdefault(name, _Path(name, self._fell)).hear(result.key, say, began, guarded=guarded)
         for name in self._paths.keys() - said.keys():
             self._paths[name].heard.pop(result.key, None)
-        return self._due(now)
+        return self._spare.some(asked, self._most, now) | self._due(now)
+
+    def fail_once(self, result: Result, began: float, now: float) -> Asked:
+        """Note an attempt that failed, and that another will confirm. Returns what is to be asked for it, and why."""
+        return self._spare.some(self._fails(result, began), self._most, now)
+
+    def fall_silent(self, key: CheckKey, began: float, now: float) -> Asked:
+        """Note an attempt that has had no answer for longer than is usual. Returns what is to be asked for it."""
+        for path in self._paths.values():
+            path.fall_silent(key, began)
+        return self._spare.some(self._falls(key, began), self._most, now) | self._due(now)
+
+    def _fails(self, result: Result, began: float) -> Asked:
+        """What a failure gives rise to, unless it is a defect of the exporter."""
+        if result.failure is not None and result.failure.reason is Reason.INTERNAL_ERROR:
+            self._fell.setdefault(result.key, began)
+            return {}
+        return self._falls(result.key, began)
+
+    def _falls(self, key: CheckKey, began: float) -> Asked:
+        """All others of its host that worked, and some of its path if nothing has worked by that meanwhile."""
+        if key in self._fell:
+            return {}
+        self._fell[key] = began
+        others = [other for other in self._of_host.get((key.path, key.target.host), ()) if other not in self._fell]
+        path = self._paths.get(key.path)
+        if path is not None and key.path not in self._in_question and self._worked.get(key.path, -math.inf) < began:
+            self._in_question.add(key.path)
+            others += path.few_others(key.target.host)
+        return dict.fromkeys(others, OutOfTurn.SUSPECTED)
+
+    def _works(self, key: CheckKey, began: float) -> Asked:
+        """All others of its host that had failed before it, if it had failed as well."""
+        self._worked[key.path] = max(began, self._worked.get(key.path, -math.inf))
+        self._in_question.discard(key.path)
+        if self._fell.pop(key, math.inf) > began:
+            return {}
+        others = self._of_host.get((key.path, key.target.host), ())
+        return dict.fromkeys((other for other in others if other in self._fell), OutOfTurn.RECOVERED)
 
     def ask_again(self, now: float) -> Asked:
         """What is to be asked where probes were broken off."""

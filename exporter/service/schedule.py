@@ -33,8 +33,11 @@ PATIENCE: Final = (
 )
 EARLY: Final = 0.001  # seconds that uvloop may wake us too soon
 PAUSE: Final = (1.0, 3.0)  # seconds between two attempts: what a lost packet or a restart of a proxy may take
-CONFIRMING: Final = 0.1  # what attempts to confirm failures may add to the probes of an interval
+CONFIRMING: Final = (
+    0.1  # what attempts to confirm failures may add to the probes of an interval, and those beside others
+)
 AT_LEAST: Final = 10.0  # of them, where that would be less
+SILENCE: Final = 2.0  # seconds without an answer, or twice what it took before, until another attempt begins beside it
 SPARE: Final = 0.01  # of the interval: for what the loop takes to get round to what is due
 RESTART: Final = 1.0  # seconds until a timetable that broke down goes on
 
@@ -72,7 +75,7 @@ def pause(left: float) -> float:
 
 
 class Allowance:
-    """How many attempts to confirm a failure may still be made: so many in an interval, and no more at once."""
+    """How many attempts of one kind may still be made: so many in an interval, and no more at once."""
 
     def __init__(self) -> None:
         self._most, self._interval = AT_LEAST, 1.0
@@ -150,11 +153,20 @@ class Places:
 
     async def take(self) -> object:
         """A place, in the order in which it was asked for; whoever has it gives it back."""
-        place = object()
         if self._full or self._next.locked():
             async with self._next:
                 while self._full:
                     await self._wait()
+        return self._taken()
+
+    def take_at_once(self) -> object | None:
+        """A place, if one is free or its owner has had its time, and nobody waits for it."""
+        if self._full and self._until[longest := next(iter(self._until))] <= anyio.current_time():
+            self._until.pop(longest)
+        return None if self._full or self._next.locked() else self._taken()
+
+    def _taken(self) -> object:
+        place = object()
         self._until[place] = anyio.current_time() + PATIENCE
         return place
 
@@ -217,6 +229,15 @@ async def probe_once(
         beating.cancel_scope.cancel()
 
 
+@dataclass(frozen=True, slots=True)
+class Second:
+    """An attempt that is made beside another one."""
+
+    begun: float
+    place: object
+    task: anyio.TaskHandle[Result, Any]
+
+
 @dataclass(slots=True, eq=False)
 class Appointment:
     """When a check is due, and while its probe is under way, that."""
@@ -227,12 +248,19 @@ class Appointment:
     down: bool = False
     why: OutOfTurn | None = None  # where it is none of its slots
     begun: float = math.inf  # of the attempt under way
+    took: float = math.inf  # seconds that its latest success took
+    second: Second | None = None
     place: object = None
     task: anyio.TaskHandle[None, Any] | None = None
     defect: str = ""  # of the probe before
 
     def __lt__(self, other: Appointment) -> bool:
         return self.due < other.due
+
+    @property
+    def silent_at(self) -> float:
+        """When the attempt under way has had no answer for longer than is usual for its target."""
+        return self.begun + max(SILENCE, 2 * self.took)
 
 
 class Timetable:
@@ -246,7 +274,7 @@ class Timetable:
         self,
         group: TaskGroup,
         pace: Pace,
-        allowance: Allowance,
+        allowances: tuple[Allowance, Allowance],  # to confirm failures, and beside what is silent
         pulse: Pulse,
         attempt: Attempt,
         watcher: Watcher,
@@ -257,14 +285,16 @@ class Timetable:
         self._defect = ""  # in watching them, as it is logged
         self._pulse = pulse
         self._group = group
-        self._allowance = allowance
+        self._allowance, self._beside = allowances
         self._attempt = attempt
         self._watcher = watcher
         self._places = Places(pace.concurrency)
         self._appointments: dict[CheckKey, Appointment] = {}
         self._waiting: list[Appointment] = []  # a heap
         self._asleep = anyio.CancelScope()
-        self._keeper = group.create_task(self._keep())
+        self._unanswered: set[Appointment] = set()  # whose first attempts may yet be silent for too long
+        self._begun = anyio.Event()
+        self._keepers = [group.create_task(self._keep(step)) for step in (self._start_next, self._find_silent)]
 
     def adopt(self, known: Mapping[CheckKey, bool]) -> None:
         """Probe exactly these; the value says whether a result is there already. Who stays is not disturbed."""
@@ -308,7 +338,8 @@ class Timetable:
 
     def end(self) -> None:
         """Probe no more."""
-        self._keeper.cancel()
+        for keeper in self._keepers:
+            keeper.cancel()
         self._end(self._appointments.keys())
 
     def _end(self, keys: Iterable[CheckKey]) -> None:
@@ -325,12 +356,12 @@ class Timetable:
         early = now + fraction(key) * within if within < interval else math.inf
         return Appointment(min(early, slot), key, in_place=slot <= early)
 
-    async def _keep(self) -> None:
-        """Start what is due, for ever. What breaks down in here is logged and costs a second; probing goes on."""
+    async def _keep(self, step: Callable[[], Awaitable[None]]) -> NoReturn:
+        """Do this for ever. What breaks down in here is logged and costs a second; probing goes on."""
         logged = ""
         while True:
             try:
-                await self._start_next()
+                await step()
                 logged = ""
             except Exception as error:
                 if logged != (logged := defect(error).message):
@@ -350,6 +381,36 @@ class Timetable:
         else:  # woken for something else, or that has left meanwhile
             self._places.give_back(place)
 
+    async def _find_silent(self) -> None:
+        """Wait for attempts that are silent for too long, or for the first that may be."""
+        if not self._unanswered:
+            self._begun = anyio.Event()
+            await self._begun.wait()
+        now = anyio.current_time()  # one that begins meanwhile is not silent before this is over
+        await anyio.sleep_until(min(now + SILENCE, *(appointment.silent_at for appointment in self._unanswered)))
+        now = anyio.current_time() + EARLY
+        for appointment in [one for one in self._unanswered if one.silent_at <= now]:
+            self._unanswered.discard(appointment)
+            if now < appointment.silent_at + SILENCE:  # else it was the exporter that stood still
+                self._begin_second(appointment)
+
+    def _begin_second(self, appointment: Appointment) -> None:
+        """Ask what the silence gives rise to; make another attempt beside, where there is room and it is allowed."""
+        key, begun, now = appointment.key, appointment.begun, anyio.current_time()
+        self.ask_for(lambda at: self._paths.fall_silent(key, begun, at))
+        if appointment.why is None and not self._beside.take(now):
+            return
+        if (place := self._places.take_at_once()) is None:
+            return
+        within = begun + (1 - SPARE) * self.pace.interval - now
+        appointment.second = Second(now, place, self._group.create_task(self._made_beside(key, place, within)))
+
+    async def _made_beside(self, key: CheckKey, place: object, within: float) -> Result:
+        try:
+            return await noticing(self._pulse, attempted(self._attempt(key, within), key))
+        finally:
+            self._places.give_back(place)
+
     def _gather(self) -> None:
         """Let all wait that are not under way, also those that got lost."""
         self._waiting = [appointment for appointment in self._appointments.values() if appointment.task is None]
@@ -366,10 +427,12 @@ class Timetable:
             result = await self._probe(appointment)
             self._report(appointment, result)
             following.down = not result.up
+            following.took = result.duration if result.up else appointment.took
         except Exception as error:  # noqa: BLE001 - a defect is the result of one check only
             following.defect = self._report_defect(appointment, error)
         finally:
             self._places.give_back(appointment.place)
+            self._end_second(appointment)
             if self._appointments.get(appointment.key) is appointment:
                 following.due = self._slot(appointment.key, max(anyio.current_time(), appointment.due))
                 self._meet_again(following)
@@ -384,12 +447,32 @@ class Timetable:
                 self._watcher.started(max(0.0, begun - appointment.due))
             else:
                 self._watcher.started_out_of_turn(appointment.why)
-            result = await self._attempted(appointment, math.inf)
+            result = await self._attempted_first(appointment)
         finally:
             self._places.give_back(appointment.place)
         if result.up or appointment.down:  # what is down already needs no confirmation
             return result
-        return await self._confirmed(appointment, result, begun + self.pace.interval)
+        since = begun if appointment.why is None else appointment.due  # it may run into its slot, but into no other
+        return await self._confirmed(appointment, result, since + self.pace.interval)
+
+    async def _attempted_first(self, appointment: Appointment) -> Result:
+        """The first attempt, which may be silent for so long that another begins beside it."""
+        confirmable = self.pace.attempts > 1 and not appointment.down and appointment.took < math.inf
+        if not confirmable:
+            return await self._attempted(appointment, math.inf)
+        appointment.begun = anyio.current_time()
+        self._unanswered.add(appointment)
+        self._begun.set()
+        try:
+            return await self._attempted(appointment, math.inf)
+        finally:
+            self._unanswered.discard(appointment)
+
+    def _end_second(self, appointment: Appointment) -> None:
+        """Break off what is made beside, if it is still under way."""
+        if appointment.second is not None:
+            appointment.second.task.cancel()
+            self._places.give_back(appointment.second.place)  # itself, it does so only if it has begun
 
     async def _attempted(self, appointment: Appointment, within: float) -> Result:
         """One attempt, and whether the exporter itself stood still meanwhile."""
@@ -419,6 +502,14 @@ class Timetable:
         """Ask what an attempt gives rise to."""
         self.ask_for(lambda now: self._paths.hear(result, appointment.begun, now))
 
+    def _suspect(self, appointment: Appointment, following: Next, result: Result) -> None:
+        """Show a failure that is not confirmed, and ask what it gives rise to."""
+        self._watcher.unconfirmed(result)
+        if following is Next.CONFIRM:
+            self.ask_for(lambda now: self._paths.fail_once(result, appointment.begun, now))
+            if anyio.current_time() - appointment.begun >= PAUSE[1]:
+                self._hear(appointment, result)  # what is silent for longer than a pause may last has no need of one
+
     def _report_defect(self, appointment: Appointment, error: Exception) -> str:
         """Report a defect as the result of its check; if that fails too, log it once. Returns its message."""
         key, failure = appointment.key, defect(error)
@@ -444,13 +535,20 @@ class Timetable:
     async def _confirmed(self, appointment: Appointment, first: Result, end: float) -> Result:
         """What a probe comes to after its first attempt: the first success, or the failure of the last attempt.
 
-        Each is made after a pause, and all are over before `end`, so that no slot is missed for them; what the exporter
-        itself holds up, by standing still or for want of room, is added to that. When so many fail at once that the
-        allowance is spent, they confirm each other; but for those that are asked because others fail.
+        Each is made after a pause, but for the one that was begun beside the first, and all are over before `end`, so
+        that no slot is missed for them; what the exporter itself holds up, by standing still or for want of room, is
+        added to that. When so many fail at once that the allowance is spent, they confirm each other; but for those
+        that are asked because others fail.
         """
         attempts, result = Attempts(self.pace.attempts), first
         while (following := attempts.next(result)) is not Next.NONE:
             now = anyio.current_time()
+            if (second := appointment.second) is not None:
+                self._suspect(appointment, following, result)
+                appointment.begun = second.begun
+                result = (await second.task).after(result)
+                appointment.second = None
+                continue
             if following is Next.REPEAT:
                 end = max(end, now + self.pace.interval)
             elif end - now <= 2 * SPARE * self.pace.interval:
@@ -458,9 +556,7 @@ class Timetable:
             elif appointment.why is None and not self._allowance.take(now):
                 self._watcher.accepted(result)
                 break
-            self._watcher.unconfirmed(result)
-            if following is Next.CONFIRM and now - appointment.begun >= PAUSE[1]:
-                self._hear(appointment, result)  # what is silent for longer than a pause may last has no need of one
+            self._suspect(appointment, following, result)
             rest = pause(end - now)
             await anyio.sleep(rest)
             async with self._places.turn():
@@ -479,7 +575,7 @@ class Schedule:
         self._group = group
         self._attempt = attempt
         self._watcher = watcher
-        self._allowance = Allowance()
+        self._allowances = Allowance(), Allowance()
         self._pulse = pulse or Pulse()
         self._paths = PathWatch()
         self._timetable: Timetable | None = None
@@ -495,14 +591,15 @@ class Schedule:
 
     def adopt(self, known: Mapping[CheckKey, bool], pace: Pace) -> None:
         """Run exactly these checks; the value says whether a result is there already. Does not wait."""
-        self._allowance.adopt(len(known), pace.interval)
+        for allowance in self._allowances:
+            allowance.adopt(len(known), pace.interval)
         self._paths.keep(known)
         if self._timetable is not None and self._timetable.pace == pace:
             self._timetable.adopt(known)
             return
         before, self._timetable = (
             self._timetable,
-            Timetable(self._group, pace, self._allowance, self._pulse, self._attempt, self._watcher, self._paths),
+            Timetable(self._group, pace, self._allowances, self._pulse, self._attempt, self._watcher, self._paths),
         )
         self._timetable.adopt(known)
         if before is not None:
