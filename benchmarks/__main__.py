@@ -38,7 +38,7 @@ MEASURE: Final[Mapping[str, Part]] = {
     "scrape": lambda lab, place, quick: cost.scrapes(lab, place, (100,) if quick else cost.SERIES, 5 if quick else 30),
     "scale": lambda lab, place, quick: cost.scale(lab, place, (100,) if quick else cost.SIZES, 5.0 if quick else 60.0),
     "start": lambda lab, place, quick: cost.start(lab, place, 1 if quick else 5),
-    "notice": lambda lab, place, quick: notice.noticed(lab, place, notice.FAULTS[1:2] if quick else notice.FAULTS),
+    "notice": lambda lab, place, quick: notice.noticed(lab, place, notice.QUICK if quick else notice.FAULTS),
 }
 
 
