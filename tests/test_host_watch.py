@@ -72,7 +72,7 @@ class Site(World):
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_all_that_needs_a_host_is_known_to_fail_together_and_to_work_again(reason: Reason) -> None:
+def test_whatever_needs_a_host_is_known_to_fail_together_and_to_work_again(reason: Reason) -> None:
     site = Site(failure=Failure(REASONS[reason], reason, ""), cut=(100.0, 200.0))
     run_for(site, 240.0, PACE, ALL)
     down = [site.first(key, 100.0, up=False) for key in SHARED]

@@ -6,7 +6,7 @@ down, some of its checks are made every few seconds; when one succeeds, what had
 path is down is none of this: `paths` says so, by the latest results.
 
 When a check fails, the others of its host by the same path are asked at once, and a few of other hosts, unless one has
-worked meanwhile: so all that a host has to do with is known together, and that it is not the path.
+worked meanwhile: so whatever needs a host is known together, and that it is not the path.
 """
 
 from __future__ import annotations
