@@ -18,7 +18,7 @@ from exporter.config import catalogue as shipped
 from exporter.config.json_schema import Kind, schema_of
 from exporter.config.wizard import QUESTIONS, Answers, Question, fault, written
 from exporter.model.vocabulary import Catalogue
-from exporter.service.by_hand import by_hand
+from exporter.service.by_hand import by_hand, program_here
 from exporter.service.load import Source
 
 DEFAULT_FILE: Final = Path("exporter.yaml")
@@ -113,7 +113,7 @@ def init(
     with writing(output, "--output"), output.open("w" if force else "x", encoding="utf-8", newline="\n") as out:
         out.write(written(answers, interview.catalogue))
     typer.echo(f"{output}: written. What can be reached from here:")
-    typer.echo(f"  {replace(by_hand(Source()), config_file=str(output)).line('check')}")
+    typer.echo(f"  {replace(by_hand(Source(), program_here()), config_file=str(output)).line('check')}")
 
 
 @dataclass(frozen=True, slots=True)
