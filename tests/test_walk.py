@@ -49,7 +49,7 @@ NOT_RUN: Final = {
         "PowerShell, on Windows; test_packages tries the arguments"
     ),
     f"Expand-Archive {BUNDLE}-windows-amd64.zip .": ("PowerShell; windows/test_bundle_runs does what it says"),
-    "py -m pip install -c constraints.txt .": "the same: what is installed, and what it then runs",
+    "py -m pip install -c constraints.txt .": "the same",
     "py -m venv .venv": "PowerShell, on Windows",
     f"{EXPORTER} check": "on the page of the package: the second line serves until it is stopped",
     "kubectl apply -k dashboards/kubernetes": "needs a cluster; test_stack validates what it applies",

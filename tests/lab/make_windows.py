@@ -1,6 +1,7 @@
 """Make what a Windows in the laboratory is made of: the bundle, unpacked, and an empty Windows of wine.
 
-Both lie in `.venv/windows`, and are made again only when what they are made of has changed.
+Both lie in `.venv/windows`, and are made again only when what they are made of has changed. So do the wheels of which
+pip can install the exporter on a Windows that reaches no index.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 from subprocess import DEVNULL
 from typing import Final
 
+from packaging.requirements import Requirement
+
 from config.windows.bundle import CACHE, ROOT, build
 from config.windows.embedded_python import Refused
 
@@ -25,7 +28,20 @@ MADE_OF: Final = ("exporter", "config", "dashboards", "docs", "pyproject.toml", 
 LACKING: Final = Path(__file__).with_name("bcryptprimitives.c")
 PREFIX: Final = CACHE / "prefix"
 PROGRAM: Final = CACHE / "program"
+WHEELS: Final = CACHE / "wheels"
 STAMP: Final = CACHE / "made-of"
+LOCKED: Final = (ROOT / "locked" / "run.txt", ROOT / "locked" / "build.txt")  # what pip installs, and builds with
+# What a Python on a 64-bit Windows says of itself, by which packages decide what they need there.
+WINDOWS: Final = {
+    "os_name": "nt",
+    "sys_platform": "win32",
+    "platform_system": "Windows",
+    "platform_machine": "AMD64",
+    "python_version": "3.11",
+    "python_full_version": "3.11.9",
+    "implementation_name": "cpython",
+    "platform_python_implementation": "CPython",
+}
 NEEDED: Final = {
     "osslsigncode": "osslsigncode",
     "x86_64-w64-mingw32-gcc": "gcc-mingw-w64-x86-64-win32",
@@ -52,8 +68,34 @@ def made() -> Path:
             STAMP.write_text(stamp, encoding="ascii")
         if not PREFIX.exists():
             _boot(CACHE / "new-prefix")
+        _fetch_wheels()
         (bundle,) = CACHE.glob("*-windows-amd64.zip")
     return bundle
+
+
+def _fetch_wheels() -> None:
+    """Fetch what is not there yet, each file by its hash; pip would decide by this system what is needed."""
+    locked = "".join(file.read_text(encoding="utf-8") for file in LOCKED).replace("\\\n", " ")
+    needed = {line for line in locked.splitlines() if _is_needed(line.partition(" --hash")[0])}
+    wanted = "".join(f"{line.partition(' ; ')[0]} --hash{line.partition(' --hash')[2]}\n" for line in sorted(needed))
+    fetched = WHEELS / "fetched.txt"
+    if fetched.exists() and fetched.read_text(encoding="ascii") == wanted:
+        return
+    shutil.rmtree(WHEELS, ignore_errors=True)
+    WHEELS.mkdir()
+    asked = WHEELS / "wanted.txt"
+    asked.write_text(wanted, encoding="ascii")
+    argv = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary=:all:"]
+    argv += ["--platform", "win_amd64", "--python-version", WINDOWS["python_version"], "--retries", "5"]
+    done = subprocess.run([*argv, "--dest", WHEELS, "--requirement", asked], check=False, capture_output=True)
+    if done.returncode:
+        raise Refused(f"pip could not fetch what it installs on Windows:\n{done.stderr.decode(errors='replace')}")
+    asked.rename(fetched)
+
+
+def _is_needed(line: str) -> bool:
+    marker = Requirement(line).marker
+    return marker is None or marker.evaluate(WINDOWS)
 
 
 @contextmanager

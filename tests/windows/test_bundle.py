@@ -21,22 +21,11 @@ from packaging.utils import canonicalize_name
 from config.windows.bundle import CACHE, NAME, PACKAGES, ROOT, SEARCH_PATH, compiler
 from config.windows.embedded_python import CORE, Python, Refused, downloaded, verified
 from exporter import __version__
-from tests.lab.make_windows import made
+from tests.lab.make_windows import WINDOWS, made
 
 pytestmark = pytest.mark.windows
 
 TOP: Final = f"{NAME}-{__version__}"
-# What a Python on a 64-bit Windows says of itself, by which packages decide what they need there.
-WINDOWS: Final = {
-    "os_name": "nt",
-    "sys_platform": "win32",
-    "platform_system": "Windows",
-    "platform_machine": "AMD64",
-    "python_version": "3.11",
-    "python_full_version": "3.11.9",
-    "implementation_name": "cpython",
-    "platform_python_implementation": "CPython",
-}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""The bundle, unpacked and used under wine as on a Windows that has no Python: nothing is on its PATH."""
+"""The quick start under wine: the bundle, unpacked on a Windows that has no Python, and pip on one that has.
+
+Nothing is on its PATH.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PathDistribution
 from pathlib import Path, PureWindowsPath
 from typing import Any, Final
 
 import pexpect
+import pip
 import pytest
 
-from config.windows.bundle import COMMAND, NAME, ROOT
+from config.windows.bundle import NAME, ROOT
 from exporter import __version__
-from tests.lab.make_windows import PREFIX, PROGRAM, made
+from tests.lab.make_windows import PREFIX, PROGRAM, WHEELS, made
 
 pytestmark = pytest.mark.windows
 
@@ -41,14 +44,17 @@ for folder, *arguments in calls:
 json.dump(answers, sys.stdout)
 """
 
-# The quick start in two commands, by its first words. PowerShell is not here: what they name is done by other means.
+# The quick start in two commands, by its first words. PowerShell is not here, nor is py, which finds a Python: what
+# they name is done by other means.
 QUICK_START: Final = {
     first.split()[0]: (first, second)
-    for page in ("README.md", "docs/install.md")
     for first, second in re.findall(
-        r"^```powershell\n(.*)\n(.*)\n```$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE
+        r"^```powershell\n(.*)\n(.*)\n```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
     )
 }
+
+# What lies beside a Python, and not in its folder of libraries; one of them is what wine lacks.
+BESIDE: Final = re.compile(r"(python|vcruntime|bcryptprimitives).*\.dll")
 
 # Nothing but this machine is asked.
 OWN: Final = """\
@@ -102,6 +108,34 @@ def unpacked(wine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
+def python(wine: Mapping[str, str]) -> Path:
+    """A Python with pip, in the folders in which the installer of python.org puts it."""
+    folder = Path(wine["WINEPREFIX"], "drive_c", "Python311")
+    (folder / "DLLs").mkdir(parents=True)
+    for file in (PROGRAM / "python").glob("*.*"):
+        if file.suffix in {".exe", ".zip"} or BESIDE.match(file.name):
+            linked(str(file), str(folder / file.name))
+        elif file.suffix in {".dll", ".pyd"}:
+            linked(str(file), str(folder / "DLLs" / file.name))
+    ours = Path(pip.__file__).parent  # the same for every system
+    shutil.copytree(ours, folder / "Lib" / "site-packages" / ours.name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder / "python.exe"
+
+
+@pytest.fixture(scope="module")
+def installed(wine: Mapping[str, str], python: Path) -> Path:
+    """A Python for which pip has installed the exporter, by the first command, in a clone. It reaches no index."""
+    _, *arguments = QUICK_START["py"][0].split()
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": windows_path(WHEELS), "PIP_NO_COMPILE": "1"}
+    argv = [WINE / "wine64", python, *arguments]
+    done = subprocess.run(
+        argv, check=False, cwd=ROOT, env={**wine, **offline}, stdin=subprocess.DEVNULL, capture_output=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return python
+
+
+@pytest.fixture(scope="module")
 def answers(wine: Mapping[str, str], unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     """Status, output and messages of a few commands, each from another folder than its own."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
@@ -152,30 +186,20 @@ def test_it_lists_what_is_documented(answers: Mapping[str, Any]) -> None:
     assert len(json.loads(listed)) > 100
 
 
-def test_what_pip_installs_is_what_the_bundle_runs(unpacked: Path) -> None:
-    """Neither py nor pip is there: the same wheel with the same pins, by uv, and what pip makes a command of."""
-    assert QUICK_START["py"] == ("py -m pip install -c constraints.txt .", "py -m exporter serve")
-    packages = [*PathDistribution.discover(path=[str(unpacked / "python" / "Lib" / "site-packages")])]
-    (own,) = (found for found in packages if found.name == NAME)
-    (entry,) = own.entry_points.select(group="console_scripts")
-    assert (entry.name, entry.value) == (NAME, "exporter.__main__:main")
-    assert "from exporter.__main__ import main\n" in COMMAND
-
-
 @pytest.mark.parametrize("by", ["Expand-Archive", "py"])
-def test_ctrl_c_in_its_console_ends_what_serves_in_order(
-    wine: Mapping[str, str], unpacked: Path, tmp_path: Path, by: str
+def test_what_the_quick_start_brings_serves_until_ctrl_c_in_its_console_ends_it_in_order(
+    wine: Mapping[str, str], request: pytest.FixtureRequest, tmp_path: Path, by: str
 ) -> None:
     (tmp_path / "own.yaml").write_text(OWN, encoding="utf-8")
     program, *arguments = QUICK_START[by][1].split()
     own = ["--config.file", windows_path(tmp_path / "own.yaml"), "--web.listen-address", "127.0.0.1:0"]
-    start = (
-        unpacked / "python" / "python.exe"
-        if program == "py"
-        else unpacked.parent / f"{PureWindowsPath(program).as_posix()}.exe"
-    )
+    if program == "py":
+        start = request.getfixturevalue("installed")
+    else:
+        start = request.getfixturevalue("unpacked").parent / f"{PureWindowsPath(program).as_posix()}.exe"
+    argv = [str(start), *arguments, *own]
     console = pexpect.spawn(
-        str(WINE / "wine64"), [str(start), *arguments, *own], env=dict(wine), encoding="utf-8", timeout=120
+        str(WINE / "wine64"), argv, cwd=str(tmp_path), env=dict(wine), encoding="utf-8", timeout=300
     )
     try:
         console.expect("msg=listening")
@@ -186,6 +210,10 @@ def test_ctrl_c_in_its_console_ends_what_serves_in_order(
         console.close(force=True)
     assert console.exitstatus == 0
     assert "Traceback" not in (console.before or "")
+
+
+def test_pip_makes_a_command_of_it(installed: Path) -> None:
+    assert (installed.parent / "Scripts" / PROGRAM_NAME).is_file()
 
 
 def test_it_leaves_its_own_folder_as_it_was(answers: Mapping[str, Any], unpacked: Path) -> None:
