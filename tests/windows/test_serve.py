@@ -13,12 +13,13 @@ from typing import Final
 
 import pytest
 
+from exporter.daemon import INTERNAL_ERROR
 from exporter.system.waiting import CONNECTIONS, PROBES
 from tests.lab import Lab, catalogue_hosts
 from tests.lab.wall_clock import wall_clock
-from tests.lab.windows import Sharing, Windows
+from tests.lab.windows import Sharing, Windows, windows_path
 from tests.running import Exporter, eventually
-from tests.windows.outages import CHANGING, HANGING, INTERVAL, STAGES, UP, WITHIN, Use, grown, served, watch
+from tests.windows.outages import CHANGING, HANGING, INTERVAL, SETTINGS, STAGES, UP, WITHIN, Use, grown, served, watch
 
 pytestmark = [pytest.mark.lab, pytest.mark.windows]
 
@@ -63,6 +64,31 @@ def test_what_grows_is_told() -> None:
         "handles from 300 to 321",
     ]
     assert grown([late, early]) == grown([early]) == []
+
+
+# Run by the bundle's Python: a socket is closed while `select` shall wait for it, which then fails for all of them.
+CLOSED: Final = """
+import asyncio, socket
+from exporter import cli
+from exporter.daemon import Host
+
+def listening(_):
+    closed = socket.socket()
+    asyncio.get_running_loop().add_reader(closed, print)
+    closed.close()
+
+cli.main(Host(listening=listening))
+"""
+
+
+def test_a_loop_that_can_wait_no_longer_ends_the_service_which_says_so(windows: Windows, tmp_path: Path) -> None:
+    (tmp_path / "exporter.yaml").write_text(SETTINGS, encoding="utf-8")
+    config = ["--config.file", windows_path(tmp_path / "exporter.yaml"), "--web.listen-address", "127.0.0.1:0"]
+    done = windows.run_python("-c", CLOSED, "serve", *config)
+    said = done.stderr.decode()
+    assert done.returncode == INTERNAL_ERROR, said
+    assert "internal error: OSError: [WinError 10038]" in said
+    assert "Traceback" not in said
 
 
 CROWD: Final = sorted(catalogue_hosts())[:160]
