@@ -1,8 +1,9 @@
 """Do in a console of Windows what this is told, and tell what came of it. For the Python of the bundle.
 
 usage: python windows_console.py ORDERS RESULTS, two files of JSON. An order is an object with `page`, the code page of
-the console, and `argv`; with `until`, a URL, and `key`, `c` or `break`, that is pressed with Ctrl when the URL answers.
-A result has `status`, `out` and `err`, the bytes in hexadecimal.
+the console, and `argv`; with `until`, a URL, and `key`, `c` or `break`, that is pressed with Ctrl when the URL answers;
+with `shown`, its stdout is the console, where a line with the code page stands above it. A result has `status`, `out`
+and `err`, the bytes in hexadecimal.
 """
 
 import ctypes
@@ -24,17 +25,20 @@ def carry_out(order: dict[str, object]) -> dict[str, object]:
     kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined] # of Windows
     if not kernel.SetConsoleOutputCP(order["page"]):
         sys.exit(f"no code page {order['page']}")
+    if order.get("shown"):
+        sys.stdout.write(f"code page {order['page']}\n")
+        sys.stdout.flush()
     program = subprocess.Popen(
         order["argv"],  # type: ignore[call-overload] # as it is told
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=None if order.get("shown") else subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     if "until" in order:
         _wait_for(str(order["until"]))
         _press(str(order["key"]), kernel, program)
     out, err = program.communicate(timeout=_PATIENCE)
-    return {"status": program.returncode, "out": out.hex(), "err": err.hex()}
+    return {"status": program.returncode, "out": (out or b"").hex(), "err": err.hex()}
 
 
 def _press(key: str, kernel: ctypes.CDLL, program: subprocess.Popen[bytes]) -> None:
