@@ -162,9 +162,10 @@ def _list(words: tuple[str, ...]) -> str:
 def _text(text: str) -> str:
     """A text as YAML, in quotes where it could be read as something else."""
     plain = text.isascii() and text.replace("-", "").isalpha() and text.lower() not in _NOT_PLAIN
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    return text if plain else json.dumps(text, ensure_ascii=False).translate(_BREAKS)
 
 
+_BREAKS: Final = {0x85: r"\N", 0x2028: r"\L", 0x2029: r"\P"}  # what YAML takes for ends of lines, and JSON does not
 _NOT_PLAIN: Final = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 _HEAD: Final = (
     "# Configuration of configmgr-endpoint-exporter, begun by `config init`. Every key may be left out; what stands",
