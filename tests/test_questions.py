@@ -73,7 +73,7 @@ answers: Final = st.builds(
 
 @settings(max_examples=150)
 @given(answers)
-@example(Answers(proxy=URL, username="a\x85b\N{LINE SEPARATOR}c\N{PARAGRAPH SEPARATOR}d", password_file="password"))
+@example(Answers(username="a\x85b\N{LINE SEPARATOR}c\N{PARAGRAPH SEPARATOR}d", proxy=URL, password_file="p"))  # noqa: S106
 def test_answers_that_are_taken_make_a_configuration_that_means_them(folder: Path, told: Answers) -> None:
     asked = [q for q in QUESTIONS if not q.after or getattr(told, q.after)]
     file = folder / "exporter.yaml"
