@@ -144,7 +144,7 @@ def test_an_alert_is_labelled_with_what_routes_it_and_with_nothing_that_changes(
     assert rule["labels"]["severity"] in {"critical", "warning", "info", BY_IMPORTANCE}
     assert rule["labels"]["team"] in {"network", "configmgr", "sre"}
     # Two scrapes at least, if not the expression itself waits.
-    waits = re.search(r":since\b|:(sites|features)$|probe_interval|^changes\(", str(rule["expr"]).strip())
+    waits = re.search(r":(since|held|sites|features)\b|probe_interval|^changes\(", str(rule["expr"]).strip())
     assert seconds(rule.get("for", "0s")) >= 60 or waits or rule["alert"] == WATCHDOG
 
 
@@ -213,7 +213,9 @@ def exposed() -> dict[str, list[Labels]]:
     seen = Evidence(("192.0.2.1",), "192.0.2.1", (), TlsFacts("TLSv1.3", chain, Root.PUBLIC), Answer(200))
     for number, check in enumerate(deployment.plan.checks):
         failure = Failure(Phase.PROCESSING, Reason.HTTP_STATUS, "status 502") if number % 2 else None
-        running.finished(Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), seen, failure))
+        result = Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), seen, failure)
+        running.finished(result)
+        running.unconfirmed(result)
     found: dict[str, list[Labels]] = {}
     for family in all_families(running):
         for sample in family.samples:
