@@ -35,6 +35,7 @@ from tests.running import ROOT
 
 RULES: Final = ROOT / "dashboards" / "rules"
 INTERVAL: Final = 15  # seconds, of scrapes and of evaluations
+SLOWEST: Final = 12  # rules that are named
 SETTLED: Final = 8  # evaluations until all is pending or fires
 _UNREAD: Final = re.compile(
     r"^(# |python_|process_"
@@ -104,6 +105,12 @@ def durations(port: int) -> Mapping[str, float]:
     }
 
 
+def slowest(port: int) -> list[tuple[float, str]]:
+    """The rules that took longest in their last evaluation: seconds, and name."""
+    groups = json.loads(asked(port, "/api/v1/rules"))["data"]["groups"]
+    return sorted(((rule["evaluationTime"], rule["name"]) for group in groups for rule in group["rules"]), reverse=True)
+
+
 def measured(sites: int, *, healthy: bool, rules: Path, port: int = 9790) -> Mapping[str, float]:
     """Seconds by group, the most of the last evaluations, when all has settled."""
     with tempfile.TemporaryDirectory() as place, served(exposition(healthy=healthy)) as exporter:
@@ -130,6 +137,8 @@ def measured(sites: int, *, healthy: bool, rules: Path, port: int = 9790) -> Map
                 sys.stdout.write(
                     f"  {found['metric']['alertname']} {found['metric']['alertstate']}: {found['value'][1]}\n"
                 )
+            for seconds, rule in slowest(port)[:SLOWEST]:
+                sys.stdout.write(f"  {rule}: {seconds:.3f} s\n")
         finally:
             process.kill()
             process.wait()
