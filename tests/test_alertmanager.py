@@ -428,6 +428,8 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
             post("PathDown", "critical", "network", instance="kiel"),
             post("PathDown", "critical", "network", instance="jena"),
             post("PathDown", "critical", "network", instance="kiel", path="direct"),
+            post("TlsInspectionUnsupported", "critical", "network", instance="kiel"),
+            post("TlsInspectionUnsupported", "critical", "network", instance="jena", path="direct"),
             post("ExporterDown", "critical", "sre", instance="ulm"),
             post("CertificateExpiresVerySoon", "critical", "configmgr"),
             post("Slow", "warning", "network", instance="celle"),
@@ -447,7 +449,7 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
             if (ours := group["alerts"])
         }
 
-    eventually("all are grouped", lambda: sum(groups().values()) == 16)
+    eventually("all are grouped", lambda: sum(groups().values()) == 18)
     assert groups() == {
         ("azure-public", "tenant-attach", "berlin"): 2,
         ("azure-public", "tenant-attach", "bonn"): 1,
@@ -455,6 +457,7 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
         ("ConfigMgrPathDown", "kiel", "proxy:corporate"): 1,
         ("ConfigMgrPathDown", "jena", "proxy:corporate"): 1,
         ("ConfigMgrPathDown", "kiel", "direct"): 1,
+        ("ConfigMgrTlsInspectionUnsupported",): 2,
         ("ConfigMgrExporterDown", "ulm"): 1,
         ("ConfigMgrCertificateExpiresVerySoon", "a.manage.microsoft.com of groups"): 1,
         ("ConfigMgrEndpointDown", "proxy:corporate"): 2,

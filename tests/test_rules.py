@@ -153,7 +153,9 @@ def test_an_alert_says_what_is_wrong_and_leads_to_its_runbook(rule: dict[str, An
     annotations = rule["annotations"]
     assert annotations.keys() - {"reason", "status_url"} == {"summary", "description", "runbook_url", "dashboard_url"}
     assert "{{" not in annotations["summary"]
-    assert annotations["runbook_url"] == RUNBOOKS + rule["alert"]
+    page, _, about = annotations["runbook_url"].partition("?")
+    assert page == RUNBOOKS + rule["alert"]
+    assert not about or re.findall(r"(?:^|&)(\w+)=", about) == ["target", "path"]
     assert (DASHBOARDS / f"runbooks/{rule['alert']}.md").is_file()
 
 
