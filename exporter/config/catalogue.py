@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Final, cast
 
@@ -53,11 +54,19 @@ VOCABULARY: Final = ("clouds", "roles", "parameters", "wildcards", "sources", "f
 
 
 def load(directory: Path | None = None) -> Catalogue:
-    """The catalogue in a folder, or the shipped one. Raises DocumentError with all mistakes.
+    """The catalogue in a folder, or the shipped one, which is read once. Raises DocumentError with all mistakes.
 
     What a feature's first group says of the feature (title, docs, logs, ...) holds for all its groups.
     """
-    directory = directory or shipped()
+    return _read_shipped(shipped()) if directory is None else _read(directory)
+
+
+@cache
+def _read_shipped(directory: Path) -> Catalogue:
+    return _read(directory)  # it belongs to the program, and changes only with that
+
+
+def _read(directory: Path) -> Catalogue:
     vocabulary, unread = read_all(directory / "vocabulary" / f"{name}.yaml" for name in VOCABULARY)
     raise_errors(vocabulary, unread)
     clouds, roles, parameters, wildcards, sources, forwarders = vocabulary

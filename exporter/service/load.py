@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from exporter.config import catalogue as shipped
@@ -15,6 +16,8 @@ from exporter.config.authorities import load_authorities
 from exporter.config.documents import Mistake, unreadable
 from exporter.config.fingerprints import load_fingerprints
 from exporter.model.addresses import AddressRanges
+from exporter.model.authorities import Authorities
+from exporter.model.fingerprints import Fingerprint
 from exporter.model.vocabulary import (
     Catalogue,
     CheckKey,
@@ -204,19 +207,25 @@ def network_of(deployment: Deployment, before: Network | None = None) -> Network
     proxies = _concrete(settings.proxies, deployment.found.ways)
     sign_ins = sign_ins_of(proxies, known)
     by_tls = any(proxy.url.startswith("https:") for proxy in proxies.values())
-    vocabulary = shipped.shipped() / "vocabulary"
+    fingerprints, authorities = _shipped_words(shipped.shipped() / "vocabulary")
     return Network(
         verifying(settings.tls),
         settings.proxies,
         sign_ins,
-        Signs(load_fingerprints(vocabulary / "fingerprints.yaml"), deployment.domains),
+        Signs(fingerprints, deployment.domains),
         AddressRanges(settings.address_ranges),
         clock,
         tuple(sign_in for sign_in in dict.fromkeys(known) if sign_in.was_refused and sign_in not in sign_ins.values()),
         verifying(settings.tls, with_secrets=True) if by_tls else None,
         deployment.found.ways,
-        load_authorities(vocabulary / "authorities.yaml"),
+        authorities,
     )
+
+
+@cache
+def _shipped_words(vocabulary: Path) -> tuple[tuple[Fingerprint, ...], Authorities]:
+    """By which block pages and authorities are known. As the catalogue, they belong to the program: read once."""
+    return load_fingerprints(vocabulary / "fingerprints.yaml"), load_authorities(vocabulary / "authorities.yaml")
 
 
 def _concrete(proxies: Mapping[str, Proxy], ways: Mapping[CheckKey, Ways]) -> dict[str, Proxy]:
