@@ -17,7 +17,7 @@ from exporter.config.documents import (
     raise_errors,
     read,
     read_all,
-    unreadable,
+    reason,
 )
 from exporter.config.fields import Section, Shape, Text, expected, found, is_host, unknown, url_fault
 
@@ -185,12 +185,10 @@ def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_told_where_the_system_only_denies_to_read_it(tmp_path: Path) -> None:
-    denied = PermissionError(13, "Permission denied")
     (tmp_path / "f.yaml").touch()
-    assert str(unreadable(str(tmp_path), denied)) == (
-        f"{tmp_path}:1: cannot be read: it is a folder; name a file in it"
-    )
-    assert str(unreadable(str(tmp_path / "f.yaml"), denied)).endswith("f.yaml:1: cannot be read: Permission denied")
+    folder, file = (PermissionError(13, "Permission denied", str(path)) for path in (tmp_path, tmp_path / "f.yaml"))
+    assert reason(folder) == "it is a folder; name a file in it"
+    assert reason(file) == "Permission denied"
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:

@@ -522,7 +522,7 @@ def test_ranges_that_the_configuration_names_leave_nothing_new(command: Callable
     ("arguments", "said"),
     [
         (["absent.json"], "absent.json: cannot be read: No such file or directory"),
-        (["."], ".: cannot be read: Is a directory"),
+        (["."], ".: cannot be read: it is a folder; name a file in it"),
         ([DATA / "microsoft-365.json", "--id", "1000", "--id", "1001"], "microsoft-365.json: --id 1001: unknown id"),
         ([DATA / "microsoft-365.json", "--output", "absent/file"], "absent/file cannot be written: No such file"),
         ([DATA / "microsoft-365.json", "--format", "service-tags"], "the top: expected a mapping, found a list"),

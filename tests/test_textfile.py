@@ -88,7 +88,10 @@ def test_a_textfile_holds_the_state_that_a_scrape_does_and_nothing_of_the_proces
 def test_a_file_that_cannot_be_written_is_refused_and_leaves_nothing_behind(lab: Lab, tmp_path: Path) -> None:
     taken = tmp_path / "configmgr.prom"
     taken.mkdir()
-    for file, why in ((taken, "Is a directory"), (tmp_path / "configmgr.txt", "does not end in .prom")):
+    for file, why in (
+        (taken, "it is a folder"),
+        (tmp_path / "configmgr.txt", "does not end in .prom"),
+    ):
         done = command(lab, "check", "--feature", FEATURE, "--textfile", file, env={**lab.env, "COLUMNS": "300"})
         assert done.returncode == 2
         assert why in done.stderr
@@ -99,7 +102,7 @@ def test_a_file_that_cannot_be_written_is_refused_and_leaves_nothing_behind(lab:
     ("file", "why"),
     [
         ("missing/configmgr.prom", "No such file or directory"),
-        ("taken.prom", "Is a directory"),
+        ("taken.prom", "it is a folder"),
         ("configmgr.txt", "does not end in .prom"),
     ],
 )

@@ -195,13 +195,14 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 def unreadable(file: str, error: Exception) -> Unreadable:
     """What to raise for a file that this error keeps from being read."""
-    denied_as_by_windows = isinstance(error, PermissionError) and os.path.isdir(file)  # noqa: PTH112 - Path's raises
-    why = A_FOLDER if denied_as_by_windows or isinstance(error, IsADirectoryError) else reason(error)
-    return Unreadable([Mistake(file, 1, (), f"cannot be read: {why}")])
+    return Unreadable([Mistake(file, 1, (), f"cannot be read: {reason(error)}")])
 
 
 def reason(error: Exception) -> str:
-    """Why a file cannot be read, without naming the file again."""
+    """Why a file cannot be read or written, without naming the file again. Windows only denies access to a folder."""
+    denied = isinstance(error, PermissionError) and error.filename
+    if isinstance(error, IsADirectoryError) or (denied and os.path.isdir(denied)):  # noqa: PTH112 - Path's raises
+        return A_FOLDER
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 

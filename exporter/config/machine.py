@@ -20,7 +20,8 @@ GIVE_FILE: Final = "put it there, where the exporter may read it, or correct the
 
 def why_unread(error: OSError) -> str:
     """Why a file cannot be read that a configuration names, and what to do about it."""
-    return A_FOLDER if isinstance(error, IsADirectoryError) else f"{reason(error)}; {GIVE_FILE}"
+    why = reason(error)
+    return why if why == A_FOLDER else f"{why}; {GIVE_FILE}"
 
 
 @dataclass(frozen=True, slots=True)
