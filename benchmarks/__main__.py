@@ -13,7 +13,7 @@ from typing import Final
 
 from rich.console import Console
 
-from benchmarks import cost, fidelity, notice, report
+from benchmarks import cost, fidelity, notice, report, rules
 from benchmarks.figures import Figure, Measured
 from exporter import __version__
 from tests.lab import EXTRA_HOSTS, Lab, catalogue_hosts, unavailable
@@ -39,6 +39,7 @@ MEASURE: Final[Mapping[str, Part]] = {
     "scale": lambda lab, place, quick: cost.scale(lab, place, (100,) if quick else cost.SIZES, 5.0 if quick else 60.0),
     "start": lambda lab, place, quick: cost.start(lab, place, 1 if quick else 5),
     "notice": lambda lab, place, quick: notice.noticed(lab, place, notice.QUICK if quick else notice.FAULTS),
+    "rules": lambda _lab, _place, quick: rules.figures(2 if quick else 50, 15.0 if quick else 1.0),
 }
 
 

@@ -19,6 +19,7 @@ PARTS: Final = {
     "scale": "Targets a minute on one core",
     "start": "Start and memory",
     "notice": "From a fault to the page",
+    "rules": "What the rules cost Prometheus",
 }
 
 

@@ -17,8 +17,9 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
@@ -26,20 +27,22 @@ from typing import Final
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.figures import Figure
 from benchmarks.machine import cpu_seconds
 from exporter.model.vocabulary import Certificate, CheckKey, Evidence, Failure, Phase, Reason, Result, Root, TlsFacts
 from exporter.service.exporter import Exporter
 from exporter.service.load import Source, deploy, network_of
 from exporter.system.log import LogFormat, LogLevel, configure
+from tests.paging import every, faster_rules
 from tests.running import ROOT
 
 RULES: Final = ROOT / "dashboards" / "rules"
-INTERVAL: Final = 15  # seconds, of scrapes and of evaluations
 SLOWEST: Final = 12  # rules that are named
-SETTLED: Final = 8  # evaluations until all is pending or fires
+SETTLED: Final = 8  # evaluations until all is pending or fires,
+ROUNDS: Final = 3  # and those that are measured
 _UNREAD: Final = re.compile(
     r"^(# |python_|process_"
-    r"|configmgr_(?!endpoint_(up|failure|path|last|ref|tls)|feature|path_|fail|probe(?!_phase)|exporter_probe_i)).*\n",
+    r"|configmgr_(?!endpoint_(up|failure|path|last|ref|tls)|feature|path_|fail|probe(?!_phase)|exporter_(probe_i|first))).*\n",
     re.MULTILINE,
 )
 
@@ -111,38 +114,64 @@ def slowest(port: int) -> list[tuple[float, str]]:
     return sorted(((rule["evaluationTime"], rule["name"]) for group in groups for rule in group["rules"]), reverse=True)
 
 
-def measured(sites: int, *, healthy: bool, rules: Path, port: int = 9790) -> Mapping[str, float]:
-    """Seconds by group, the most of the last evaluations, when all has settled."""
+@dataclass(frozen=True)
+class Taken:
+    """What the last evaluations took: seconds by group, the most of three, and CPU of Prometheus in a round."""
+
+    groups: Mapping[str, float]
+    cpu: float
+    alerts: Mapping[str, str]
+    slowest: Sequence[tuple[float, str]]
+
+    @property
+    def together(self) -> float:
+        """Seconds of all groups."""
+        return sum(self.groups.values())
+
+
+def measured(sites: int, *, healthy: bool, rules: Path, port: int = 9790, pace: float = 1.0) -> Taken:
+    """What the rules take when all has settled, with their clock so many times faster than shipped."""
+    interval = every(pace)
     with tempfile.TemporaryDirectory() as place, served(exposition(healthy=healthy)) as exporter:
         targets = [{"targets": [f"127.0.0.1:{exporter}"], "labels": {"instance": f"site{n}"}} for n in range(sites)]
+        for path in rules.glob("*.yaml"):
+            text = path.read_text(encoding="utf-8")
+            (Path(place) / path.name).write_text(text if pace == 1.0 else faster_rules(text, pace))
         config = {
-            "global": dict.fromkeys(("scrape_interval", "evaluation_interval"), f"{INTERVAL}s"),
-            "rule_files": [str(rules / "*.yaml")],
+            "global": dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), interval),
+            "rule_files": [f"{place}/*.yaml"],
             "scrape_configs": [{"job_name": "configmgr", "static_configs": targets}],
         }
-        path = Path(place) / "prometheus.yml"
+        path = Path(place) / "prometheus.json"
         path.write_text(json.dumps(config))
         argv = ["prometheus", f"--config.file={path}", f"--storage.tsdb.path={place}/tsdb"]
         log = (Path(place) / "log").open("w")
         process = subprocess.Popen([*argv, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
         try:
-            time.sleep(SETTLED * INTERVAL)
+            time.sleep(SETTLED * float(interval[:-1]))
             seen, before = [], cpu_seconds(process.pid)
-            for _ in range(3):
-                time.sleep(INTERVAL)
+            for _ in range(ROUNDS):
+                time.sleep(float(interval[:-1]))
                 seen.append(durations(port))
-            sys.stdout.write(f"CPU of Prometheus a round: {(cpu_seconds(process.pid) - before) / 3:.2f} s\n")
+            cpu = (cpu_seconds(process.pid) - before) / ROUNDS
             alerts = json.loads(asked(port, "/api/v1/query?query=count%20by%20(alertname,alertstate)(ALERTS)"))
-            for found in alerts["data"]["result"]:
-                sys.stdout.write(
-                    f"  {found['metric']['alertname']} {found['metric']['alertstate']}: {found['value'][1]}\n"
-                )
-            for seconds, rule in slowest(port)[:SLOWEST]:
-                sys.stdout.write(f"  {rule}: {seconds:.3f} s\n")
+            counted = {
+                f"{found['metric']['alertname']} {found['metric']['alertstate']}": found["value"][1]
+                for found in alerts["data"]["result"]
+            }
+            last = slowest(port)
         finally:
             process.kill()
             process.wait()
-    return {group: max(one[group] for one in seen) for group in seen[-1]}
+    return Taken({group: max(one[group] for one in seen) for group in seen[-1]}, cpu, counted, last)
+
+
+def figures(sites: int, pace: float) -> Iterator[Figure]:
+    """All sites down, beside the same sites when all is well."""
+    down, well = (measured(sites, healthy=healthy, rules=RULES, pace=pace) for healthy in (False, True))
+    note = f"{sites} sites with the whole catalogue; beside each figure the one of the same sites when all is well"
+    yield Figure("rules", "all groups evaluated once, every site down", "s", down.together, well.together, note)
+    yield Figure("rules", "CPU of Prometheus in 15 s, with scrapes", "s", down.cpu, well.cpu, note)
 
 
 def main() -> None:
@@ -154,9 +183,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=9790)
     options = parser.parse_args()
     found = measured(options.sites, healthy=options.healthy, rules=options.rules, port=options.port)
-    for group, seconds in found.items():
+    sys.stdout.write(f"CPU of Prometheus a round: {found.cpu:.2f} s\n")
+    for alert, number in found.alerts.items():
+        sys.stdout.write(f"  {alert}: {number}\n")
+    for seconds, rule in found.slowest[:SLOWEST]:
+        sys.stdout.write(f"  {rule}: {seconds:.3f} s\n")
+    for group, seconds in found.groups.items():
         sys.stdout.write(f"{group:25} {seconds:8.3f} s\n")
-    sys.stdout.write(f"{'together':25} {sum(found.values()):8.3f} s, load {os.getloadavg()[0]:.1f}\n")
+    sys.stdout.write(f"{'together':25} {found.together:8.3f} s, load {os.getloadavg()[0]:.1f}\n")
 
 
 if __name__ == "__main__":

@@ -111,6 +111,7 @@ class Alert:
     look: Annotated[Confirmation, BeforeValidator(_look)]
     change: Annotated[str, AfterValidator(_markdown)]
     proof: Annotated[str, AfterValidator(_markdown)]  # that it is fixed
+    after: str = ""  # when it fires, where that is no `for`
     search: Annotated[str, AfterValidator(_markdown)] = ""  # in the log of a device
     features_of: str | None = None  # the role whose features, with logs and status messages, belong on the page
     proxies: bool = False  # what kind of proxy each role can use belongs on it

@@ -103,6 +103,11 @@ def test_the_root_whose_lack_is_alerted_is_sought_by_its_thumbprint() -> None:
     assert sha1["DigiCert Global Root G2"].upper() in look.line
 
 
+@pytest.mark.parametrize("name", RAISED)
+def test_an_alert_says_when_it_fires_by_its_rule_or_in_words(name: str) -> None:
+    assert ("for" in RAISED[name]) is not bool(ALERTS[name].after)
+
+
 def test_an_alert_leads_to_its_page() -> None:
     ways = {name: rule["annotations"]["runbook_url"].partition("?")[0].rpartition("/") for name, rule in RAISED.items()}
     assert {name: last for name, (_, _, last) in ways.items()} == {name: name for name in RAISED}

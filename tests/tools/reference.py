@@ -264,6 +264,8 @@ def _sentence(documented: Any) -> str:
 
 
 def _alerts() -> str:
+    from dashboards.alert_words import ALERTS  # noqa: PLC0415
+
     rules = [
         rule
         for path in sorted((ROOT / "dashboards/rules").glob("*.yaml"))
@@ -276,7 +278,7 @@ def _alerts() -> str:
             f"[`{rule['alert']}`](../dashboards/runbooks/{rule['alert']}.md)",
             "by importance" if "importance" in rule["labels"]["severity"] else rule["labels"]["severity"],
             rule["labels"]["team"],
-            rule.get("for", ""),
+            rule.get("for") or ALERTS[rule["alert"]].after,
             rule["annotations"]["summary"],
         )
         for rule in rules
