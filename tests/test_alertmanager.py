@@ -430,6 +430,9 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
             post("PathDown", "critical", "network", instance="kiel", path="direct"),
             post("TlsInspectionUnsupported", "critical", "network", instance="kiel"),
             post("TlsInspectionUnsupported", "critical", "network", instance="jena", path="direct"),
+            post("HostDown", "critical", "network", instance="kiel"),
+            post("HostDown", "critical", "network", instance="kiel", path="direct"),
+            post("HostDown", "critical", "network", instance="jena"),
             post("ExporterDown", "critical", "sre", instance="ulm"),
             post("CertificateExpiresVerySoon", "critical", "configmgr"),
             post("Slow", "warning", "network", instance="celle"),
@@ -449,7 +452,7 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
             if (ours := group["alerts"])
         }
 
-    eventually("all are grouped", lambda: sum(groups().values()) == 18)
+    eventually("all are grouped", lambda: sum(groups().values()) == 21)
     assert groups() == {
         ("azure-public", "tenant-attach", "berlin"): 2,
         ("azure-public", "tenant-attach", "bonn"): 1,
@@ -458,6 +461,8 @@ def test_a_page_is_of_one_site_and_a_ticket_of_all(server: Server) -> None:
         ("ConfigMgrPathDown", "jena", "proxy:corporate"): 1,
         ("ConfigMgrPathDown", "kiel", "direct"): 1,
         ("ConfigMgrTlsInspectionUnsupported",): 2,
+        ("ConfigMgrHostDown", "kiel"): 2,
+        ("ConfigMgrHostDown", "jena"): 1,
         ("ConfigMgrExporterDown", "ulm"): 1,
         ("ConfigMgrCertificateExpiresVerySoon", "a.manage.microsoft.com of groups"): 1,
         ("ConfigMgrEndpointDown", "proxy:corporate"): 2,
