@@ -36,10 +36,15 @@ _SERVER: Final = [
     *("service-connection-point", "cmg-connection-point", "management-point", "software-update-point"),
     *("distribution-point", "endpoint-protection-point", "site-server", "console"),
 ]
-SITES: Final[Mapping[str, Mapping[str, Any]]] = {  # as docs/operations.md calls them
+_BY_PROXY: Final = {
+    "proxies": {"corporate": {"url": "http://proxy.corp.example:3128"}},
+    "via": dict.fromkeys(_SERVER, "corporate"),
+}
+SITES: Final[Mapping[str, Mapping[str, Any]]] = {  # configurations, as docs/operations.md calls them
     "Without a configuration": {},
-    "A site server with eight roles": {"roles": _SERVER},
-    "All roles, two clouds": {"clouds": ["azure-public", "azure-us-government"]},
+    "A site server with eight roles": {"site": {"roles": _SERVER}},
+    "The same, through a proxy": {"site": {"roles": _SERVER}, **_BY_PROXY},
+    "All roles, two clouds": {"site": {"clouds": ["azure-public", "azure-us-government"]}},
 }
 _CERTIFICATE: Final = Certificate("CN=host", "CN=issuer", 1e9, 2e9, "ab")
 _TLS: Final = TlsFacts("TLSv1.3", (_CERTIFICATE,), Root.PUBLIC, path=(_CERTIFICATE,), verified=True)
@@ -56,11 +61,11 @@ class Scrape:
     seconds: float
 
 
-def scrape(site: Mapping[str, Any]) -> Scrape:
-    """Scrape an exporter for this `site`, each of whose targets answered at once; nothing is probed."""
+def scrape(configuration: Mapping[str, Any]) -> Scrape:
+    """Scrape an exporter with this configuration, each of whose targets answered at once; nothing is probed."""
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "exporter.yaml"
-        config.write_text(json.dumps({"site": site}))
+        config.write_text(json.dumps(configuration))
         plan = deploy(Source(config)).plan
     registry = _registry(plan)
     body, _ = render(registry, "", "")
@@ -98,8 +103,8 @@ def _well(check: Check) -> Result:
 
 
 def _report() -> Iterator[str]:
-    for who, site in SITES.items():
-        found = scrape(site)
+    for who, configuration in SITES.items():
+        found = scrape(configuration)
         yield (
             f"{who}: {found.targets} targets, {found.series.total():,} series, {found.size:,} bytes "
             f"({found.packed:,} packed), {1000 * found.seconds:.1f} ms of CPU\n"
