@@ -5,7 +5,7 @@ that path is asked at once. So are those that have had no answer for longer than
 down, some of its checks are made every few seconds; when one succeeds, what had failed is asked at once. Whether the
 path is down is none of this: `paths` says so, by the latest results.
 
-When a check fails, the others of its host by the same path are asked at once, and a few of other hosts, unless one has
+When a check fails, the others of its host by the same path are asked at once, and some of other hosts, unless one has
 worked meanwhile: so whatever needs a host is known together, and that it is not the path.
 """
 
@@ -23,6 +23,9 @@ from exporter.results.paths import Say, all_judge, is_down, says
 
 SUSPICIOUS: Final = 2  # hosts that fail in a row, also behind a proxy: one may well have trouble of its own
 FEW: Final = 2  # checks that are asked when one host has failed, and at each look at a path that is down
+WITNESSES: Final = (
+    5  # of other hosts that are asked when a host fails: the alerts want to see so many work before they call
+)
 LOOK: Final = 5.0  # seconds between two looks
 AT_ONCE: Final = 2  # rounds of a path's checks that may be made out of turn: when it is suspected, and when it is back
 MINUTE: Final = 60.0  # seconds in which one more may be, which is half of what the default interval costs
@@ -68,6 +71,7 @@ class _Path:
     anew: set[CheckKey] = field(default_factory=set)  # that failed while nothing worked: it counts if they do so again
     wanted: Asked = field(default_factory=dict)
     turn: int = 0  # of the looks
+    asked: int = 0  # of the witnesses
     spare: _Spare = field(default_factory=_Spare)
 
     def hear(self, key: CheckKey, say: Say, began: float, *, guarded: bool) -> None:
@@ -105,9 +109,12 @@ class _Path:
         if before is not None and not before.say.blames and (not before.say.inside or self._all_judge()):
             self._fails(before.say.host, began, guarded=False)
 
-    def few_others(self, host: str) -> Iterable[CheckKey]:
-        """A few of other hosts that worked by this path."""
-        return islice((key for key in self._working() if key.target.host != host), FEW)
+    def witnesses(self, host: str) -> Iterable[CheckKey]:
+        """Some of other hosts that worked by this path, by turns."""
+        others = [key for key in self._working() if key.target.host != host]
+        begin = self.asked % max(1, len(others))
+        self.asked += WITNESSES
+        return islice(others[begin:] + others[:begin], WITNESSES)
 
     def ask_again(self) -> None:
         """Want whatever stands against the suspicion."""
@@ -176,7 +183,7 @@ class PathWatch:
         self._paths: dict[str, _Path] = {}
         self._fell: dict[CheckKey, float] = {}
         self._worked: dict[str, float] = {}  # by path: when the newest success began
-        self._in_question: set[str] = set()  # paths by which nothing has worked since a few were asked for that
+        self._in_question: set[str] = set()  # paths by which nothing has worked since some were asked for that
         self._of_host: dict[tuple[str, str], list[CheckKey]] = {}  # by path
         self._spare = _Spare()
         self._most = FEW
@@ -235,7 +242,7 @@ class PathWatch:
         path = self._paths.get(key.path)
         if path is not None and key.path not in self._in_question and self._worked.get(key.path, -math.inf) < began:
             self._in_question.add(key.path)
-            others += path.few_others(key.target.host)
+            others += path.witnesses(key.target.host)
         return dict.fromkeys(others, OutOfTurn.SUSPECTED)
 
     def _works(self, key: CheckKey, began: float) -> Asked:
