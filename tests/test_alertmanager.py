@@ -98,6 +98,7 @@ HOST: Final = {"job": "configmgr", "host": "a.manage.microsoft.com"}
 # Each alert, where it makes a difference with its windows, path or reason, and the labels that it has.
 ALERTS: Final[Mapping[str, Labels]] = {
     "ExporterAbsent": {"job": "configmgr"},
+    "ExporterDownAtManySites": {"job": "configmgr"},
     "ExporterDown": SITE,
     "ExporterVanished": SITE,
     "Watchdog": {},
