@@ -24,6 +24,7 @@ from tests.pythons import missing_python
 settings.register_profile("exporter", max_examples=40, deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("exporter")
 
+_COUNTING = "COVERAGE_PROCESS_CONFIG"  # by which coverage has a program that is started counted as well
 _IN_CI = os.environ.get("CI") == "true"
 # They take longest, so they begin first and the others fill the gaps.
 _LONGEST = (
@@ -44,6 +45,22 @@ _LONGEST = (
     "test_serve.py",
     "test_hostile.py",
     "test_log.py",
+)
+# What they look at is no code of the exporter, or a process of it that others start as well: counting branches doubles
+# their time, and finds none that nobody else takes.
+_UNCOUNTED = frozenset(
+    {
+        "test_alertmanager.py",
+        "test_dashboards.py",
+        "test_docs.py",
+        "test_endurance.py",
+        "test_rules.py",
+        "test_runbooks.py",
+        "test_skipped.py",
+        "test_supply.py",
+        "test_words.py",
+        "test_workflows.py",
+    }
 )
 
 
@@ -71,7 +88,18 @@ def domain(lab: Lab) -> Iterator[Domain]:
 @pytest.fixture
 def uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts no branches in the programs that a test starts: others take the same, and it would double their work."""
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    monkeypatch.delenv(_COUNTING, raising=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """What is not counted itself starts no program that is."""
+    counting = os.environ.pop(_COUNTING, None) if item.path.name in _UNCOUNTED else None
+    try:
+        return (yield)
+    finally:
+        if counting is not None:
+            os.environ[_COUNTING] = counting
 
 
 @pytest.fixture
@@ -105,11 +133,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Thousands of tests are no garbage: looking for some among them would take a quarter of the time."""
+    """Thousands of tests are no garbage: looking for some among them, now or later, would take much of the time."""
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
         gc.enable()
 
 
@@ -117,8 +146,8 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: (rank.get(item.path.name, len(rank)), not item.get_closest_marker("lab")))
-    for item in items:
-        if item.get_closest_marker("hypothesis"):  # what it draws differs from run to run; counting doubles its time
+    for item in items:  # what is drawn differs from run to run, and counting doubles its time as well
+        if item.path.name in _UNCOUNTED or item.get_closest_marker("hypothesis"):
             item.add_marker("no_cover")
     for mark, missing in _WANTED.items():
         marked = [item for item in items if item.get_closest_marker(mark)]
