@@ -18,7 +18,7 @@ import pytest
 from trio.testing import MockClock
 
 from exporter.config.catalogue import load, shipped
-from exporter.config.fingerprints import load_fingerprints
+from exporter.config.fingerprints import load_marks
 from exporter.model.vocabulary import Answer, Cause, CheckKey, Failure, Probing, Proxy, Reason, Result, Site, Target
 from exporter.plan.requirements import everything, requirements
 from exporter.probe.block_pages import domains_of
@@ -33,9 +33,10 @@ from tests.lab.scripts import HOLD, READ_HEAD, Script, send, sleep, tls
 from tests.running import command, in_a_quiet_moment
 from tests.servers import Talk, head, serving
 
-FINGERPRINTS = load_fingerprints(shipped() / "vocabulary" / "fingerprints.yaml")
-DOCUMENTED = domains_of(endpoint.pattern for group in load().groups for endpoint in group.endpoints)
-SIGNS = Signs(FINGERPRINTS, DOCUMENTED)
+MARKS = load_marks(shipped() / "vocabulary" / "fingerprints.yaml")
+FINGERPRINTS = MARKS.fingerprints
+DOCUMENTED = domains_of((endpoint.pattern for group in load().groups for endpoint in group.endpoints), MARKS.shared)
+SIGNS = Signs(FINGERPRINTS, DOCUMENTED, MARKS.shared)
 ONCE = Probing(timeout=10.0, attempts=1)
 FOR_EVER = 3600.0
 TRUST = ssl.create_default_context()
@@ -505,7 +506,7 @@ NAMED = frozenset({"login.partner.example", "*.sso.example", "10.1.2.3", "2001:d
 
 def led_to(location: str, target: Target, domains: frozenset[str] = DOCUMENTED) -> Failure | None:
     answer = Answer(302, (("Location", location),))
-    return judge(target, answer, Signs(FINGERPRINTS, domains), Way.DIRECT, forgeable=True)
+    return judge(target, answer, Signs(FINGERPRINTS, domains, MARKS.shared), Way.DIRECT, forgeable=True)
 
 
 OWN = Target("http://portal.corp.example/", own=True)

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from exporter.config.catalogue import load, shipped
 from exporter.config.documents import DocumentError
-from exporter.config.fingerprints import load_fingerprints
+from exporter.config.fingerprints import load_marks
 from exporter.model.fingerprints import Fingerprint, Kind
 from exporter.model.vocabulary import Answer
 from exporter.probe.block_pages import domains_of, leads_astray, recognise
 
-FINGERPRINTS = load_fingerprints(shipped() / "vocabulary" / "fingerprints.yaml")
+MARKS = load_marks(shipped() / "vocabulary" / "fingerprints.yaml")
+FINGERPRINTS = MARKS.fingerprints
 BLOCK, ERROR, AUTHENTICATION, PORTAL, EXPECTS_TLS = Kind
 
 
@@ -312,12 +313,12 @@ def test_an_ordinary_answer_bears_no_fingerprint(name: str) -> None:
     assert recognise(ORDINARY[name], FINGERPRINTS) is None
 
 
-DOCUMENTED = domains_of(endpoint.pattern for group in load().groups for endpoint in group.endpoints)
+DOCUMENTED = domains_of((endpoint.pattern for group in load().groups for endpoint in group.endpoints), MARKS.shared)
 
 
 @pytest.mark.parametrize("name", ORDINARY)
 def test_an_ordinary_answer_of_a_microsoft_host_leads_nowhere_astray(name: str) -> None:
-    assert leads_astray("http://go.microsoft.com/", ORDINARY[name], DOCUMENTED) is None
+    assert leads_astray("http://go.microsoft.com/", ORDINARY[name], DOCUMENTED, shared=MARKS.shared) is None
 
 
 # ---------------------------------------------------------------- evidence
@@ -455,7 +456,7 @@ def test_a_page_that_refreshes_itself_leads_as_a_redirect_does(location: str, ho
     ],
 )
 def test_what_resembles_a_fault_and_is_none(location: str) -> None:
-    assert leads_astray(FWLINK, redirect(location), MICROSOFT) is None
+    assert leads_astray(FWLINK, redirect(location), MICROSOFT, shared=MARKS.shared) is None
 
 
 @pytest.mark.parametrize(
@@ -476,7 +477,7 @@ def test_what_resembles_a_fault_and_is_none(location: str) -> None:
     ],
 )
 def test_the_own_domain_is_the_hosts_and_not_what_many_share(url: str, location: str, host: str | None) -> None:
-    assert leads_astray(url, redirect(location), frozenset()) == host
+    assert leads_astray(url, redirect(location), frozenset(), shared=MARKS.shared) == host
 
 
 def test_a_name_too_long_for_any_host_is_told_as_it_is() -> None:
@@ -534,7 +535,7 @@ def test_a_tag_that_only_resembles_a_refresh_leads_nowhere() -> None:
     ],
 )
 def test_a_pattern_names_a_domain(pattern: str, domain: str | None) -> None:
-    assert domains_of([pattern]) == ({domain} if domain else set())
+    assert domains_of([pattern], MARKS.shared) == ({domain} if domain else set())
 
 
 def test_a_documented_host_is_at_home_wherever_one_is_asked_for() -> None:
@@ -542,7 +543,11 @@ def test_a_documented_host_is_at_home_wherever_one_is_asked_for() -> None:
     hosts = [pattern for pattern in patterns if "/" not in pattern and domains_of([pattern])]
     concrete = [re.sub(r"<[^<>]*>|\*", "x", pattern) for pattern in hosts]
 
-    strays = [host for host in concrete if leads_astray("https://aka.ms/", redirect(f"https://{host}/"), DOCUMENTED)]
+    strays = [
+        host
+        for host in concrete
+        if leads_astray("https://aka.ms/", redirect(f"https://{host}/"), DOCUMENTED, shared=MARKS.shared)
+    ]
     assert (len(concrete) > 50, strays) == (True, [])
 
 
@@ -625,7 +630,7 @@ fingerprints:
 def read(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Fingerprint, ...]:
     monkeypatch.chdir(tmp_path)
     Path("marks.yaml").write_text(text)
-    return load_fingerprints(Path("marks.yaml"))
+    return load_marks(Path("marks.yaml")).fingerprints
 
 
 def test_every_part_of_a_fingerprint_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from exporter.config.fingerprints import load_fingerprints
+from exporter.config.fingerprints import load_marks
 from exporter.model.vocabulary import Auth, Cause, CheckKey, Phase, Probing, Proxy, Reason, Result, Target
 from exporter.probe.classify import Signs
 from exporter.probe.runner import Network, run_check
@@ -21,7 +21,7 @@ from tests.servers import Talk, head, serving, silent
 pytestmark = pytest.mark.anyio
 
 VOCABULARY = Path(__file__).parents[1] / "config" / "catalogue" / "vocabulary"
-SIGNS = Signs(load_fingerprints(VOCABULARY / "fingerprints.yaml"))
+SIGNS = Signs(load_marks(VOCABULARY / "fingerprints.yaml").fingerprints)
 TIMES = 20  # each is a race, so that one probe proves little
 PAGE = b"<html>You have tried to access a web page which is in violation of your internet usage policy</html>"
 BLOCKED = b"HTTP/1.1 403 Forbidden\r\nServer: x\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (

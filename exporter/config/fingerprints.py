@@ -1,4 +1,4 @@
-"""Read how proxies, filters and portals mark their pages: a YAML file -> Fingerprints, or every mistake in it."""
+"""Read how proxies, filters and portals mark their pages: a YAML file -> Marks, or every mistake in it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from exporter.config.fields import (
     written,
 )
 from exporter.config.groups import Sources
-from exporter.model.fingerprints import Fingerprint, Kind
+from exporter.model.fingerprints import Fingerprint, Kind, Marks
 
 
-def load_fingerprints(path: Path) -> tuple[Fingerprint, ...]:
-    """The fingerprints in a file, in its order. Raises DocumentError with all mistakes."""
+def load_marks(path: Path) -> Marks:
+    """The marks in a file, in its order. Raises DocumentError with all mistakes."""
     document = read(path)
     found = document.validate(FileSection) or FileSection()
     known = SourcesOnly(found.sources)
@@ -40,7 +40,7 @@ def load_fingerprints(path: Path) -> tuple[Fingerprint, ...]:
         if section:
             fingerprints.append(section.fingerprint(found.sources))
     raise_errors([document])
-    return tuple(fingerprints)
+    return Marks(tuple(fingerprints), frozenset(found.shared_suffixes))
 
 
 def _compiled(text: str | None) -> re.Pattern[str] | None:
@@ -100,6 +100,9 @@ class FingerprintSection(Section):
         )
 
 
+SharedSuffix = Annotated[str, written(r"[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,3}", "a suffix of two to four labels")]
+
+
 class FileSection(Section):
     """How proxies, filters and portals mark their pages."""
 
@@ -107,4 +110,7 @@ class FileSection(Section):
     # Checked one by one, so that a mistake in one hides none in others.
     fingerprints: Annotated[list[Any], CheckedAs(list[FingerprintSection])] = Field(
         default=[], description="The first one that fits names the product."
+    )
+    shared_suffixes: Annotated[list[SharedSuffix], distinct()] = Field(
+        default=[], description="Suffixes under which anybody may have a name."
     )

@@ -30,3 +30,11 @@ class Fingerprint:
     location: re.Pattern[str] | None = None  # where the answer leads to
     body: re.Pattern[str] | None = None
     source: tuple[str, ...] = ()  # citations
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How answers are known that are not the service's own."""
+
+    fingerprints: tuple[Fingerprint, ...] = ()  # the first that fits names the page
+    shared: frozenset[str] = frozenset()  # suffixes under which anybody may have a name

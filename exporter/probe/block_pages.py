@@ -28,12 +28,19 @@ def recognise(answer: Answer, fingerprints: Iterable[Fingerprint]) -> Fingerprin
 
 
 def leads_astray(
-    url: str, answer: Answer, domains: frozenset[str], named: Iterable[str] = (), *, intranet: bool = False
+    url: str,
+    answer: Answer,
+    domains: frozenset[str],
+    named: Iterable[str] = (),
+    *,
+    shared: frozenset[str] = frozenset(),
+    intranet: bool = False,
 ) -> str | None:
     """The host that a redirect, or a page that refreshes itself, leads to, if no answer for `url` should lead there.
 
     It may lead within the domain of `url` and into `domains`, which are such as `domains_of` gives, but to no private
     address other than the one in `url`, unless that is of an intranet; and to the hosts and *.domains that are `named`.
+    `shared`: suffixes under which anybody may have a name.
     A malformed reference leads nowhere.
     """
     shown = _shown(answer)
@@ -42,18 +49,18 @@ def leads_astray(
         return None
     address = address_of(host)
     if address is None:
-        home = _home(host)
-        at_home = home == _home(own) or home in domains or home.partition(".")[2] in domains
+        home = _home(host, shared)
+        at_home = home == _home(own, shared) or home in domains or home.partition(".")[2] in domains
         at_home = at_home or (intranet and _is_short_for(own, host))
     else:
         at_home = (address.is_global or intranet) and host in domains
     return None if at_home else host
 
 
-def domains_of(patterns: Iterable[str]) -> frozenset[str]:
-    """The domains that documented patterns name: `microsoft.com` for `*.manage.microsoft.com`."""
+def domains_of(patterns: Iterable[str], shared: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The domains that documented patterns name, below what is `shared`: `microsoft.com` for `*.x.microsoft.com`."""
     hosts = (_OPEN.sub("", host_of(pattern)) for pattern in patterns)
-    return frozenset(_home(host) if address_of(host) is None else host for host in hosts if host)
+    return frozenset(_home(host, shared) if address_of(host) is None else host for host in hosts if host)
 
 
 # ---------------------------------------------------------------- what the answer shows
@@ -137,26 +144,8 @@ def _bears(mark: Fingerprint, shown: _Shown) -> bool:
 
 # ---------------------------------------------------------------- whose host it is
 
-# Suffixes under which anybody may have a name. The public suffix list holds them all, but is long and ages; these are
-# what a country's names commonly end in, and those that documented endpoints lie under, or that pages are put up under.
+# What a country's names commonly end in.
 _NATIONAL: Final = re.compile(r"(?:^|\.)(?:ac|co|com|edu|gob|gouv|gov|gv|ne|net|nom|or|org)\.[a-z][a-z]$")
-_SHARED: Final = frozenset(
-    {
-        "azureedge.net",
-        "azurefd.net",
-        "azurestaticapps.net",
-        "azurewebsites.net",
-        "blob.core.usgovcloudapi.net",
-        "blob.core.windows.net",
-        "cloudapp.azure.com",
-        "cloudapp.net",
-        "cloudfront.net",
-        "github.io",
-        "trafficmanager.net",
-        "usgovcloudapp.net",
-        "web.core.windows.net",
-    }
-)
 _LONGEST_SHARED: Final = 4  # labels
 _OPEN: Final = re.compile(r".*[*<>][^.]*\.?")  # of a pattern's host: all up to the last label that is not written out
 _LONGEST_NAME: Final = 253
@@ -212,9 +201,9 @@ def _ascii(host: str) -> str:
         return host
 
 
-def _home(host: str) -> str:
+def _home(host: str, shared: frozenset[str]) -> str:
     """The domain that one party has for itself: the last two labels, or one more than a suffix that many share."""
     labels = host.split(".")
     tails = {n: ".".join(labels[-n:]) for n in range(_LONGEST_SHARED, 1, -1)}
-    shared = 2 if _NATIONAL.search(host) else next((n for n, tail in tails.items() if tail in _SHARED), 1)
-    return ".".join(labels[-shared - 1 :])
+    suffix = 2 if _NATIONAL.search(host) else next((n for n, tail in tails.items() if tail in shared), 1)
+    return ".".join(labels[-suffix - 1 :])

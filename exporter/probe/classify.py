@@ -127,6 +127,7 @@ class Signs:
 
     fingerprints: tuple[Fingerprint, ...] = ()
     domains: frozenset[str] = frozenset()  # where documented hosts may lead to
+    shared: frozenset[str] = frozenset()  # suffixes under which anybody may have a name
 
 
 _NOTHING: Final = Evidence()
@@ -246,7 +247,7 @@ def _astray(target: Target, answer: Answer, signs: Signs) -> Failure | None:
     """Whether an answer leads to where none for this target should."""
     if target.own and target.scheme == "https":
         return None  # the operator trusts whoever signed for this host, and nobody else named it
-    host = leads_astray(target.url, answer, signs.domains, target.leads_to, intranet=target.own)
+    host = leads_astray(target.url, answer, signs.domains, target.leads_to, shared=signs.shared, intranet=target.own)
     if host is None:
         return None
     sent_on = f"status {answer.status}, sent on to {host}, which"

@@ -14,10 +14,10 @@ from exporter.config import catalogue as shipped
 from exporter.config import settings as config
 from exporter.config.authorities import load_authorities
 from exporter.config.documents import Mistake, unreadable
-from exporter.config.fingerprints import load_fingerprints
+from exporter.config.fingerprints import load_marks
 from exporter.model.addresses import AddressRanges
 from exporter.model.authorities import Authorities
-from exporter.model.fingerprints import Fingerprint
+from exporter.model.fingerprints import Marks
 from exporter.model.vocabulary import (
     Catalogue,
     CheckKey,
@@ -66,7 +66,7 @@ class Deployment:
 
     settings: Settings
     plan: Plan
-    domains: frozenset[str]  # that the documents name: where an endpoint may lead to
+    patterns: frozenset[str]  # that the documents name: where an endpoint may lead to
     found: Found = field(default_factory=Found)  # of proxies that Windows or a PAC file names
     unused: tuple[Mistake, ...] = ()  # what the configuration says in vain
     needed: Needed | None = None
@@ -100,7 +100,7 @@ def _deployed(source: Source, read: _Read, *, elsewhere: bool) -> Deployment:
         elsewhere=elsewhere,
     )
     needed = Needed(read.catalogue, read.groups, _narrowed(source, read, read.settings.site))
-    return Deployment(read.settings, work, domains_of(patterns), found, _unused(read), needed)
+    return Deployment(read.settings, work, frozenset(patterns), found, _unused(read), needed)
 
 
 def _unused(read: _Read) -> tuple[Mistake, ...]:
@@ -207,12 +207,12 @@ def network_of(deployment: Deployment, before: Network | None = None) -> Network
     proxies = _concrete(settings.proxies, deployment.found.ways)
     sign_ins = sign_ins_of(proxies, known)
     by_tls = any(proxy.url.startswith("https:") for proxy in proxies.values())
-    fingerprints, authorities = _shipped_words(shipped.shipped() / "vocabulary")
+    marks, authorities = _shipped_words(shipped.shipped() / "vocabulary")
     return Network(
         verifying(settings.tls),
         settings.proxies,
         sign_ins,
-        Signs(fingerprints, deployment.domains),
+        Signs(marks.fingerprints, domains_of(deployment.patterns, marks.shared), marks.shared),
         AddressRanges(settings.address_ranges),
         clock,
         tuple(sign_in for sign_in in dict.fromkeys(known) if sign_in.was_refused and sign_in not in sign_ins.values()),
@@ -223,9 +223,9 @@ def network_of(deployment: Deployment, before: Network | None = None) -> Network
 
 
 @cache
-def _shipped_words(vocabulary: Path) -> tuple[tuple[Fingerprint, ...], Authorities]:
+def _shipped_words(vocabulary: Path) -> tuple[Marks, Authorities]:
     """By which block pages and authorities are known. As the catalogue, they belong to the program: read once."""
-    return load_fingerprints(vocabulary / "fingerprints.yaml"), load_authorities(vocabulary / "authorities.yaml")
+    return load_marks(vocabulary / "fingerprints.yaml"), load_authorities(vocabulary / "authorities.yaml")
 
 
 def _concrete(proxies: Mapping[str, Proxy], ways: Mapping[CheckKey, Ways]) -> dict[str, Proxy]:

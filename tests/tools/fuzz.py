@@ -25,7 +25,7 @@ from exporter.config import catalogue
 from exporter.config import settings as config
 from exporter.config.authorities import load_authorities
 from exporter.config.documents import DocumentError
-from exporter.config.fingerprints import load_fingerprints
+from exporter.config.fingerprints import load_marks
 from exporter.model.vocabulary import Answer, Auth, Phase, Proxy, Reason, Target
 from exporter.probe.classify import Signs, Way, classify, judge
 from exporter.probe.errors import PeerClosed
@@ -127,7 +127,7 @@ CONTEXT: Final = ssl.create_default_context()
 PROXY: Final = Proxy("fuzz", "http://proxy.example:3128", "user", "secret", auth=Auth.AUTO)
 VOCABULARY: Final = catalogue.shipped() / "vocabulary"
 AUTHORITIES: Final = load_authorities(VOCABULARY / "authorities.yaml")
-FINGERPRINTS: Final = load_fingerprints(VOCABULARY / "fingerprints.yaml")
+FINGERPRINTS: Final = load_marks(VOCABULARY / "fingerprints.yaml").fingerprints
 SIGNS: Final = Signs(FINGERPRINTS, frozenset({"a.example"}))
 
 
