@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import ssl
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import AuthorityInformationAccessOID
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
-from cryptography.x509.oid import NameOID
 
 from exporter.model.vocabulary import TlsSettings
 from exporter.probe.net import verifying
+from tests.lab import pki
+from tests.lab.pki import (
+    Field,
+    Key,
+    Shape,
+    content_of,
+    der,
+    extensions_of_authority,
+    extensions_of_leaf,
+    secret_of,
+    signed,
+)
 
-Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Edit: TypeAlias = Callable[[bytes], bytes]  # of what is signed, in DER
 
-ECDSA_WITH_SHA1: Final = bytes.fromhex("06072a8648ce3d0401")
 LONG: Final = (-400.0, 4000.0)  # days from now
 OVER: Final = (-90.0, -20.0)
 
@@ -35,7 +42,6 @@ class Issued:
     """A certificate and its key."""
 
     key: Key
-    subject: x509.Name
     der: bytes
 
     @property
@@ -48,17 +54,19 @@ class Issued:
 
     @property
     def secret(self) -> bytes:
-        return self.key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+        return secret_of(self.key)
 
 
 @cache
 def rsa_key(bits: int) -> rsa.RSAPrivateKey:
     """The same for every certificate of a size: they take long to make."""
-    return rsa.generate_private_key(65537, bits)
+    return pki.rsa_key(bits)
 
 
-def named(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+_KINDS: Final[Mapping[str, type[x509.ExtensionType]]] = {
+    "basic constraints": x509.BasicConstraints,
+    "key usage": x509.KeyUsage,
+}
 
 
 def issue(
@@ -78,95 +86,46 @@ def issue(
 ) -> Issued:
     """A certificate by an authority, else by itself.
 
-    `lacks`: what strict readings of RFC 5280 ask for and this one has not: `critical` (of the basic constraints),
+    `lacks`: what strict readings of RFC 5280 ask for and this one has not: `critical` (of what makes an authority),
     `basic constraints`, `subject key identifier`, `authority key identifier`, `key usage`.
     """
     key = key or ec.generate_private_key(ec.SECP256R1())
-    now, subject, signer = datetime.now(UTC), named(common_name), by.key if by else key
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(by.subject if by else subject)
-        .public_key(key.public_key())
-        .serial_number(serial or x509.random_serial_number())
-        .not_valid_before(now + timedelta(days=days[0]))
-        .not_valid_after(now + timedelta(days=days[1]))
+    shape = Shape(
+        subject_identifier="subject key identifier" not in lacks,
+        authority_identifier="authority key identifier" not in lacks,
+        critical="critical" not in lacks,
+        usage=usage,
+        names=None if names is None else list(map(x509.DNSName, names)),
+        extensions=[*more, *([(_fetched_from(aia), False)] if aia else [])],
+        fields=None if edit is None else partial(_edited, edit),
+        serial=serial,
+        lacks=tuple(kind for name, kind in _KINDS.items() if name in lacks),
     )
-    extensions: dict[str, tuple[x509.ExtensionType, bool]] = {
-        "basic constraints": (x509.BasicConstraints(ca, None), "critical" not in lacks),
-        "subject key identifier": (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
-        "authority key identifier": (x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False),
-        "key usage": (_usage(of_authority=ca), True),
-    }
-    if not ca:
-        extensions["names"] = (x509.SubjectAlternativeName(list(map(x509.DNSName, names or [common_name]))), False)
-        extensions["purpose"] = (x509.ExtendedKeyUsage([usage]), False)
-    if aia:
-        place = x509.AccessDescription(
-            x509.oid.AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(aia)
-        )
-        extensions["access"] = (x509.AuthorityInformationAccess([place]), False)
-    for extension, critical in (*(found for what, found in extensions.items() if what not in lacks), *more):
-        builder = builder.add_extension(extension, critical=critical)
-    certificate = builder.sign(signer, hashes.SHA256())
-    der = certificate.public_bytes(Encoding.DER)
-    return Issued(key, subject, der if edit is None else signed_again(certificate, signer, edit))
+    extensions = extensions_of_authority() if ca else extensions_of_leaf(common_name, shape)
+    return Issued(key, signed(common_name, key, by, days, shape, extensions))
 
 
-def _usage(*, of_authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not of_authority,
-        key_cert_sign=of_authority,
-        crl_sign=of_authority,
-        content_commitment=False,
-        key_encipherment=not of_authority,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _fetched_from(url: str) -> x509.AuthorityInformationAccess:
+    place = x509.UniformResourceIdentifier(url)
+    return x509.AuthorityInformationAccess([x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, place)])
 
 
-def signed_again(certificate: x509.Certificate, signer: Key, edit: Edit) -> bytes:
-    """The same certificate with something in it changed, and a signature that fits."""
-    (_, signed), *_ = parts(parts(certificate.public_bytes(Encoding.DER))[0][1])
-    edited = edit(tlv(0x30, signed))
-    assert edited != tlv(0x30, signed), "nothing was changed"
-    algorithm = parts(parts(edited)[0][1])[2][1]
-    hashed: Any = hashes.SHA1() if algorithm == ECDSA_WITH_SHA1 else hashes.SHA256()  # noqa: S303 - as old ones are
-    if isinstance(signer, rsa.RSAPrivateKey):
-        signature = signer.sign(edited, padding.PKCS1v15(), hashed)
-    else:
-        signature = signer.sign(edited, ec.ECDSA(hashed))
-    return tlv(0x30, edited + tlv(0x30, algorithm) + tlv(0x03, b"\x00" + signature))
-
-
-def tlv(tag: int, content: bytes) -> bytes:
-    """One element of DER."""
-    size = len(content)
-    long = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes([tag]) + (bytes([size]) if size < 0x80 else bytes([0x80 | len(long)]) + long) + content
+def _edited(edit: Edit, fields: list[Field]) -> list[Field]:
+    return pki.fields(edit(der(0x30, *fields)))
 
 
 def parts(content: bytes) -> list[tuple[int, bytes]]:
     """The elements of DER that stand in a row: tag and content."""
-    found, at = [], 0
-    while at < len(content):
-        tag, size, at = content[at], content[at + 1], at + 2
-        if size & 0x80:
-            more = size & 0x7F
-            size, at = int.from_bytes(content[at : at + more], "big"), at + more
-        found.append((tag, content[at : at + size]))
-        at += size
-    return found
+    return [(one[0], content_of(one)) for one in pki.fields(der(0x30, content))]
 
 
 def field(number: int, new: Callable[[int, bytes], bytes]) -> Edit:
     """Change one field of a certificate: 0 version, 1 serial, 2 algorithm, 4 validity, 5 subject, 7 extensions."""
 
     def edit(signed: bytes) -> bytes:
-        fields = parts(parts(signed)[0][1])
-        return tlv(0x30, b"".join(new(*one) if i == number else tlv(*one) for i, one in enumerate(fields)))
+        fields = pki.fields(signed)
+        fields[number] = new(fields[number][0], content_of(fields[number]))
+        return der(0x30, *fields)
 
     return edit
 

@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -31,9 +31,10 @@ from exporter.config.documents import DocumentError
 from exporter.model.authorities import Authorities, RequiredRoot
 from exporter.model.vocabulary import Root, TlsFacts, TlsSettings, Trust
 from exporter.probe.net import certificates, trusted_roots, verifying
-from exporter.probe.net.certificates import Shown, ends_in
+from exporter.probe.net.certificates import Shown
 from exporter.probe.net.required_roots import required_roots_present
-from tests.issuing import field, issue, parts, rsa_key, tlv
+from tests.issuing import field, issue, parts, rsa_key
+from tests.lab.pki import der as tlv
 
 AUTHORITIES = load_authorities(shipped() / "vocabulary" / "authorities.yaml")
 ROOTS = Path(__file__).parents[1] / "config" / "windows" / "code-signing-roots.pem"
@@ -98,6 +99,17 @@ def facts(
 
 
 # ---------------------------------------------------------------- where the path leads
+
+
+ASKED = itertools.count()
+
+
+def ends_in(chain: Sequence[x509.Certificate], public: Sequence[x509.Certificate]) -> bool:
+    """Whether a chain is taken for one that leads to a public root, where these are the public ones."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(certificates, "public_by_name", lambda: {root.subject: [root] for root in public})
+        # Nothing is remembered under another name of the protocol.
+        return facts(der(*chain), f"TLS for the time {next(ASKED)}").leads_to is Root.PUBLIC
 
 
 @pytest.mark.parametrize("above", list(itertools.permutations(CHAIN[1:])))

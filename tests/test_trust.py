@@ -19,7 +19,6 @@ from exporter.model.vocabulary import Cause, CheckKey, Probing, Proxy, Reason, R
 from exporter.probe.net import certificates, verifying
 from exporter.probe.runner import Network, run_check
 from tests.issuing import (
-    ECDSA_WITH_SHA1,
     LONG,
     OVER,
     Issued,
@@ -29,9 +28,10 @@ from tests.issuing import (
     parts,
     presenting,
     rsa_key,
-    tlv,
     trusting,
 )
+from tests.lab.pki import ECDSA_WITH_SHA1
+from tests.lab.pki import der as tlv
 from tests.servers import serving, status
 
 pytestmark = pytest.mark.anyio
@@ -262,7 +262,7 @@ UNFIT: dict[str, tuple[Made, Reason, Cause | None, str]] = {
         "CN=Short CA, an RSA key of 1024 bits",
     ),
     "old hash": (
-        lambda _, by: (issue("localhost", by, edit=field(2, lambda tag, _: tlv(tag, ECDSA_WITH_SHA1))), by),
+        lambda _, by: (issue("localhost", by, edit=field(2, lambda *_: ECDSA_WITH_SHA1)), by),
         Reason.TLS_UNTRUSTED,
         Cause.WEAK_CERTIFICATE,
         "CN=localhost, signed with SHA-1",

@@ -24,7 +24,8 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.attacks.web import STRANGER, Address, connected, request
-from tests.issuing import Issued, diffie_hellman, field, issue, presenting, rsa_key, tlv
+from tests.issuing import Issued, diffie_hellman, field, issue, presenting, rsa_key
+from tests.lab.pki import der as tlv
 from tests.servers import Talk, head, serving
 
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

@@ -1,4 +1,4 @@
-"""The laboratory's own certificates: authorities, and a leaf for each host, sound or flawed in one way."""
+"""The tests' own certificates: authorities, and a leaf for each host, sound or flawed in one way, or odd."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ssl import DER_cert_to_PEM_cert
-from typing import Final
+from typing import Any, Final, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -25,6 +25,7 @@ OVER: Final[Lifetime] = (-91, -1)
 TO_COME: Final[Lifetime] = (1, 90)
 LONG: Final[Lifetime] = (-365, 3650)
 
+ECDSA_WITH_SHA1: Final = bytes.fromhex("300906072a8648ce3d0401")  # an algorithm, whole
 _LONGEST_COMMON_NAME: Final = 64
 _LONG_FORM: Final = 0x80  # of a length in DER
 
@@ -53,9 +54,23 @@ class Shape:
     names: Sequence[x509.GeneralName] | None = None  # None: the host
     extensions: Sequence[tuple[x509.ExtensionType, bool]] = ()  # more of them, and whether each is critical
     fields: Callable[[list[Field]], list[Field]] | None = None  # what becomes of its parts before it is signed
+    serial: int | None = None
+    lacks: tuple[type[x509.ExtensionType], ...] = ()  # kinds of extensions that others have
 
 
 PLAIN: Final = Shape()
+
+
+class Signer(Protocol):
+    """Whose key signs, and whose name stands under it."""
+
+    @property
+    def key(self) -> Key:
+        """Its private key."""
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        """Its own."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,7 @@ class Authority:
     @property
     def secret(self) -> bytes:
         """Its private key, as PEM."""
-        return _secret(self.key)
+        return secret_of(self.key)
 
     @property
     def chain(self) -> bytes:
@@ -85,22 +100,30 @@ class Authority:
 def authority(name: str, above: Authority | None = None, lifetime: Lifetime = LONG, shape: Shape = PLAIN) -> Authority:
     """Make an authority, a root unless another stands above it."""
     key = shape.key or ec.generate_private_key(ec.SECP256R1())
-    extensions = (x509.BasicConstraints(ca=True, path_length=None), _usage(of_authority=True))
-    certificate = _certificate(name, key, above, lifetime, shape, extensions)
+    certificate = signed(name, key, above, lifetime, shape, extensions_of_authority())
     return Authority(key, x509.load_der_x509_certificate(certificate), above)
 
 
 def leaf(host: str, by: Authority | None, lifetime: Lifetime = SOUND, shape: Shape = PLAIN) -> bytes:
     """Make a server's certificate for the name `host`, self-signed if by nobody: key, certificate and chain as PEM."""
     key = shape.key or ec.generate_private_key(ec.SECP256R1())
-    extensions = (
+    certificate = DER_cert_to_PEM_cert(signed(host, key, by, lifetime, shape, extensions_of_leaf(host, shape)))
+    return secret_of(key) + certificate.encode() + (by.chain if by else b"")
+
+
+def extensions_of_authority() -> tuple[x509.ExtensionType, ...]:
+    """What makes it one."""
+    return x509.BasicConstraints(ca=True, path_length=None), _usage(of_authority=True)
+
+
+def extensions_of_leaf(host: str, shape: Shape) -> tuple[x509.ExtensionType, ...]:
+    """What makes it a server's."""
+    return (
         x509.BasicConstraints(ca=False, path_length=None),
         _usage(of_authority=False),
         x509.ExtendedKeyUsage([shape.usage]),
         x509.SubjectAlternativeName([x509.DNSName(host)] if shape.names is None else shape.names),
     )
-    certificate = DER_cert_to_PEM_cert(_certificate(host, key, by, lifetime, shape, extensions))
-    return _secret(key) + certificate.encode() + (by.chain if by else b"")
 
 
 def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
@@ -122,18 +145,20 @@ def flawed_leaf(host: str, by: Authority, flaw: Flaw) -> bytes:
     return make[flaw]()
 
 
-def _secret(key: Key) -> bytes:
+def secret_of(key: Key) -> bytes:
+    """Write a private key as PEM."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _certificate(
+def signed(
     name: str,
     key: Key,
-    by: Authority | None,
+    by: Signer | None,
     lifetime: Lifetime,
     shape: Shape,
     extensions: tuple[x509.ExtensionType, ...],
 ) -> bytes:
+    """Make a certificate (DER) by somebody, or by itself."""
     now = datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:_LONGEST_COMMON_NAME])])
     signer = by.key if by else key
@@ -142,7 +167,7 @@ def _certificate(
         .subject_name(subject)
         .issuer_name(by.certificate.subject if by else subject)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(shape.serial or x509.random_serial_number())
         .not_valid_before(now + timedelta(days=lifetime[0]))
         .not_valid_after(now + timedelta(days=lifetime[1]))
     )
@@ -153,7 +178,7 @@ def _certificate(
     if shape.authority_identifier:
         above = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
         builder = builder.add_extension(above, critical=False)
-    for extension in extensions:
+    for extension in (one for one in extensions if not isinstance(one, shape.lacks)):
         critical = shape.critical and isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
         builder = builder.add_extension(extension, critical=critical)
     for extension, critical in shape.extensions:
@@ -168,18 +193,22 @@ def _certificate(
 
 def _remade(certificate: x509.Certificate, signer: Key, change: Callable[[list[Field]], list[Field]]) -> bytes:
     """Change its parts, as no library would write them, and sign it anew."""
-    body = der(0x30, *change(fields(certificate.tbs_certificate_bytes)))
-    _, algorithm, _ = fields(certificate.public_bytes(Encoding.DER))
-    signature = _signature(body, signer)
+    before = certificate.tbs_certificate_bytes
+    body = der(0x30, *change(fields(before)))
+    assert body != before, "nothing was changed"
+    named = fields(certificate.public_bytes(Encoding.DER))[1]
+    algorithm = ECDSA_WITH_SHA1 if ECDSA_WITH_SHA1 in body else named
+    hashed: Any = hashes.SHA1() if algorithm != named else hashes.SHA256()  # noqa: S303 - as old ones are
+    signature = _signature(body, signer, hashed)
     while _is_short(signature, signer):
-        signature = _signature(body, signer)
+        signature = _signature(body, signer, hashed)
     return der(0x30, body, algorithm, der(0x03, b"\0", signature))
 
 
-def _signature(body: Field, signer: Key) -> bytes:
+def _signature(body: Field, signer: Key, hashed: Any) -> bytes:
     if isinstance(signer, ec.EllipticCurvePrivateKey):
-        return signer.sign(body, ec.ECDSA(hashes.SHA256()))
-    return signer.sign(body, padding.PKCS1v15(), hashes.SHA256())
+        return signer.sign(body, ec.ECDSA(hashed))
+    return signer.sign(body, padding.PKCS1v15(), hashed)
 
 
 def _is_short(signature: bytes, signer: Key) -> bool:
@@ -199,6 +228,12 @@ def fields(sequence: Field) -> list[Field]:
         parts.append(sequence[start : start + after])
         start += after
     return parts
+
+
+def content_of(field: Field) -> bytes:
+    """Give the content of a part in DER."""
+    start, end = _content(field)
+    return field[start:end]
 
 
 def der(tag: int, *content: bytes) -> Field:
@@ -227,7 +262,7 @@ def _usage(*, of_authority: bool) -> x509.KeyUsage:
         key_cert_sign=of_authority,
         crl_sign=of_authority,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=not of_authority,
         data_encipherment=False,
         key_agreement=False,
         encipher_only=False,

@@ -380,12 +380,6 @@ def _self_signed(certificates: Iterable[x509.Certificate | None]) -> x509.Certif
     return next((one for one in certificates if one is not None and one.subject == one.issuer), None)
 
 
-def ends_in(chain: Chain, roots: Iterable[x509.Certificate]) -> bool:
-    """Whether a path up from the first certificate leads to one of `roots`; a cross-signed issuer opens several."""
-    by_name, checks = _by_name(roots), _Checks()
-    return any(one.sound and _is_below(one.certificate, by_name, checks) for one in _above(chain, checks))
-
-
 def _is_below(certificate: x509.Certificate, roots: Roots, checks: _Checks) -> bool:
     """Whether it is one of the roots, or issued by one."""
     return any(certificate == root or checks.issued(certificate, root) for root in roots.get(certificate.issuer, ()))
