@@ -36,8 +36,7 @@ _LONG: Final = 1.0  # seconds after which it is asked which of the two questions
 _APART: Final = 8  # lookups that are taken apart so at a time: where all hang, it is the same with each
 _ELSE: Final = 1.0  # seconds to find out whether the search list knows a name that does not exist
 _SPARE: Final = 0.05  # seconds that this leaves of the attempt, whose verdict is known already
-# The name exists, and has no address; of what Windows says, either may mean it.
-_NO_DATA: Final = frozenset({11001, 11004} if sys.platform == "win32" else {getattr(socket, "EAI_NODATA", None)})
+_NO_DATA: Final = getattr(socket, "EAI_NODATA", None)  # the name exists, and has no address
 _CLOSE: Final = 0.02  # seconds by which the resolver's patience may seem shorter than it is
 _DNS_PORT: Final = 53
 _FAMILIES: Final = {Question.A: socket.AF_INET, Question.AAAA: socket.AF_INET6}
@@ -152,7 +151,7 @@ class _Question:
         try:
             return job.value()
         except socket.gaierror as error:
-            if error.errno in _NO_DATA:
+            if error.errno == _NO_DATA:
                 await self._raise_if_unknown()
             raise
 
