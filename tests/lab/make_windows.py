@@ -19,8 +19,6 @@ from pathlib import Path
 from subprocess import DEVNULL
 from typing import Final
 
-from packaging.requirements import Requirement
-
 from config.windows.bundle import CACHE, ROOT, build
 from config.windows.embedded_python import Refused
 
@@ -94,6 +92,8 @@ def _fetch_wheels() -> None:
 
 
 def _is_needed(line: str) -> bool:
+    from packaging.requirements import Requirement  # noqa: PLC0415 - the other Python, which reads this too, has none
+
     marker = Requirement(line).marker
     return marker is None or marker.evaluate(WINDOWS)
 
