@@ -33,8 +33,8 @@ EVENTS: Final = {event["name"]: event["expr"] for board in BOARDS.values() for e
 SITE: Final = ("datasource", "job", "site", "instance", "cloud", "role", "feature")
 ALL_VALUES: Final = {"job": None, "site": ".*"}  # of the others, whatever there is
 
-# Of a check with a textfile, of documented lines that are for reference only, of wildcards of which a part is down, and of
-# what a second attempt may yet refute.
+# Of a check with a textfile, of documented lines that are for reference only, of wildcards of which a part is down, and
+# of what a second attempt may yet refute.
 NOT_IN_THE_COMPANY: Final = {
     "configmgr_exporter_check_timestamp_seconds",
     "configmgr_endpoint_reference_only",
