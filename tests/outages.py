@@ -20,6 +20,7 @@ from tests.running import ADDRESS, COMMAND, ROOT, eventually, http, program
 from tests.sites import EXPORTERS
 
 LASTS: Final = 300.0  # seconds of an outage, where it does not end by itself
+LONGER: Final = 480.0  # where tickets wait for more
 HOST: Final = "definitionupdates.microsoft.com"  # that one feature needs
 SHARED: Final = "go.microsoft.com"  # that several features need
 WILDCARD: Final = "*.manage.microsoft.com"
@@ -221,14 +222,17 @@ OUTAGES: Final[Mapping[str, Outage[Site]]] = {
     ),
     "A name is not known": Outage(
         lambda site: site.lab.dns_missing("sts.windows.net"),
-        "One host of several features, so one page and none for each feature.",
-        ("HostDown",),
+        "The feature is down: a page for who runs it, a ticket for who runs the network.",
+        ("FeatureNotReady",),
+        ("EndpointDown",),
+        lasts=LONGER,
     ),
     "A host of one feature is refused": Outage(
         lambda site: site.lab.reset(HOST),
-        "The feature is down: a page for who runs it, a ticket for who opens the firewall.",
+        "The feature is down: a page for who runs it, a ticket for who runs the network.",
         ("FeatureNotReady",),
         ("EndpointDown",),
+        lasts=LONGER,
     ),
     "A host of many features is refused": Outage(
         lambda site: site.lab.reset(SHARED),
@@ -237,9 +241,10 @@ OUTAGES: Final[Mapping[str, Outage[Site]]] = {
     ),
     "One target of a wildcard is refused": Outage(
         lambda site: site.lab.reset(_below(WILDCARD)[0]),
-        "No feature is down: it can wait for the day.",
+        "No feature is down: it can wait for the day, for the firewall and for the proxy.",
         (),
-        ("EndpointDown",),
+        ("EndpointDown", "EndpointDown"),
+        lasts=LONGER,
     ),
     "The rule for a wildcard is missing": Outage(
         lambda site: all_of(map(site.lab.reset, _below(WILDCARD))),
@@ -248,9 +253,10 @@ OUTAGES: Final[Mapping[str, Outage[Site]]] = {
     ),
     "A certificate has expired": Outage(
         lambda site: site.lab.certificate("download.visualstudio.microsoft.com", Flaw.EXPIRED),
-        "A feature that is not important can wait for the day.",
-        (),
-        ("CertificateExpired", "EndpointDown", "FeatureNotReady"),
+        "The feature is down: a page for who runs it; the rest can wait for the day.",
+        ("FeatureNotReady",),
+        ("EndpointDown", "CertificateExpired"),
+        lasts=LONGER,
     ),
     "A packet is lost": Outage(lambda site: site.lab.drop_one(HOST), "The next attempt goes well.", lasts=60.0),
     "A connection is reset": Outage(lambda site: site.lab.reset_one(HOST), "The next attempt goes well.", lasts=60.0),
@@ -446,13 +452,18 @@ MANY_SITES: Final[Mapping[str, Outage[Sites]]] = {
         lambda sites: sites.broken("inspection", ALL), "One device, one page.", ("PathDownAtManySites",), lasts=600.0
     ),
     "10 exporters vanish": Outage(
-        lambda sites: sites.vanished(TEN), "Ten at once have one cause.", ("ExporterVanished",), lasts=660.0
+        lambda sites: sites.vanished(TEN), "Ten at once have one cause.", ("ExporterDownAtManySites",)
     ),
     "All exporters vanish": Outage(
-        lambda sites: sites.vanished(ALL), "Nobody watches anything: one page.", ("ExporterAbsent",), lasts=660.0
+        lambda sites: sites.vanished(ALL),
+        "Nobody watches anything: one page.",
+        ("ExporterDownAtManySites",),
+        lasts=LONGER,
     ),
-    "10 exporters are dead": Outage(lambda sites: sites.dead(TEN), "Ten at once have one cause.", ("ExporterDown",)),
+    "10 exporters are dead": Outage(
+        lambda sites: sites.dead(TEN), "Ten at once have one cause.", ("ExporterDownAtManySites",)
+    ),
     "All exporters are dead": Outage(
-        lambda sites: sites.dead(ALL), "Nobody watches anything: one page.", ("ExporterDown",)
+        lambda sites: sites.dead(ALL), "Nobody watches anything: one page.", ("ExporterDownAtManySites",)
     ),
 }

@@ -174,10 +174,10 @@ class Watch:
 
     def settle(self) -> None:
         """Return when all rules have seen what there is, and nothing critical is under way."""
-        eventually("Prometheus has scraped", lambda: self.query("configmgr_feature_ready"), within=120)
+        eventually("Prometheus has scraped", lambda: self.query("configmgr_feature_ready"), within=300)
         scraped = time.time()
         eventually("all rules are evaluated", lambda: self.evaluated(scraped), within=2 * SLOWEST)
-        eventually("nothing is wrong", self.quiet, within=120)
+        eventually("nothing is wrong", self.quiet, within=600)
 
 
 @dataclass(frozen=True)
@@ -298,7 +298,7 @@ def chain(
                 lab.run([firewall, "--wait", "--table", "mangle", "--append", "OUTPUT", *mark], check=True)
             in_group = ["setpriv", "--regid", GROUP, "--clear-groups"]
             start(running(lab, directory, *config, public=True, address=SECOND, by=in_group))
-        eventually("first results", exporter.ready, within=120)
+        eventually("first results", exporter.ready, within=300)
         watching = start(watch(lab, directory, agent=setting.agent))
         found = Chain(watching.prometheus, watching.alertmanager, watching.told, exporter, move)
         found.settle()

@@ -162,7 +162,7 @@ def running(
     argv = [*by, *COMMAND, "serve", "--web.listen-address", address, *ACTING, *arguments]
     with program(lab, log, among_public_roots(lab, argv) if public else argv) as process:
         exporter = Exporter(lab, process, log, address)
-        eventually("the exporter answers", lambda: _answers(exporter), within=60)
+        eventually("the exporter answers", lambda: _answers(exporter), within=120)
         yield exporter
 
 
