@@ -417,7 +417,8 @@ def _replace(file: Path, text: str) -> None:
 
 
 ALL: Final = range(MANY)
-HALF: Final = [number for number in ALL if exporter_of(number) in range(2, 7)]
+HALF: Final = [number for number in ALL if exporter_of(number) in range(7)]
+FEW: Final = [number for number in ALL if exporter_of(number) in (4, 5)]
 TEN: Final = ALL[-10:]
 
 MANY_SITES: Final[Mapping[str, Outage[Sites]]] = {
@@ -426,6 +427,9 @@ MANY_SITES: Final[Mapping[str, Outage[Sites]]] = {
     ),
     "Half of the lines are cut": Outage(
         lambda sites: sites.broken("line", HALF), "The same cause at half of the sites.", ("PathDownAtManySites",)
+    ),
+    "Ten lines are cut": Outage(
+        lambda sites: sites.broken("line", FEW), "Ten at once have one cause.", ("PathDownAtManySites",)
     ),
     "One site's line is cut": Outage(lambda sites: sites.broken("line", [0]), "One site.", ("PathDown",)),
     "A second site's line 3 minutes later": Outage(
