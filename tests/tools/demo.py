@@ -214,10 +214,16 @@ def _wait_for_quiet(place: Place, begun: float, ended: float) -> None:
 
 
 def _as_wanted(outage: Outage[Any], found: Measured) -> bool:
+    """Whether there are as many pages and tickets as are wanted, and each is about what it should be about."""
     return all(
-        sorted(one.names for one in found.of(kind)) == sorted(wanted)
+        sorted(_about(one.names, wanted) for one in found.of(kind)) == sorted(wanted)
         for kind, wanted in (("page", outage.pages), ("ticket", outage.tickets))
     )
+
+
+def _about(names: str, wanted: Iterable[str]) -> str:
+    """The alert that is wanted, where a page has others as well."""
+    return next((name for name in wanted if name in names.split("+")), names)
 
 
 def _row(name: str, outage: Outage[Any], found: Measured) -> str:
