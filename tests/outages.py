@@ -248,8 +248,9 @@ OUTAGES: Final[Mapping[str, Outage[Site]]] = {
     ),
     "The rule for a wildcard is missing": Outage(
         lambda site: all_of(map(site.lab.reset, _below(WILDCARD))),
-        "Several hosts fail together by one path: most often one rule is missing.",
+        "Several hosts fail together: most often it is one rule that is missing.",
         ("HostDown",),
+        ("HostDown", "EndpointDown"),
     ),
     "A certificate has expired": Outage(
         lambda site: site.lab.certificate("download.visualstudio.microsoft.com", Flaw.EXPIRED),
@@ -305,7 +306,7 @@ OUTAGES: Final[Mapping[str, Outage[Site]]] = {
         "The old one is in force: it can wait for the day.",
         (),
         ("ReloadFailed",),
-        lasts=400.0,
+        lasts=LONGER,
     ),
     "A good configuration is reloaded": Outage(
         lambda site: site.configured(lambda text: f"{text}# the same\n"), "Nothing is wrong.", lasts=60.0
@@ -453,7 +454,7 @@ MANY_SITES: Final[Mapping[str, Outage[Sites]]] = {
         lambda sites: sites.broken("resolver", ALL), "One cause, one page.", ("PathDownAtManySites",)
     ),
     "TLS inspection begins at all": Outage(
-        lambda sites: sites.broken("inspection", ALL), "One device, one page.", ("PathDownAtManySites",), lasts=600.0
+        lambda sites: sites.broken("inspection", ALL), "One device, one page.", ("PathDownAtManySites",)
     ),
     "10 exporters vanish": Outage(
         lambda sites: sites.vanished(TEN), "Ten at once have one cause.", ("ExporterDownAtManySites",)

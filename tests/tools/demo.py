@@ -144,7 +144,7 @@ class Measured:
     """Who was notified. Seconds."""
 
     opened: tuple[Opened, ...]
-    over: float | None  # after its end, when the last page was said to be over; None: nobody was paged
+    over: float | None  # after its end, when the last page was said to be over; None: none was
 
     def of(self, kind: str) -> list[Opened]:
         """The pages, or the tickets."""
@@ -181,8 +181,9 @@ def _measured(outage: Outage[Any], asked: argparse.Namespace) -> Measured:
             place.wait(outage.lasts)
         ended = time.time()
         _wait_for_quiet(place, begun, ended)
-        opened, _, last = _openings(place, begun)
-        over = (last - ended) * place.pace if any(one.receiver.endswith("page") for one in opened) else None
+        opened, still, last = _openings(place, begun)
+        paged = any(one.receiver.endswith("page") for one in opened)
+        over = (last - ended) * place.pace if paged and not still else None
     return Measured(tuple(opened), over)
 
 
