@@ -38,7 +38,7 @@ MARK: Final = "7"  # so that the firewall knows what it sends
 CENTRE: Final = "127.0.0.2"  # where an agent finds the Prometheus that has the rules
 SLOWEST: Final = 180.0  # seconds between two evaluations of a group that is waited for
 # The clients go through a proxy, all others direct.
-PROXY: Final = """
+PROXY: Final = """\
 proxies: {{corporate: {{url: "{proxy}"}}}}
 via: {{client: corporate}}
 """

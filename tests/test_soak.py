@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,12 @@ BEFORE = """\
 # TYPE configmgr_probes_total counter
 configmgr_probes_total{role="client"} 7.0
 configmgr_probes_total{role="console"} 7.0
+# HELP configmgr_probe_phase_duration_seconds Duration of phases.
+# TYPE configmgr_probe_phase_duration_seconds histogram
+configmgr_probe_phase_duration_seconds_bucket{le="+Inf",path="direct"} 3.0
+configmgr_probe_phase_duration_seconds_count{path="direct"} 3.0
+configmgr_probe_phase_duration_seconds_bucket{le="+Inf",path="proxy:corporate"} 3.0
+configmgr_probe_phase_duration_seconds_count{path="proxy:corporate"} 3.0
 # HELP configmgr_endpoint_up Whether it is up.
 # TYPE configmgr_endpoint_up gauge
 configmgr_endpoint_up{role="client"} 1.0
@@ -32,6 +39,11 @@ def test_a_counter_that_is_less_or_gone_is_noticed_and_a_gauge_may_fall() -> Non
     after = BEFORE.replace('"client"} 7.0', '"client"} 6.0').replace('probes_total{role="console"} 7.0\n', "up 0\n")
     noticed = gone_back(counters(BEFORE), counters(after.replace("} 1.0", "} 0.0")))
     assert [dict(labels)["role"] for _, labels in noticed] == ["client", "console"]
+
+
+def test_a_counter_of_a_path_may_end_with_the_name_of_its_proxy_alone() -> None:
+    noticed = gone_back(counters(BEFORE), counters(re.sub(r".*path=.*\n", "", BEFORE)))
+    assert {dict(labels)["path"] for _, labels in noticed} == {"direct"}
 
 
 @pytest.mark.parametrize(

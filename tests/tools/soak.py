@@ -310,8 +310,9 @@ def counters(text: str) -> Series:
 
 
 def gone_back(before: Series, now: Series) -> list[tuple[str, frozenset[tuple[str, str]]]]:
-    """What became less, or is no longer there."""
-    return [key for key, value in before.items() if now.get(key, -1.0) < value]
+    """What became less or has gone, but of a proxy's path: that ends with the name of the proxy, which changes."""
+    kept = {key: value for key, value in before.items() if not dict(key[1]).get("path", "").startswith("proxy:")}
+    return [key for key, value in kept.items() if now.get(key, -1.0) < value]
 
 
 def not_events(log: str) -> list[str]:
