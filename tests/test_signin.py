@@ -630,7 +630,8 @@ async def test_a_proxy_may_close_after_its_407_however_it_says_so(extra: str, ve
     with serving(asking) as server, serving(lambda connection: connection.close()) as origin:
         url = origin.url("https", host="localhost") if tunnel else "http://fine.example/"
         result = await fetch(network_through(server, Auth.AUTO), url, PATIENT)
-    assert [scheme for _, scheme in asking.heard] == ["", "Basic"]
+    tunnels = 2 if tunnel else 1  # where the origin hangs up in TLS, it is asked once more without TLS 1.3
+    assert [scheme for _, scheme in asking.heard] == tunnels * ["", "Basic"]
     assert result.up or (result.failure and result.failure.phase is Phase.TLS)  # of an origin that hangs up
     assert tunnel is not result.up
 

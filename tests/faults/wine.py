@@ -12,7 +12,6 @@ _CA_FILE = "wine's crypt32 has no chain engine with roots of its own (hExclusive
 _ADDRESSES = "wine's crypt32 compares no addresses with those in a certificate"
 _FIT = "wine's crypt32 does not look at that"
 _PATIENCE = "wine asks by the resolver of Linux, of whose patience a program of Windows knows nothing"
-_ONE_CODE = "wine says of a resolver that fails for one family what it says of a name that does not exist"
 
 BEYOND_WINE: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -35,6 +34,5 @@ BEYOND_WINE: Final[Mapping[str, str]] = MappingProxyType(
         "resolver fails late": _PATIENCE,
         "resolver silent: little patience": _PATIENCE,
         "resolver silent: some patience": _PATIENCE,
-        "resolver fails for IPv4, no IPv6": _ONE_CODE,
     }
 )
