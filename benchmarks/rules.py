@@ -10,7 +10,6 @@ import argparse
 import gzip
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -35,16 +34,12 @@ from exporter.service.load import Source, deploy, network_of
 from exporter.system.log import LogFormat, LogLevel, configure
 from tests.paging import every, faster_rules
 from tests.running import ROOT
+from tests.sites import UNREAD
 
 RULES: Final = ROOT / "dashboards" / "rules"
 SLOWEST: Final = 12  # rules that are named
 SETTLED: Final = 8  # evaluations until all is pending or fires,
 ROUNDS: Final = 3  # and those that are measured
-_UNREAD: Final = re.compile(
-    r"^(# |python_|process_"
-    r"|configmgr_(?!endpoint_(up|failure|path|last|ref|tls)|feature|path_|fail|probe(?!_phase)|exporter_(probe_i|first))).*\n",
-    re.MULTILINE,
-)
 
 
 def exposition(*, healthy: bool) -> bytes:
@@ -54,7 +49,7 @@ def exposition(*, healthy: bool) -> bytes:
     running = Exporter(Source(), deployment, network_of(deployment))
     for check in deployment.plan.checks:
         running.finished(_well(check.key) if healthy else _cut_off(check.key))
-    return gzip.compress(_UNREAD.sub("", generate_latest(running.registry).decode()).encode())
+    return gzip.compress(UNREAD.sub(b"", generate_latest(running.registry)))
 
 
 def _well(key: CheckKey) -> Result:

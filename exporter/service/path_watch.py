@@ -23,9 +23,7 @@ from exporter.results.paths import Say, all_judge, is_down, says
 
 SUSPICIOUS: Final = 2  # hosts that fail in a row, also behind a proxy: one may well have trouble of its own
 FEW: Final = 2  # checks that are asked when one host has failed, and at each look at a path that is down
-WITNESSES: Final = (
-    5  # of other hosts that are asked when a host fails: the alerts want to see so many work before they call
-)
+WITNESSES: Final = 5  # of other hosts that are asked when a host fails: so many must work before an alert calls
 LOOK: Final = 5.0  # seconds between two looks
 AT_ONCE: Final = 2  # rounds of a path's checks that may be made out of turn: when it is suspected, and when it is back
 MINUTE: Final = 60.0  # seconds in which one more may be, which is half of what the default interval costs

@@ -33,9 +33,7 @@ PATIENCE: Final = (
 )
 EARLY: Final = 0.001  # seconds that uvloop may wake us too soon
 PAUSE: Final = (1.0, 3.0)  # seconds between two attempts: what a lost packet or a restart of a proxy may take
-CONFIRMING: Final = (
-    0.1  # what attempts to confirm failures may add to the probes of an interval, and those beside others
-)
+CONFIRMING: Final = 0.1  # what attempts to confirm failures may add to an interval's probes, and those beside others
 AT_LEAST: Final = 10.0  # of them, where that would be less
 SILENCE: Final = 2.0  # seconds without an answer, or twice what it took before, until another attempt begins beside it
 SPARE: Final = 0.01  # of the interval: for what the loop takes to get round to what is due
