@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from exporter.config.aliases import FEATURE_ALIASES, aliases
 from exporter.config.documents import (
@@ -257,18 +257,6 @@ def _positive(value: object) -> float:
     if not length:
         raise ValueError("must be longer than 0")
     return length
-
-
-def _holds_all_attempts(interval: float, info: ValidationInfo) -> float:
-    """An interval that leaves time for every attempt of a round."""
-    timeout, attempts = info.data.get("timeout"), info.data.get("attempts")
-    if timeout and attempts and round(timeout * 1000) * attempts > round(interval * 1000):
-        what = f"{plural(attempts, 'attempt')} of {spelled(timeout)} {'takes' if attempts == 1 else 'take'} up to"
-        raise ValueError(
-            f"{what} {spelled(timeout * attempts)}, longer than the "
-            f"interval of {spelled(interval)}; lower probe.timeout or probe.attempts, or raise probe.interval"
-        )
-    return interval
 
 
 def _known(info: ValidationInfo) -> Known:
@@ -552,12 +540,25 @@ class ProbeSection(Section):
     concurrency: Annotated[int, within(1, 10_000)] = Field(
         default=_DEFAULT.probing.concurrency, description="Probes at the same time, 1 to 10000."
     )
-    # Stands last: it is checked against the fields above it.
-    interval: Annotated[Duration, AfterValidator(_holds_all_attempts)] = Field(
+    interval: Duration = Field(
         default=spelled(_DEFAULT.probing.interval),
         validate_default=True,
         description="How often each target is probed; at least `attempts` times `timeout`.",
     )
+
+    @model_validator(mode="after")
+    def _hold_all_attempts(self) -> Self:
+        """An interval has time for every attempt of a round; else what is written is at fault."""
+        if round(self.timeout * 1000) * self.attempts > round(self.interval * 1000):
+            key = next(name for name in ("interval", "timeout", "attempts") if name in self.model_fields_set)
+            what = f"{plural(self.attempts, 'attempt')} of {spelled(self.timeout)}"
+            fault = (
+                f"{what} {'takes' if self.attempts == 1 else 'take'} up to {spelled(self.timeout * self.attempts)}, "
+                f"longer than the interval of {spelled(self.interval)}{'' if key == 'interval' else ', the default'}; "
+                "lower probe.timeout or probe.attempts, or raise probe.interval"
+            )
+            raise Faults([((key,), fault)])
+        return self
 
     def probing(self) -> Probing:
         """The same as a value of the vocabulary."""

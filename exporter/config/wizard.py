@@ -199,7 +199,7 @@ _REST: Final = (
     "",
     "# How each target is probed.",
     "# probe:",
-    "#   interval: 30s",
+    "#   interval: 20s",
     "#   timeout: 10s                # for one attempt as a whole",
     "#   attempts: 2",
     "",

@@ -250,7 +250,7 @@ class Site:
 class Probing:
     """How probes are made. Durations in seconds."""
 
-    interval: float = 30.0
+    interval: float = 20.0
     timeout: float = 10.0  # one attempt as a whole
     attempts: int = 2
     concurrency: int = 64

@@ -26,7 +26,7 @@ FEW: Final = 2  # checks that are asked when one host has failed, and at each lo
 WITNESSES: Final = 5  # of other hosts that are asked when a host fails: so many must work before an alert calls
 LOOK: Final = 5.0  # seconds between two looks
 AT_ONCE: Final = 2  # rounds of a path's checks that may be made out of turn: when it is suspected, and when it is back
-MINUTE: Final = 60.0  # seconds in which one more may be, which is half of what the default interval costs
+MINUTE: Final = 60.0  # seconds in which one more may be, which is a third of what the default interval costs
 
 Asked = dict[CheckKey, OutOfTurn]
 
