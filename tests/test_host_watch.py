@@ -20,7 +20,7 @@ from exporter.service.schedule import PAUSE, SILENCE, Pace
 from tests.schedules import World, run_for
 
 TIMEOUT: Final = 10.0
-PACE: Final = Pace(30.0, 64, 2)
+PACE: Final = Pace(20.0, 64, 2)
 SHARED: Final = [CheckKey(Target(f"https://shared.example{rest}")) for rest in ("/", "/a", ":8443/", "/b")]
 OTHERS: Final = [CheckKey(Target(f"https://other{number}.example/")) for number in range(40)]
 ALL: Final = dict.fromkeys([*SHARED, *OTHERS], True)

@@ -15,18 +15,20 @@ from hypothesis import Phase as Step
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from exporter.model.vocabulary import CheckKey, Failure, OutOfTurn, Phase, Reason, Result, Target
+from exporter.model.vocabulary import CheckKey, Failure, OutOfTurn, Phase, Probing, Reason, Result, Target
 from exporter.results.paths import paths
 from exporter.service.path_watch import FEW, LOOK, WITNESSES
-from exporter.service.schedule import PAUSE, Pace, Schedule
+from exporter.service.schedule import PATIENCE, PAUSE, Pace, Schedule
 from tests.schedules import World, run_for, simulate
 
 TIMEOUT: Final = 10.0
-WITHIN: Final = 45.0  # seconds from the first attempt that an outage meets, where it is silent and answers took long,
+# Seconds from the first attempt that an outage meets,
+WITHIN: Final = 45.0  # where it is silent and answers took long,
 SOON: Final = 20.0  # where they did not,
-AT_ONCE: Final = 12.0  # or where connections are refused
+SOON_OF_MANY: Final = 25.0  # where there are so many that they wait for their turns,
+AT_ONCE: Final = 12.0  # and where connections are refused
 BACK: Final = 15.0  # seconds from the end of an outage
-INTERVALS: Final = (30.0, 300.0, 3600.0)
+INTERVALS: Final = (20.0, 300.0, 3600.0)
 SILENT: Final = Failure(Phase.CONNECT, Reason.CONNECT_TIMEOUT, "")
 REFUSED: Final = Failure(Phase.CONNECT, Reason.CONNECT_REFUSED, "")
 NO_PROXY: Final = Failure(Phase.CONNECT, Reason.PROXY_UNREACHABLE, "")
@@ -104,6 +106,21 @@ def test_a_cut_line_is_known_soon_after_the_first_probe_that_it_meets_and_so_is_
     assert {result.up for result in site.latest.values()} == {True}
     assert site.missed_slots == 0
     assert [up for _, up in site.verdicts] == [True, False, True]
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.5])
+def test_a_silent_line_costs_none_of_what_is_probed_as_shipped_its_slot_and_is_known_soon(phase: float) -> None:
+    """Without a configuration there are 173 targets; all of them wait for a timeout, half an interval."""
+    shipped = Probing()
+    cut = (3 + phase) * shipped.interval
+    site = Site(failure=SILENT, silent=True, cuts=[(cut, cut + 240.0)])
+    run_for(site, cut + 300.0, Pace(shipped.interval, shipped.concurrency, shipped.attempts), checks(173))
+    assert shipped.timeout == TIMEOUT
+    assert site.until(site.met(cut), up=False) < SOON_OF_MANY
+    assert site.until(cut + 240.0, up=True) < BACK
+    assert {result.up for result in site.latest.values()} == {True}
+    assert site.missed_slots == 0
+    assert max(site.lags) < PATIENCE
 
 
 sites = st.builds(

@@ -151,11 +151,12 @@ class Places:
 
     async def take(self) -> object:
         """A place, in the order in which it was asked for; whoever has it gives it back."""
-        if self._full or self._next.locked():
+        if (place := self.take_at_once()) is None:
             async with self._next:
                 while self._full:
                     await self._wait()
-        return self._taken()
+            place = self._taken()
+        return place
 
     def take_at_once(self) -> object | None:
         """A place, if one is free or its owner has had its time, and nobody waits for it."""
@@ -245,6 +246,9 @@ class Appointment:
     in_place: bool  # the first round comes out of turn, and a slot that it runs into is not missed
     down: bool = False
     why: OutOfTurn | None = None  # where it is none of its slots
+    asked: bool = (
+        False  # because others fail or work again, also where that falls into its slot or while it is under way
+    )
     begun: float = math.inf  # of the attempt under way
     took: float = math.inf  # seconds that its latest success took
     second: Second | None = None
@@ -307,14 +311,17 @@ class Timetable:
     def ask(self, asked: Asked) -> None:
         """Probe these out of turn, one after the other, where their slots do not come sooner.
 
-        So fast that those among them that hang leave half of the room to all others.
+        So fast that those among them that hang, and what is made beside them, leave a third of the room to all others.
         """
-        now = anyio.current_time()
-        for place, (key, why) in enumerate(asked.items()):
-            due = now + place * 2 * PATIENCE / self.pace.concurrency
+        due = anyio.current_time()
+        for key, why in asked.items():
             appointment = self._appointments.get(key)
-            if appointment is not None and appointment.task is None and due < appointment.due:
+            if appointment is None:
+                continue
+            appointment.asked = True
+            if appointment.task is None and due < appointment.due:
                 appointment.due, appointment.in_place, appointment.why = due, False, why
+                due += 3 * PATIENCE / self.pace.concurrency
         if asked:
             heapify(self._waiting)
             self._asleep.cancel()
@@ -396,7 +403,7 @@ class Timetable:
         """Ask what the silence gives rise to; make another attempt beside, where there is room and it is allowed."""
         key, begun, now = appointment.key, appointment.begun, anyio.current_time()
         self.ask_for(lambda at: self._paths.fall_silent(key, begun, at))
-        if appointment.why is None and not self._beside.take(now):
+        if not appointment.asked and not self._beside.take(now):
             return
         if (place := self._places.take_at_once()) is None:
             return
@@ -551,7 +558,7 @@ class Timetable:
                 end = max(end, now + self.pace.interval)
             elif end - now <= 2 * SPARE * self.pace.interval:
                 break
-            elif appointment.why is None and not self._allowance.take(now):
+            elif not appointment.asked and not self._allowance.take(now):
                 self._watcher.accepted(result)
                 break
             self._suspect(appointment, following, result)
