@@ -161,7 +161,7 @@ _UNPROBED_PROOF: Final[Mapping[WhyUnprobed, str]] = MappingProxyType(
     }
 )
 _ENDS: Final = (
-    "The page of the target shows it as up after the next probe, by default within a minute; its alerts end some "
+    "The page of the target shows it as up after the next probe, by default within 20 seconds; its alerts end some "
     "minutes later."
 )
 

@@ -3,8 +3,8 @@
     python -m tests.paging DIRECTORY [--pace TIMES]      writes what the four are started with
 
 With pace 1 the rules, the routes and the times of probes are those that are shipped. By default a probe is made every
-five seconds instead of every minute, so every duration in them is divided by twelve, or by another pace, and nothing
-else is changed.
+five seconds, which stands for an interval of a minute: every duration in them is divided by twelve, or by another pace,
+and nothing else is changed.
 """
 
 from __future__ import annotations
