@@ -447,6 +447,19 @@ MANY_SITES: Final[Mapping[str, Outage[Sites]]] = {
     "A host of many features is refused at all": Outage(
         lambda sites: sites.broken(SHARED, ALL), "One host, one page.", ("HostDownAtManySites",)
     ),
+    "The central proxy restarts, 20 s": Outage(
+        lambda sites: sites.broken("proxy", ALL), "It is over before anybody could act.", lasts=20.0
+    ),
+    "A host of many features is refused at ten": Outage(
+        lambda sites: sites.broken(SHARED, FEW), "Ten at once have one cause.", ("HostDownAtManySites",)
+    ),
+    "A host of one feature is refused at ten": Outage(
+        lambda sites: sites.broken(HOST, FEW),
+        "Ten at once have one cause; the ticket is for who runs the network.",
+        ("FeatureNotReadyAnywhere",),
+        ("EndpointDown",),
+        lasts=LONGER,
+    ),
     "A host of many features is refused at one": Outage(
         lambda sites: sites.broken(SHARED, [0]), "One site.", ("HostDown",)
     ),

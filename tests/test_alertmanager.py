@@ -148,17 +148,12 @@ EFFECTS: Final[Mapping[str, Iterable[str]]] = {
     "ExporterVanished": {name for name, labels in ALERTS.items() if "instance" in labels} - _SILENT,
     "ProbesStale": ["ProbesPending", "SlotsMissed"],
     "ProbesPending": ["SlotsMissed"],
-    "PathDownAtManySites": [
-        *("PathDown", "PathFailing tls", "PathFailing", "ProxyAuthenticationRequired", "TlsInspectionUnsupported"),
-    ],
-    "HostDownAtManySites": ["HostDown"],
     "PathDown dns": {name for name, labels in ALERTS.items() if {"path", "instance"} <= labels.keys()}
     - {"PathDown dns"},
     "PathDown": ["PathFailing tls", "PathFailing", *_THROUGH_A_PATH],
     "ProxyAuthenticationRequired": ["PathDown"],
     "PathFailing tls": ["TlsInspectionUnsupported", *_THROUGH_A_PATH],
     "PathFailing": _THROUGH_A_PATH,
-    "FeatureNotReadyAnywhere": ["ServiceConnectionPointCannotReachCloud", "FeatureNotReady"],
     "ServiceConnectionPointCannotReachCloud": [*_BURN, "Slow"],
     "FeatureNotReady": [*_BURN, "Slow"],
     "CertificateExpired": ["CertificateExpiresSoon", "CertificateExpiresVerySoon"],
@@ -245,9 +240,9 @@ def test_a_cause_explains_nothing_of_another_job_site_feature_or_path(server: Se
 
 
 def test_of_a_whole_chain_only_its_cause_is_told(server: Server) -> None:
-    chain = ["PathDownAtManySites", "PathDown", *_THROUGH_A_PATH, *_BURN, "Slow"]
+    chain = ["PathDown", *_THROUGH_A_PATH, *_BURN, "Slow"]
     found = silent(server, (alert(("chain",), name) for name in chain))
-    assert {name for world, name in found if world == ("chain",)} == set(chain) - {"PathDownAtManySites"}
+    assert {name for world, name in found if world == ("chain",)} == set(chain) - {"PathDown"}
 
 
 # ---------------------------------------------------------------- in which words
@@ -355,7 +350,7 @@ def local(tmp_path: Path) -> Path:
         "https://paging.corp.example": f"http://127.0.0.1:{RECEIVER}",
         "/run/secrets": str(tmp_path),
         "group_wait: 30s": "group_wait: 0s",
-        "group_wait: 5s": "group_wait: 0s",
+        "group_wait: 2s": "group_wait: 0s",
     }
 
     def changed(text: str) -> str:

@@ -139,10 +139,11 @@ def test_a_copy_of_the_rules_has_your_job_and_thresholds(tmp_path: Path, monkeyp
         "expr: vector(0.99)  # --objective",
         ") >= 5 # --many-sites",
         ">= 5 # --many-sites",
+        "5 # --many-sites",
         "path:configmgr_path:sites < 5 # --many-sites",
         "0.8 * path:configmgr_path:sites # --many-share",
         "0.8 * job:configmgr_path:sites # --many-share",
-        "0.8 * count by (job, feature, role, cloud) ( # --many-share",
+        "0.8 * last_over_time(feature_role_cloud:configmgr_feature:sites[5m]) # --many-share",
     }
     by_job = [(before, after) for before, after in changed if "# --" not in after]
     assert {after.count("sccm") for _, after in by_job} >= {1}

@@ -112,6 +112,7 @@ configmgr_exporter_probes_in_flight                              gauge
 configmgr_endpoint_address_in_range                              gauge      path target
 configmgr_failure_evidence_info  gauge  path host reason cause from to sni proxy issuer answered_by
 configmgr_path_family_up                                         gauge      path family
+configmgr_host_features                                          gauge      host
 configmgr_path_down_since_timestamp_seconds                      gauge      path
 configmgr_feature_not_ready_since_timestamp_seconds              gauge      feature role cloud
 configmgr_path_last_probe_timestamp_seconds                      gauge      path
@@ -233,7 +234,9 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     uninspectable = Requirement(Use(CLIENT, "pinned.example"), pinned, None, (other.key.target,))
     listed = Endpoint("listed.example", reference=WhyReference.KNOWN_DEAD)
     reference = Requirement(Use(CLIENT, "listed.example"), listed, None, (other.key.target,))
-    store = ResultStore(Plan((check, other), (*NEEDED, why, uninspectable, reference)))
+    attach = Use(Consumer("tenant-attach", "client", "azure-public"), "pinned.example")
+    shared = Requirement(attach, pinned, None, (other.key.target,))
+    store = ResultStore(Plan((check, other), (*NEEDED, why, uninspectable, reference, shared)))
     registry = registry_for(State(store))
     events = Events(registry)
     events.adopt(store.plan)
@@ -460,6 +463,20 @@ def test_nothing_is_shown_of_a_target_before_its_first_probe() -> None:
     found = Exposed(Plan((CHECK,))).series()
     assert not [key for key in found if key[0].startswith("configmgr_endpoint")]
     assert not values(found, "configmgr_feature_ready", CONSUMER)
+
+
+def test_a_host_that_several_features_need_says_how_many_whatever_their_roles_and_paths() -> None:
+    own, shared, listed = (Target(f"https://{name}.example/") for name in ("own", "shared", "listed"))
+    attach = Consumer("tenant-attach", "client", "azure-public")
+    needed = (
+        *(Requirement(Use(consumer, "own.example"), Endpoint(""), None, (own,)) for consumer in (CLIENT, CONSOLE)),
+        Requirement(Use(CLIENT, "*.example"), Endpoint(""), "corporate", (shared, own)),
+        Requirement(Use(attach, "shared.example"), Endpoint(""), None, (Target("https://shared.example/other"),)),
+        Requirement(Use(CLIENT, "listed.example"), Endpoint(""), None, (listed,)),
+        Requirement(Use(attach, "listed.example"), Endpoint("", reference=WhyReference.KNOWN_DEAD), None, (listed,)),
+    )
+    found = Exposed(Plan((), needed)).series()
+    assert values(found, "configmgr_host_features", ("host",)) == {("shared.example",): 2}
 
 
 # ---------------------------------------------------------------- events

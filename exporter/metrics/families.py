@@ -622,7 +622,20 @@ def _weights(plan: Plan) -> Iterator[Metric]:
     )
     for consumer, word in plan.importance_of.items():
         info.add_metric((*_labels(consumer), word), 1)
-    yield from (reference, info)
+    features_of: dict[str, set[str]] = {}
+    for requirement in plan.requirements:
+        if requirement.endpoint.decides:
+            for target in requirement.targets:
+                features_of.setdefault(target.host, set()).add(requirement.use.consumer.feature)
+    shared = GaugeMetricFamily(
+        "configmgr_host_features",
+        "How many features need the host, where more than one does. What decides nothing does not count.",
+        labels=("host",),
+    )
+    for host, features in features_of.items():
+        if len(features) > 1:
+            shared.add_metric((host,), len(features))
+    yield from (reference, info, shared)
 
 
 def _use(use: Use) -> tuple[str, str, str, str]:
