@@ -250,7 +250,6 @@ OUTAGES: Final[Mapping[str, Outage[Site]]] = {
         lambda site: all_of(map(site.lab.reset, _below(WILDCARD))),
         "Several hosts fail together: most often it is one rule that is missing.",
         ("HostDown",),
-        ("EndpointDown",),
     ),
     "A certificate has expired": Outage(
         lambda site: site.lab.certificate("download.visualstudio.microsoft.com", Flaw.EXPIRED),
