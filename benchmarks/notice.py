@@ -254,6 +254,7 @@ def _well(watcher: Server, targets: int) -> bool:
         and bool(watcher.query("configmgr_path_up"))
         and not watcher.query("configmgr_path_up == 0")
         and not watcher.query("configmgr_endpoint_failure")
+        and not watcher.query('ALERTS{severity="critical"}')  # which may be kept from the fault before
     )
 
 
