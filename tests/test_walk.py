@@ -30,7 +30,7 @@ BUNDLE: Final = "configmgr-endpoint-exporter-0.1.0"
 NOT_RUN: Final = {
     "make run": "installs from a package index, and then serves until it is stopped",
     "make lab": "installs from a package index; what it then does is what the pages are followed in",
-    '$ make demo ARGS="--table docs/outages.md --beside 8"': "takes an hour; test_outages tries what it is made of",
+    '$ make demo ARGS="--table docs/outages.md --beside 5"': "takes an hour; test_outages tries what it is made of",
     "python3 -m venv .venv": "installs from a package index",
     "docker build -t configmgr-endpoint-exporter .": "needs a container engine",
     "python3 -m venv /opt/configmgr-endpoint-exporter": "installs a service, which `make unit` runs, or wheels",
