@@ -246,9 +246,7 @@ class Appointment:
     in_place: bool  # the first round comes out of turn, and a slot that it runs into is not missed
     down: bool = False
     why: OutOfTurn | None = None  # where it is none of its slots
-    asked: bool = (
-        False  # because others fail or work again, also where that falls into its slot or while it is under way
-    )
+    asked: bool = False  # because others fail or work again, also where its slot comes sooner or it is under way
     begun: float = math.inf  # of the attempt under way
     took: float = math.inf  # seconds that its latest success took
     second: Second | None = None
