@@ -121,12 +121,13 @@ def test_an_agent_brings_what_it_scrapes_to_the_centre_and_is_missed_when_it_fal
         "prometheus/agent.yml",
         lambda text: text.replace("https://prometheus.corp.example", "http://127.0.0.1:9090").replace("30s", "1s"),
     )
-    (vanished,) = (
-        rule["expr"]
+    expression = {
+        rule.get("alert", rule.get("record")): rule["expr"]
         for group in load(DASHBOARDS / "rules/alerts.yaml")["groups"]
         for rule in group["rules"]
-        if rule.get("alert") == "ConfigMgrExporterVanished"
-    )
+    }
+    heard = "instance:configmgr_exporter:heard"
+    vanished = expression["ConfigMgrExporterVanished"].replace(heard, f"({expression[heard]})")
     here = {"job": "configmgr", "instance": "branch-17", "site": "PS1", "branch": "branch-17"}
     with (
         running(lab, tmp_path, "--feature", "tenant-attach"),
@@ -172,7 +173,12 @@ def test_what_an_agent_could_not_send_for_hours_is_taken_beside_what_others_send
 
     def taken(labels: Mapping[str, str], minutes: int) -> int:
         body.write_bytes(written(labels, now - 60 * minutes))
-        headers = ("--header", "Content-Encoding: snappy", "--header", "X-Prometheus-Remote-Write-Version: 0.1.0")
+        named = (
+            "Content-Encoding: snappy",
+            "Content-Type: application/x-protobuf",
+            "X-Prometheus-Remote-Write-Version: 0.1.0",
+        )
+        headers = [part for header in named for part in ("--header", header)]
         return http(lab, "http://127.0.0.1:9090/api/v1/write", "--data-binary", f"@{body}", *headers).status
 
     with prometheus(lab, tmp_path, centre, "--web.enable-remote-write-receiver") as server:
