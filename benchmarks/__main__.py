@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -56,11 +57,12 @@ def main() -> int:
         sys.stderr.write(f"no laboratory here, nothing measured: {reason}\n")
         return 1
     console = Console()
-    measured = Measured(f"{datetime.now(UTC):%Y-%m-%d}", versions())
+    measured = Measured(versions())
     for part in options.parts or MEASURE:
         console.log(part)
         with tempfile.TemporaryDirectory() as directory, Lab.start(catalogue_hosts() | EXTRA_HOSTS) as lab:
-            measured.figures += MEASURE[part](lab, Path(directory), options.quick)
+            found = list(MEASURE[part](lab, Path(directory), options.quick))
+        measured.figures += [replace(figure, taken=f"{datetime.now(UTC):%Y-%m-%d}") for figure in found]
     console.print(report.table(measured))
     if options.keep:
         keep(measured.over(Measured.read(KEPT)) if KEPT.exists() else measured)

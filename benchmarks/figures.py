@@ -20,6 +20,7 @@ class Figure:
     ours: float | None
     theirs: float | None = None
     note: str = ""
+    taken: str = ""  # on which day
 
     @property
     def ratio(self) -> float | None:
@@ -29,9 +30,8 @@ class Figure:
 
 @dataclass
 class Measured:
-    """All figures of a run, on which machine and when."""
+    """All figures that are kept, and of what."""
 
-    taken: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
 
@@ -43,7 +43,7 @@ class Measured:
         """This run's figures, and those of earlier runs for the parts that it left out."""
         parts = {figure.part for figure in self.figures}
         kept = [figure for figure in before.figures if figure.part not in parts]
-        return Measured(self.taken, self.versions, kept + self.figures)
+        return Measured(self.versions, kept + self.figures)
 
     def write(self, path: Path) -> None:
         """Keep them as JSON."""
@@ -53,7 +53,7 @@ class Measured:
     def read(cls, path: Path) -> Measured:
         """What `write` kept."""
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return cls(kept["taken"], kept["versions"], [Figure(**figure) for figure in kept["figures"]])
+        return cls(kept["versions"], [Figure(**figure) for figure in kept["figures"]])
 
 
 def p99(values: Iterable[float]) -> float:

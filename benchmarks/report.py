@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from rich.table import Table
@@ -42,7 +43,7 @@ def number(value: float | None) -> str:
 
 def table(measured: Measured) -> Table:
     """All figures, for a terminal."""
-    shown = Table("figure", "", "exporter", "blackbox_exporter", "ratio", title=f"make bench, {measured.taken}")
+    shown = Table("figure", "", "exporter", "blackbox_exporter", "ratio", title="make bench")
     for part, title in PARTS.items():
         figures = measured.of(part)
         if figures:
@@ -61,6 +62,10 @@ def _row(figure: Figure) -> str:
     return f"| {figure.name}{unit} | {number(figure.ours)} | {number(figure.theirs)} | {number(figure.ratio)} |"
 
 
+def _days(figures: Iterable[Figure]) -> str:
+    return ", ".join(sorted({figure.taken for figure in figures}))
+
+
 def _beside(measured: Measured) -> str:
     return ", ".join(f"{name} {version}" for name, version in measured.versions.items())
 
@@ -68,14 +73,14 @@ def _beside(measured: Measured) -> str:
 def markdown(measured: Measured) -> str:
     """All figures, part by part."""
     lines = [
-        f"By `make bench ARGS=--keep` on {measured.taken}, {_beside(measured)}.",
+        f"By `make bench ARGS=--keep`, {_beside(measured)}.",
         "The machine is shared: read ratios before milliseconds.",
     ]
     for part, title in PARTS.items():
         figures = measured.of(part)
         if not figures:
             continue
-        lines += ["", f"### {title}", "", f"`make bench ARGS={part}`", ""]
+        lines += ["", f"### {title}", "", f"`make bench ARGS={part}`, {_days(figures)}", ""]
         lines += [_HEAD, *map(_row, figures)]
         notes = sorted({figure.note for figure in figures if figure.note})
         lines += ["", *(f"- {note}" for note in notes)] if notes else []
@@ -86,4 +91,5 @@ def excerpt(measured: Measured) -> str:
     """The figures that the README shows, those of paced probes with answers in one write."""
     found = {figure.name: figure for figure in measured.figures if figure.part != "fidelity-apart"}
     rows = [_row(found[name]) for name in SHOWN if name in found]
-    return "\n".join([_HEAD, *rows, "", f"Measured on {measured.taken}, {_beside(measured)}."]) + "\n"
+    days = _days(found[name] for name in SHOWN if name in found)
+    return "\n".join([_HEAD, *rows, "", f"Measured on {days}, {_beside(measured)}."]) + "\n"

@@ -25,9 +25,9 @@ def test_every_part_has_a_title() -> None:
 
 
 def test_a_part_that_is_measured_again_replaces_its_figures_only(tmp_path: Path) -> None:
-    old = Measured("then", {}, [Figure("start", "a", "ms", 1.0), Figure("scale", "b", "ms", 2.0, 4.0)])
+    old = Measured({}, [Figure("start", "a", "ms", 1.0), Figure("scale", "b", "ms", 2.0, 4.0)])
     old.write(tmp_path / "kept.json")
-    new = Measured("now", {}, [Figure("start", "a", "ms", 3.0)]).over(Measured.read(tmp_path / "kept.json"))
+    new = Measured({}, [Figure("start", "a", "ms", 3.0)]).over(Measured.read(tmp_path / "kept.json"))
     assert [(figure.name, figure.ours, figure.ratio) for figure in new.figures] == [("b", 2.0, 0.5), ("a", 3.0, None)]
 
 
