@@ -17,7 +17,9 @@ class Receiver(BaseHTTPRequestHandler):
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
         self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
         self.end_headers()
+        self.wfile.write(b"ok")  # as a chat does: what answers otherwise has not taken it
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
         """Say nothing beside the notifications."""
