@@ -230,8 +230,8 @@ STRING: Final = r'"(?:[^"\\]|\\.)*"'
 
 
 def series(expression: str) -> set[str]:
-    """The names of ours in an expression; what stands in quotes or behind # is none."""
-    bare = re.sub(rf"#.*|{STRING}", "", expression)
+    """The names of ours in an expression; what stands in quotes, in brackets or behind # is none."""
+    bare = re.sub(rf"#.*|{STRING}|\[[^]]*\]", "", expression)
     return {
         name for name in re.findall(r"[a-zA-Z_:]\w*(?::\w+)*", bare) if name.startswith("configmgr_") or ":" in name
     }
