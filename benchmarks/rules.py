@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from prometheus_client.exposition import generate_latest
@@ -114,7 +115,7 @@ def slowest(port: int) -> list[tuple[float, str]]:
 
 @dataclass(frozen=True)
 class Taken:
-    """What the last evaluations took: seconds by group, the most of three, and CPU of Prometheus in a round."""
+    """What the last evaluations took: seconds by group, the middle of some, and CPU of Prometheus in a round."""
 
     groups: Mapping[str, float]
     cpu: float
@@ -161,7 +162,7 @@ def measured(sites: int, *, healthy: bool, rules: Path, port: int = 9790, pace: 
         finally:
             process.kill()
             process.wait()
-    return Taken({group: max(one[group] for one in seen) for group in seen[-1]}, cpu, counted, last)
+    return Taken({group: median(one[group] for one in seen) for group in seen[-1]}, cpu, counted, last)
 
 
 def figures(sites: int, pace: float) -> Iterator[Figure]:
