@@ -351,9 +351,11 @@ class Seen:
 
 NARROW: Final[Mapping[str, Sequence[str]]] = {"instance": ["hq"], "feature": ["tenant-attach", "url-forwarding"]}
 
-# There are rates of what is probed, through proxies too, and what is recorded last is recorded.
+# There are rates of what is probed, through proxies too, what is recorded last is recorded, and the depot is missed.
 SETTLED: Final = (
+    'ALERTS{alertname="ConfigMgrExporterVanished", alertstate="firing"}',
     'sum(rate(configmgr_probe_phase_duration_seconds_count{phase="proxy"}[4s])) > 0',
+    "instance_feature_role_cloud:configmgr_probe_duration_seconds:p95_rate1h",
     "instance_feature_role_cloud:configmgr_probe_duration_seconds:p95_rate30d",
     "instance_feature_role_cloud:configmgr_error_budget_remaining:ratio30d",
 )
