@@ -355,8 +355,7 @@ NARROW: Final[Mapping[str, Sequence[str]]] = {"instance": ["hq"], "feature": ["t
 SETTLED: Final = (
     'ALERTS{alertname="ConfigMgrExporterVanished", alertstate="firing"}',
     'sum(rate(configmgr_probe_phase_duration_seconds_count{phase="proxy"}[4s])) > 0',
-    "instance_feature_role_cloud:configmgr_probe_duration_seconds:p95_rate1h",
-    "instance_feature_role_cloud:configmgr_probe_duration_seconds:p95_rate30d",
+    "instance_feature_role_cloud:configmgr_probe_duration_seconds:mean_rate30d",
     "instance_feature_role_cloud:configmgr_error_budget_remaining:ratio30d",
 )
 # What is recorded says what was scraped last.

@@ -215,49 +215,47 @@ def _phases() -> list[Panel]:
 
 def _usual() -> list[Panel]:
     labels = "instance, feature, role, cloud"
-    hour, day, month = (by("max", labels, of_site(f"{_RECORDED}:p95_rate{window}")) for window in ("1h", "1d", "30d"))
-    slowest = f"topk(20, {hour})"
+    now, month = (by("max", labels, of_site(f"{_RECORDED}:mean_rate{window}")) for window in ("30m", "30d"))
+    slowest = f"topk(20, {now} / {month})"
     return [
         listing(
             Question(
                 8,
                 "Is any feature slower than usual?",
-                "95 of 100 probes were faster than this: in the last hour, the last day and the last 30 days. Slowest "
-                "of the last hour first.",
+                "How long successful probes took on average, in the last half hour and in the last 30 days. What takes "
+                "the most times as long as usual is first.",
                 "No history yet: the recording rules are not loaded, or have just begun.",
                 (15, 10),
                 [runbook("ConfigMgrSlow", "What to do when a feature is slow")],
             ),
             [
                 slowest,
-                f"{day} and on ({labels}) {slowest}",
+                f"{now} and on ({labels}) {slowest}",
                 f"{month} and on ({labels}) {slowest}",
-                f"{hour} / {month} and on ({labels}) {slowest}",
             ],
             [
                 Column("feature", "Feature", links=[to("latency", "Only this feature", feature=cell("feature"))]),
                 Column("role", "Role", 180),
                 Column("cloud", "Cloud", 100),
                 Column("instance", "Instance", 110),
-                Column("Value #A", "1 hour", 75, "s"),
-                Column("Value #B", "1 day", 75, "s"),
+                Column("Value #B", "Half an hour", 100, "s"),
                 Column("Value #C", "30 days", 75, "s"),
-                Column("Value #D", "Times the usual", 110, "none", 1, steps=(GOOD, {2.0: WARN, 5.0: BAD})),
+                Column("Value #A", "Times the usual", 110, "none", 1, steps=(GOOD, {2.0: WARN, 5.0: BAD})),
             ],
-            sort="1 hour",
+            sort="Times the usual",
             descending=True,
         ),
         lines(
             Question(
                 9,
                 "How did the mean go?",
-                "The mean duration of successful probes of the hour before each moment, by feature: the slowest role, "
-                "cloud and instance of each.",
+                "The mean duration of successful probes of the half hour before each moment, by feature: the slowest "
+                "role, cloud and instance of each.",
                 "No history yet: the recording rules are not loaded, or have just begun.",
                 (9, 10),
                 [_TRIAGE],
             ),
-            {"{{feature}}": by("max", "feature", of_site(f"{_RECORDED}:mean_rate1h"))},
+            {"{{feature}}": by("max", "feature", of_site(f"{_RECORDED}:mean_rate30m"))},
             unit="s",
         ),
     ]

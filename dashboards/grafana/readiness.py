@@ -65,7 +65,7 @@ _WHOLE: Final[Words] = {
     "not_heard": ("NOT HEARD", WORST),
 }
 _BUDGET: Final = "instance_feature_role_cloud:configmgr_error_budget_remaining:ratio30d"
-_AVAILABILITY: Final = "instance_feature_role_cloud:configmgr_availability:ratio_rate"
+_NOT_READY: Final = "instance_feature_role_cloud:configmgr_feature_not_ready:seconds1h"
 _TRIAGE: Final = to("network", "Which targets fail, and why")
 
 
@@ -418,26 +418,26 @@ def _budget() -> list[Panel]:
     labels = "instance, feature, role, cloud"
     remaining = by("min", labels, of_site(_BUDGET))
     least = f"bottomk(20, {remaining})"
-    objective = "configmgr:availability_objective:ratio"
-    month, hour = (by("min", labels, of_site(f"{_AVAILABILITY}{window}")) for window in ("30d", "1h"))
-    lately = of_site(f"{_AVAILABILITY}1h")
-    dipped = by("min", "feature", f"min_over_time({lately}[$__range] @ end())")
+    objective = "max(configmgr:availability_objective:ratio)"
+    allowed = f"(1 - scalar({objective}))"
+    lately = of_site(_NOT_READY)
+    dipped = by("max", "feature", f"max_over_time({lately}[$__range] @ end())")
     return [
         listing(
             Question(
                 20,
                 "For how long may a feature still be not ready?",
                 "The error budget of 30 days, least first: the share of the time in which a feature may be not "
-                "ready by the objective, and how much of that is left. Burning 1 times uses it up in 30 days, 14 times "
-                "in two.",
+                "ready by the objective, and how much of that is left. What is not known spends nothing. Burning 1 "
+                "times uses it up in 30 days, 14 times in two.",
                 "No history yet: the recording rules are not loaded, or have just begun.",
                 (14, 10),
                 [runbook("ConfigMgrErrorBudgetBurn", "What to do when it burns")],
             ),
             [
                 least,
-                f"{month} and on ({labels}) {least}",
-                f"(1 - {hour}) / (1 - scalar(max({objective}))) and on ({labels}) {least}",
+                f"1 - (1 - {least}) * {allowed}",
+                f"{by('max', labels, lately)} / 3600 / {allowed} and on ({labels}) {least}",
             ],
             [
                 Column("feature", "Feature", links=[to("network", "Why", feature=cell("feature"))]),
@@ -461,8 +461,8 @@ def _budget() -> list[Panel]:
                 [to("network", "What failed at that time")],
             ),
             {
-                "objective": f"max({objective})",
-                "{{feature}}": f"{by('min', 'feature', lately)} and on (feature) {dipped} < 1",
+                "objective": objective,
+                "{{feature}}": f"1 - {by('max', 'feature', lately)} / 3600 and on (feature) {dipped} > 0",
             },
             unit="percentunit",
             colors={"objective": UNKNOWN},

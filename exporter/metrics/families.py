@@ -606,7 +606,7 @@ def _verdicts(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _weights(plan: Plan) -> Iterator[Metric]:
-    """What it means when something fails: nothing, or as much as its feature."""
+    """What it means when something fails: nothing, or as much as its feature; and what features share."""
     reference = GaugeMetricFamily(
         "configmgr_endpoint_reference_only",
         "1 for each documented endpoint that is probed and decides nothing, and why: leave its targets out of alerts.",
@@ -622,6 +622,13 @@ def _weights(plan: Plan) -> Iterator[Metric]:
     )
     for consumer, word in plan.importance_of.items():
         info.add_metric((*_labels(consumer), word), 1)
+    ways = GaugeMetricFamily(
+        "configmgr_feature_path_info", "1 for each path by which the feature is probed.", labels=(*CONSUMER, "path")
+    )
+    for consumer, path in sorted(
+        {(consumer, check.key.path) for check in plan.checks for consumer in check.counted_for}
+    ):
+        ways.add_metric((*_labels(consumer), path), 1)
     features_of: dict[str, set[str]] = {}
     for requirement in plan.requirements:
         if requirement.endpoint.decides:
@@ -635,7 +642,7 @@ def _weights(plan: Plan) -> Iterator[Metric]:
     for host, features in features_of.items():
         if len(features) > 1:
             shared.add_metric((host,), len(features))
-    yield from (reference, info, shared)
+    yield from (reference, info, ways, shared)
 
 
 def _use(use: Use) -> tuple[str, str, str, str]:
