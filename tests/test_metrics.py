@@ -118,7 +118,8 @@ configmgr_path_down_since_timestamp_seconds                      gauge      path
 configmgr_feature_not_ready_since_timestamp_seconds              gauge      feature role cloud
 configmgr_path_last_probe_timestamp_seconds                      gauge      path
 configmgr_path_last_success_timestamp_seconds                    gauge      path
-configmgr_endpoint_path_info                                     gauge      feature role cloud pattern target path
+configmgr_endpoint_path_info                                     gauge      feature role cloud pattern target host path
+configmgr_endpoint_unexplained_failure                           gauge  feature role cloud pattern target path reason
 configmgr_endpoint_unconfirmed_failure                           gauge      feature role cloud pattern target reason
 configmgr_failure_reason_info                                    gauge      reason summary who
 configmgr_endpoint_tls_unreadable_certificates                   gauge      path target
@@ -228,6 +229,7 @@ DOWN = replace(UP, failure=Failure(Phase.PROCESSING, Reason.HTTP_BLOCKED, "in wo
 def test_the_names_types_and_labels_are_the_contracts() -> None:
     wildcard = Use(CLIENT, "*.example")
     other = Check(CheckKey(Target("https://other.example/"), "dmz"), (wildcard, Use(CLIENT, "other.example")))
+    third = Check(replace(KEY, target=Target("https://third.example/")), (Use(CLIENT, "third.example"),))
     check = replace(CHECK, uses=(wildcard, *CHECK.uses))
     no_proxy = Failure(Phase.CONNECT, Reason.PROXY_UNREACHABLE, "in words")
     why = Requirement(Use(CLIENT, "*.akamai.example"), Endpoint(""), None, (), WhyUnprobed.NO_REPRESENTATIVE, "")
@@ -237,13 +239,18 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     reference = Requirement(Use(CLIENT, "listed.example"), listed, None, (other.key.target,))
     attach = Use(Consumer("tenant-attach", "client", "azure-public"), "pinned.example")
     shared = Requirement(attach, pinned, None, (other.key.target,))
-    store = ResultStore(Plan((check, other), (*NEEDED, why, uninspectable, reference, shared)))
+    store = ResultStore(Plan((check, other, third), (*NEEDED, why, uninspectable, reference, shared)))
     registry = registry_for(State(store))
     events = Events(registry)
     events.adopt(store.plan)
     ReloadStatus(registry)
     Conditions(registry).set(60.0, required_roots_present([RequiredRoot("a root", "00")], []))
-    for result in (UP, replace(UP, key=other.key), replace(UP, key=other.key, failure=no_proxy)):
+    for result in (
+        UP,
+        replace(UP, key=other.key),
+        replace(UP, key=other.key, failure=no_proxy),
+        replace(DOWN, key=third.key),
+    ):
         store.record(result)
     events.count(check, DOWN)
     store.mark_unconfirmed(DOWN)
@@ -320,8 +327,19 @@ def test_interception_is_judged_where_all_patterns_of_a_target_say_the_same_of_i
 @given(plans_with_results())
 def test_each_target_tells_by_which_path_it_is_probed(drawn: Drawn) -> None:
     found = Exposed(drawn[0], drawn[1].values()).series()
-    assert values(found, "configmgr_endpoint_path_info", (*TARGET, "path")) == {
-        (*labels, result.key.path): 1 for labels, result in told(drawn)
+    assert values(found, "configmgr_endpoint_path_info", (*TARGET, "host", "path")) == {
+        (*labels, result.key.target.host, result.key.path): 1 for labels, result in told(drawn)
+    }
+
+
+@given(plans_with_results())
+def test_a_failure_is_unexplained_unless_its_path_or_dns_is_down_or_its_proxy_wants_a_sign_in(drawn: Drawn) -> None:
+    found = Exposed(drawn[0], drawn[1].values()).series()
+    down = {path for (path,), up in values(found, "configmgr_path_up", ("path",)).items() if not up}
+    assert values(found, "configmgr_endpoint_unexplained_failure", (*TARGET, "path", "reason")) == {
+        (*labels, result.key.path, result.failure.reason): 1
+        for labels, result in told(drawn)
+        if result.failure and (result.failure.reason == "proxy_auth_required" or not down & {result.key.path, "dns"})
     }
 
 

@@ -262,7 +262,7 @@ def test_the_words_are_found() -> None:
 def test_each_target_has_one_path_to_join(exposed: dict[str, list[Labels]]) -> None:
     targets = [tuple(sorted(labels.items())) for labels in exposed["configmgr_endpoint_up"]]
     paths = [
-        tuple(sorted((name, value) for name, value in labels.items() if name != "path"))
+        tuple(sorted((name, value) for name, value in labels.items() if name not in {"path", "host"}))
         for labels in exposed["configmgr_endpoint_path_info"]
     ]
     assert sorted(paths) == sorted(targets)

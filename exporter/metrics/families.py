@@ -29,6 +29,7 @@ from exporter.model.vocabulary import (
     OutOfTurn,
     Phase,
     Plan,
+    Reason,
     Requirement,
     Result,
     Snapshot,
@@ -49,6 +50,7 @@ from exporter.system.log_queue import dropped
 CONSUMER: Final = ("feature", "role", "cloud")
 USE: Final = (*CONSUMER, "pattern")
 TARGET: Final = (*USE, "target")
+PLACED: Final = (*TARGET, "host")
 PROBE: Final = ("path", "target")
 EVIDENCE: Final = ("path", "host", "reason", "cause", "from", "to", "sni", "proxy", "issuer", "answered_by")
 
@@ -282,13 +284,12 @@ class _Gauge:
     help: str
     values: Callable[[Latest, frozenset[Trust]], _Values]
     further: str = ""
-    each_use: bool = False
+    of: tuple[str, ...] = PROBE
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of its labels."""
-        labels = TARGET if self.each_use else PROBE
-        return (*labels, self.further) if self.further else labels
+        return (*self.of, self.further) if self.further else self.of
 
 
 # What holds for a target and its path is said once: under each use it would be twice as many series.
@@ -297,22 +298,22 @@ _OF_TARGET: Final = (
         "configmgr_endpoint_up",
         f"1: the target is usable from here, by Configuration Manager's own rule; 0: not. {_ON_A_TIMER}",
         lambda latest, _: {"": latest.result.up},
-        each_use=True,
+        of=TARGET,
     ),
     _Gauge(
         "configmgr_endpoint_path_info",
         "1, with the path by which the target is probed: direct, proxy:NAME. It leads from what is known of a path and "
-        "target to the features, roles, clouds and patterns that need it.",
+        "target, or of a host, to the features, roles, clouds and patterns that need it.",
         lambda latest, _: {latest.result.key.path: 1},
         "path",
-        each_use=True,
+        of=PLACED,
     ),
     _Gauge(
         "configmgr_endpoint_failure",
         "1 on the one reason of the last failure; absent while up.",
         lambda latest, _: {failure.reason: 1} if (failure := latest.result.failure) else {},
         "reason",
-        each_use=True,
+        of=TARGET,
     ),
     _Gauge(
         "configmgr_endpoint_unconfirmed_failure",
@@ -320,7 +321,7 @@ _OF_TARGET: Final = (
         "Absent from the next probe on.",
         lambda latest, _: {latest.unconfirmed.reason: 1} if latest.unconfirmed else {},
         "reason",
-        each_use=True,
+        of=TARGET,
     ),
     _Gauge(
         "configmgr_endpoint_http_status_code",
@@ -387,9 +388,14 @@ class _Basis:
         known = self.requirement_of
         return frozenset(known[use].endpoint.trust for use in check.uses if use in known)
 
-    def probe(self, check: Check) -> list[tuple[str, ...]]:
-        """The values of PROBE in the series of a check: once, or not at all."""
-        return [_probe(check)] if check.key in self.speakers else []
+    def values(self, check: Check) -> Mapping[tuple[str, ...], list[tuple[str, ...]]]:
+        """The values of labels in the series of a check; of PROBE once, or not at all."""
+        uses: list[tuple[str, ...]] = [(*_use(use), check.key.target.url) for use in check.uses]
+        return {
+            TARGET: uses,
+            PLACED: [(*values, check.key.target.host) for values in uses],
+            PROBE: [_probe(check)] if check.key in self.speakers else [],
+        }
 
 
 def _basis_of(plan: Plan) -> _Basis:
@@ -399,23 +405,18 @@ def _basis_of(plan: Plan) -> _Basis:
     return _Basis(plan.requirement_of, frozenset(speakers.values()))
 
 
-def _uses(check: Check) -> list[tuple[str, ...]]:
-    """The values of TARGET for each use of a check."""
-    return [(*_use(use), check.key.target.url) for use in check.uses]
-
-
 def _probe(check: Check) -> tuple[str, str]:
     return (check.key.path, check.key.target.url)
 
 
 def _endpoint_families(basis: _Basis, pinned: Iterable[tuple[Check, Latest]]) -> Iterator[Metric]:
     """What follows from the latest results, each by itself."""
-    seen = [(check, latest, basis.trusts(check)) for check, latest in pinned]
+    seen = [(basis.values(check), latest, basis.trusts(check)) for check, latest in pinned]
     for gauge in _OF_TARGET:
         family = GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.labels)
-        for check, latest, trusts in seen:
+        for values, latest, trusts in seen:
             found = gauge.values(latest, trusts)
-            for labels in _uses(check) if gauge.each_use else basis.probe(check):
+            for labels in values[gauge.of]:
                 for further, value in found.items():
                     family.add_metric((*labels, further) if gauge.further else labels, value)
         yield family
@@ -424,14 +425,16 @@ def _endpoint_families(basis: _Basis, pinned: Iterable[tuple[Check, Latest]]) ->
 def _endpoint_lines(basis: _Basis, check: Check, latest: Latest) -> tuple[str, ...]:
     """What `_endpoint_families` says of a check, as lines of each family: the scrape waits for them, so no detour."""
     trusts = basis.trusts(check)
-    uses = [Labels(dict(zip(TARGET, values, strict=True))) for values in _uses(check)]
-    probe = [Labels(dict(zip(PROBE, values, strict=True))) for values in basis.probe(check)]
+    label_sets = {
+        names: [Labels(dict(zip(names, values, strict=True))) for values in each]
+        for names, each in basis.values(check).items()
+    }
     texts = []
     for gauge in _OF_TARGET:
         name, extra = gauge.name, gauge.further
         found = gauge.values(latest, trusts)
         text = ""
-        for labels in uses if gauge.each_use else probe:
+        for labels in label_sets[gauge.of]:
             for further, value in found.items():
                 text += labels.line_with(extra, further, name, value) if extra else labels.line(name, value)
         texts.append(text)
@@ -451,6 +454,7 @@ def _rolled_up_families(snapshot: Snapshot) -> Iterator[Metric]:
     for name, up in snapshot.paths.items():
         path.add_metric((name,), up)
     yield path
+    yield _unexplained(snapshot)
     yield from _since(snapshot)
     family = GaugeMetricFamily(
         "configmgr_path_family_up",
@@ -462,6 +466,24 @@ def _rolled_up_families(snapshot: Snapshot) -> Iterator[Metric]:
         family.add_metric(labels, up)
     yield family
     yield _evidence(snapshot)
+
+
+def _unexplained(snapshot: Snapshot) -> Metric:
+    """What alerts begin with: in an outage nearly all failures are those of a path, and otherwise there are few."""
+    family = GaugeMetricFamily(
+        "configmgr_endpoint_unexplained_failure",
+        "1 on the reason of each failure that no path explains: neither its path nor dns is down, or its proxy wants a "
+        "sign-in.",
+        labels=(*TARGET, "path", "reason"),
+    )
+    down = {path for path, up in snapshot.paths.items() if not up}
+    for check in snapshot.plan.checks:
+        key, latest = check.key, snapshot.latest.get(check.key)
+        failure = latest.result.failure if latest else None
+        if failure and (failure.reason is Reason.PROXY_AUTH_REQUIRED or down.isdisjoint((key.path, "dns"))):
+            for use in check.uses:
+                family.add_metric((*_use(use), key.target.url, key.path, failure.reason), 1)
+    return family
 
 
 def _evidence(snapshot: Snapshot) -> Metric:
