@@ -114,6 +114,8 @@ configmgr_failure_evidence_info  gauge  path host reason cause from to sni proxy
 configmgr_path_family_up                                         gauge      path family
 configmgr_host_features                                          gauge      host
 configmgr_feature_path_info                                      gauge      feature role cloud path
+configmgr_path_targets                                           gauge      path
+configmgr_endpoint_tls_intercepted_info                          gauge      feature role cloud pattern target path
 configmgr_path_down_since_timestamp_seconds                      gauge      path
 configmgr_feature_not_ready_since_timestamp_seconds              gauge      feature role cloud
 configmgr_path_last_probe_timestamp_seconds                      gauge      path
@@ -239,7 +241,9 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
     reference = Requirement(Use(CLIENT, "listed.example"), listed, None, (other.key.target,))
     attach = Use(Consumer("tenant-attach", "client", "azure-public"), "pinned.example")
     shared = Requirement(attach, pinned, None, (other.key.target,))
-    store = ResultStore(Plan((check, other, third), (*NEEDED, why, uninspectable, reference, shared)))
+    inspected = Requirement(third.uses[0], Endpoint("third.example"), "corporate", (third.key.target,))
+    private = replace(SEEN, tls=replace(FACTS, leads_to=Root.PRIVATE))
+    store = ResultStore(Plan((check, other, third), (*NEEDED, why, uninspectable, reference, shared, inspected)))
     registry = registry_for(State(store))
     events = Events(registry)
     events.adopt(store.plan)
@@ -249,7 +253,7 @@ def test_the_names_types_and_labels_are_the_contracts() -> None:
         UP,
         replace(UP, key=other.key),
         replace(UP, key=other.key, failure=no_proxy),
-        replace(DOWN, key=third.key),
+        replace(DOWN, key=third.key, evidence=private),
     ):
         store.record(result)
     events.count(check, DOWN)
@@ -341,6 +345,25 @@ def test_a_failure_is_unexplained_unless_its_path_or_dns_is_down_or_its_proxy_wa
         for labels, result in told(drawn)
         if result.failure and (result.failure.reason == "proxy_auth_required" or not down & {result.key.path, "dns"})
     }
+
+
+@given(plans)
+def test_each_path_tells_how_many_targets_it_has(work: Plan) -> None:
+    found = Exposed(work).series()
+    probed = {(check.key.path, check.key.target.url) for check in work.checks}
+    assert values(found, "configmgr_path_targets", ("path",)) == {
+        (path,): sum(path == of for of, _ in probed) for path, _ in probed
+    }
+
+
+@given(plans_with_results())
+def test_what_is_intercepted_says_for_whom(drawn: Drawn) -> None:
+    found = Exposed(drawn[0], drawn[1].values()).series()
+    intercepted = {probe for probe, seen in values(found, "configmgr_endpoint_tls_intercepted", PROBE).items() if seen}
+    infos = values(found, "configmgr_endpoint_tls_intercepted_info", (*TARGET, "path"))
+    assert {(labels[-1], labels[-2]) for labels in infos} >= intercepted
+    uses = values(found, "configmgr_endpoint_path_info", (*TARGET, "host", "path"))
+    assert set(infos) <= {(*labels[:-2], labels[-1]) for labels in uses}
 
 
 @given(plans)

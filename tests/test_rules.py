@@ -212,9 +212,10 @@ def exposed() -> dict[str, list[Labels]]:
     deployment = deploy(Source())
     running = Exporter(Source(), deployment, network_of(deployment))
     chain = (Certificate("CN=host", "CN=issuer", 0.0, 1.0, "ab"),)
-    seen = Evidence(("192.0.2.1",), "192.0.2.1", (), TlsFacts("TLSv1.3", chain, Root.PUBLIC), Answer(200))
     for number, check in enumerate(deployment.plan.checks):
         failure = Failure(Phase.PROCESSING, Reason.HTTP_STATUS, "status 502") if number % 2 else None
+        tls = TlsFacts("TLSv1.3", chain, Root.PRIVATE if number % 3 else Root.PUBLIC)
+        seen = Evidence(("192.0.2.1",), "192.0.2.1", (), tls, Answer(200))
         result = Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), seen, failure)
         running.finished(result)
         running.unconfirmed(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections import Counter as Counted
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -368,6 +369,13 @@ _OF_TARGET: Final = (
         lambda latest, trusts: _one(_intercepted(latest, trusts)),
     ),
     _Gauge(
+        "configmgr_endpoint_tls_intercepted_info",
+        "1, with the path, for each use of a target of which configmgr_endpoint_tls_intercepted is 1.",
+        lambda latest, trusts: {latest.result.key.path: 1} if _intercepted(latest, trusts) else {},
+        "path",
+        of=TARGET,
+    ),
+    _Gauge(
         "configmgr_endpoint_tls_unreadable_certificates",
         "Certificates of the handshake that cannot be read, or are too large or too many to be read, so that they say "
         "nothing of whose root it is. Absent while there are none.",
@@ -446,6 +454,7 @@ def _rolled_up_families(snapshot: Snapshot) -> Iterator[Metric]:
     yield from _feature_families(snapshot)
     yield from _verdicts(snapshot)
     yield from _weights(snapshot.plan)
+    yield from _shared(snapshot.plan)
     path = GaugeMetricFamily(
         "configmgr_path_up",
         "0: what fails on this path (dns, direct, proxy:NAME) is explained by the path, not by the endpoints.",
@@ -628,7 +637,7 @@ def _verdicts(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _weights(plan: Plan) -> Iterator[Metric]:
-    """What it means when something fails: nothing, or as much as its feature; and what features share."""
+    """What it means when something fails: nothing, or as much as its feature."""
     reference = GaugeMetricFamily(
         "configmgr_endpoint_reference_only",
         "1 for each documented endpoint that is probed and decides nothing, and why: leave its targets out of alerts.",
@@ -644,6 +653,11 @@ def _weights(plan: Plan) -> Iterator[Metric]:
     )
     for consumer, word in plan.importance_of.items():
         info.add_metric((*_labels(consumer), word), 1)
+    yield from (reference, info)
+
+
+def _shared(plan: Plan) -> Iterator[Metric]:
+    """What features share: paths and hosts."""
     ways = GaugeMetricFamily(
         "configmgr_feature_path_info", "1 for each path by which the feature is probed.", labels=(*CONSUMER, "path")
     )
@@ -651,6 +665,9 @@ def _weights(plan: Plan) -> Iterator[Metric]:
         {(consumer, check.key.path) for check in plan.checks for consumer in check.counted_for}
     ):
         ways.add_metric((*_labels(consumer), path), 1)
+    targets = GaugeMetricFamily("configmgr_path_targets", "How many targets are probed by the path.", labels=("path",))
+    for path, number in sorted(Counted(path for path, _ in {_probe(check) for check in plan.checks}).items()):
+        targets.add_metric((path,), number)
     features_of: dict[str, set[str]] = {}
     for requirement in plan.requirements:
         if requirement.endpoint.decides:
@@ -664,7 +681,7 @@ def _weights(plan: Plan) -> Iterator[Metric]:
     for host, features in features_of.items():
         if len(features) > 1:
             shared.add_metric((host,), len(features))
-    yield from (reference, info, ways, shared)
+    yield from (ways, targets, shared)
 
 
 def _use(use: Use) -> tuple[str, str, str, str]:

@@ -184,9 +184,13 @@ def exemplary() -> Exporter:
         tried=(Tried("192.0.2.1", Contact.OPENED, 0.1),),
         by_dns=False,
     )
+    inspected = replace(seen, tls=TlsFacts("TLSv1.3", (own,), Root.PRIVATE))
+    unexplained = Failure(Phase.PROXY, Reason.PROXY_AUTH_REQUIRED, "no sign-in")
     for number, check in enumerate(deployment.plan.checks):  # the path dns is down: what works has no need of it
         failure = Failure(Phase.RESOLVE, Reason.DNS_TIMEOUT, "silent") if number % 2 else None
         found = replace(seen, by_dns=failure is not None)
+        if number == 0:
+            failure, found = unexplained, inspected
         result = Result(check.key, 1.0, dict.fromkeys(Phase, 0.1), found, failure)
         if failure:
             running.finished(replace(result, failure=None))
