@@ -14,14 +14,14 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
@@ -75,6 +75,8 @@ CURL_EXITS: Final[Mapping[Outcome, frozenset[int]]] = MappingProxyType(
 )
 _WITH_HEAD: Final = frozenset({None, Reason.HTTP_STATUS, Reason.HTTP_BLOCKED})
 _WITHOUT_HEAD: Final = frozenset({Reason.HTTP_TIMEOUT, Reason.HTTP_RESET})
+_WAITS: Final = frozenset({Reason.DNS_TIMEOUT, Reason.CONNECT_TIMEOUT, Reason.TLS_TIMEOUT, Reason.HTTP_TIMEOUT})
+_LOOKS: Final = 3  # at what a wait has spoiled
 _ASKS_FOR_PASSWORD: Final = frozenset({401, 407})  # some proxies say the former
 
 
@@ -83,6 +85,9 @@ ON_WINDOWS: Final = """## On Windows
 The bundle for Windows gives the same verdicts, by the official CPython in wine, but for the faults below. They are
 skipped there, and a test fails when wine has learnt to show one. What Windows itself says of a chain to an unknown root
 is tested by its codes only."""
+
+
+_Answer: TypeAlias = dict[str, Any]  # as `tests.answering` gives it
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,9 @@ class Question:
         return f"{self.fault.slug}.{self.way.name.lower()}"
 
 
+_Asker: TypeAlias = Callable[[Sequence[Question]], list[_Answer]]
+
+
 @dataclass(frozen=True)
 class Cell:
     """One fault on one path: what the exporter reported, run by this Python, and what curl saw."""
@@ -133,6 +141,7 @@ class Cell:
     cause: Cause | None
     intercepted: bool | None
     seen: Seen
+    looks: int = 1  # that were taken until it was this
 
     @property
     def expected(self) -> Outcome:
@@ -148,6 +157,11 @@ class Cell:
     def beyond(self) -> str | None:
         """Why wine cannot show this; None: it can."""
         return BEYOND_WINE.get(self.fault.name) if self.python == WINDOWS else None
+
+    @property
+    def spoiled(self) -> bool:
+        """Whether a wait was over that should not have been: a busy machine does that, and it is worth another look."""
+        return not self.right and not self.beyond and self.reported in _WAITS
 
     @property
     def right(self) -> bool:
@@ -188,30 +202,47 @@ def world(faults: Sequence[Fault]) -> Iterator[tuple[Lab, Mapping[str, Etc]]]:
 
 
 def measure(faults: Sequence[Fault], artefacts: Path) -> list[Cell]:
-    """Inject all of it and ask; all that curl said is kept in `artefacts`, a file for each question."""
+    """Inject all of it and ask; all that curl said is kept in `artefacts`, a file for each question.
+
+    What waited in vain where it should not have is asked again with fewer beside it.
+    """
     with world(faults) as (lab, etc_of), ThreadPoolExecutor(CURLS_AT_ONCE) as pool:
         questions = [
             Question(fault, way, _proxy(lab, fault, way), etc_of[fault.title]) for fault in faults for way in Way
         ]
-        asked = {python: pool.submit(_ask_exporter, lab, questions, pythons()[python]) for python in pythons()}
+        askers: dict[str, _Asker] = {
+            version: partial(_ask_exporter, lab, python=python) for version, python in pythons().items()
+        }
         if not missing_windows():
-            asked[WINDOWS] = pool.submit(_ask_windows, lab, questions)
+            askers[WINDOWS] = partial(_ask_windows, lab)
+        asked = {asker: pool.submit(ask, questions) for asker, ask in askers.items()}
         answers = {asker: found.result() for asker, found in asked.items()}
         sights = list(pool.map(_Curl(lab, artefacts).ask, questions))
-    return [
-        Cell(
-            question.fault,
-            question.way,
-            python,
-            Reason(answer["reported"]) if answer["reported"] else None,
-            answer["message"],
-            Cause(answer["cause"]) if answer["cause"] else None,
-            answer["intercepted"],
-            seen,
-        )
-        for python in answers
-        for question, answer, seen in zip(questions, answers[python], sights, strict=True)
-    ]
+        cells = {
+            (asker, number): _cell(questions[number], asker, answer, sights[number])
+            for asker in askers
+            for number, answer in enumerate(answers[asker])
+        }
+        for asker, ask in _LOOKS * tuple(askers.items()):
+            again = {number: question for number, question in enumerate(questions) if cells[asker, number].spoiled}
+            for number, answer in zip(again, ask([*again.values()]) if again else (), strict=True):
+                looks = cells[asker, number].looks + 1
+                cells[asker, number] = _cell(questions[number], asker, answer, sights[number], looks)
+    return list(cells.values())
+
+
+def _cell(question: Question, asker: str, answer: _Answer, seen: Seen, looks: int = 1) -> Cell:
+    return Cell(
+        question.fault,
+        question.way,
+        asker,
+        Reason(answer["reported"]) if answer["reported"] else None,
+        answer["message"],
+        Cause(answer["cause"]) if answer["cause"] else None,
+        answer["intercepted"],
+        seen,
+        looks,
+    )
 
 
 def _proxy(lab: Lab, fault: Fault, way: Way) -> Proxy | None:
@@ -256,20 +287,20 @@ def _hosts(questions: Sequence[Question]) -> str:
     return HOSTS_FILE + "".join(dict.fromkeys(question.etc.get("hosts", "") for question in questions))
 
 
-def _ask_exporter(lab: Lab, questions: Sequence[Question], python: str) -> list[dict[str, Any]]:
+def _ask_exporter(lab: Lab, questions: Sequence[Question], python: str) -> list[_Answer]:
     """What the exporter reports, question by question."""
     jobs = _jobs(lab, questions)
     asked = among_public_roots(lab, [python, "-m", "tests.tools.truth", "--inside"], public_roots_of(python))
     etc = {"hosts": _hosts(questions)}
     done = lab.run(asked, cwd=ROOT, input=json.dumps(jobs), check=True, etc=etc, timeout=_LONG)
-    answers: list[dict[str, Any]] = json.loads(done.stdout)
+    answers: list[_Answer] = json.loads(done.stdout)
     return answers
 
 
-def _ask_windows(lab: Lab, questions: Sequence[Question]) -> list[dict[str, Any]]:
+def _ask_windows(lab: Lab, questions: Sequence[Question]) -> list[_Answer]:
     """What the bundle for Windows reports, question by question: a process for each resolv.conf."""
     jobs, etc = _jobs(lab, questions), {"hosts": _hosts(questions)}
-    answers: dict[int, dict[str, Any]] = {}
+    answers: dict[int, _Answer] = {}
     with windows_in(lab) as windows:
         windows.take_for_public(lab.ca_file)
         windows.hosts.write_text(etc["hosts"], encoding="ascii")
@@ -470,6 +501,8 @@ def _tell(cells: Sequence[Cell], *, in_markdown: bool) -> int:
         tell(f"not asked on Windows: {reason}\n")
     for reason, count in Counter(cell.beyond for cell in beyond).items():
         tell(f"{count} not shown on Windows: {reason}\n")
+    if spoiled := sum(cell.looks > 1 for cell in cells):
+        tell(f"{spoiled} asked again, as they had waited in vain where there was an answer: is the machine busy?\n")
     by_asker = Counter(cell.asker for cell in cells)
     tell(f"{', '.join(f'{count} verdicts by {asker}' for asker, count in by_asker.items())}, {len(wrong)} wrong; ")
     tell(f"curl disagrees with {len(unexplained)} for no known reason\n")
