@@ -172,7 +172,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
     figures = [
         f"{text}\n"
-        for report in terminalreporter.getreports("")
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
         for name, text in getattr(report, "user_properties", ())
         if name == "figure" and report.when == "call"
     ]
