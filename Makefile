@@ -24,11 +24,12 @@ run: $(VENV)/installed ## Run the exporter on the embedded default, http://local
 	$(BIN)/configmgr-endpoint-exporter serve $(ARGS)
 
 # What measures or bounds time runs alone, one after the other; it waits most of its time. Beside it, with less claim to
-# the processor, run those whose branches are counted, and those of the laboratory, in more processes, since they wait as
-# well. A file stays in one process, for its tests share what they set up. Status 5: no test.
-BESIDE := nice -n 5 $(BIN)/pytest --dist=loadfile --no-loadscope-reorder
-INSIDE := $(BESIDE) --numprocesses=3 -m "$(IN_PROCESS)" --cov $(if $(ARGS),--cov-fail-under=0)
-OUTSIDE := $(BESIDE) --numprocesses=3 -m "not timing and not ($(IN_PROCESS))"
+# the processor, run those of the laboratory, in more processes, since they wait as well; and with the least those that
+# only compute, and whose branches are counted. A file stays in one process, for its tests share what they set up.
+# Status 5: no test.
+BESIDE := $(BIN)/pytest --dist=loadfile --no-loadscope-reorder
+INSIDE := nice -n 10 $(BESIDE) --numprocesses=2 -m "$(IN_PROCESS)" --cov $(if $(ARGS),--cov-fail-under=0)
+OUTSIDE := nice -n 5 $(BESIDE) --numprocesses=3 -m "not timing and not ($(IN_PROCESS))"
 
 # What installs into one environment is not run beside what reads it.
 SIDE_BY_SIDE := @$(MAKE) --no-print-directory --jobs=2 --output-sync

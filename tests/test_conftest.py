@@ -20,7 +20,9 @@ def test_fails(figure):
 
 def test_what_was_measured_is_printed_also_of_what_failed(tmp_path: Path) -> None:
     (tmp_path / "test_one.py").write_text(MEASURES)
-    argv = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "--rootdir", tmp_path]
-    done = subprocess.run([*argv, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
+    argv = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*argv, "--rootdir", tmp_path, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     _, _, figures = done.stdout.partition(" figures ")
     assert "\na page: 12 ms\nanother page: 4 s\n" in figures

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
+import anyio
+import httpx
 import pytest
+from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -12,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 
 from exporter.metrics.text import Exposition, KeptCounter, KeptHistogram, render
 from exporter.model.vocabulary import Check, CheckKey, Consumer, Plan, Result, Target, Use
+from exporter.web.routes import Service, create_app
 from tests.strategies import plans, plans_with_results, results_for
 from tests.test_metrics import CHECK, DOWN, UP, Exposed
 
@@ -127,6 +134,33 @@ def test_what_was_announced_is_not_made_again_at_the_scrape() -> None:
     world = Exposed(work, [replace(UP, key=check.key) for check in work.checks])
     world.store.record(replace(DOWN, key=work.checks[7].key))
     assert len(list(world.state.refresh())) == 1
+
+
+class Turns:
+    """What keeps the event loop busy: so many turns of it, a few milliseconds each, as with many probes under way."""
+
+    made = 0
+
+    async def go_on(self) -> None:
+        while True:
+            time.sleep(0.005)  # noqa: ASYNC251 - as said
+            self.made += 1
+            await checkpoint()
+
+
+@pytest.mark.anyio
+async def test_a_scrape_is_there_after_a_few_turns_of_a_busy_loop() -> None:
+    work = Plan(checks(50))
+    world = Exposed(work, [replace(UP, key=check.key) for check in work.checks])
+    world.adopt(Plan(work.checks))  # so that there are lines to be made
+    service = SimpleNamespace(store=world.store, registry=world.registry)
+    app, turns = create_app(cast(Service, service)), Turns()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client, anyio.create_task_group() as group:
+        group.start_soon(turns.go_on)
+        answer = await client.get("http://exporter/metrics")
+        group.cancel_scope.cancel()
+    assert answer.text.count("configmgr_endpoint_up{") == len(work.checks)
+    assert turns.made < len(work.checks)
 
 
 def test_a_registry_forgets_what_is_unregistered() -> None:

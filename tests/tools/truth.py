@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from exporter.model.vocabulary import Cause, Proxy, Reason
+from exporter.probe.connecting import NO_ANSWER
 from exporter.service.load import Deployment, Source, deploy, network_of
 from tests.answering import TIMEOUT, answer
 from tests.faults import BEYOND_WINE, CONTRADICTIONS, FAULTS, HOSTS, Chain, Etc, Fault, Outcome, Via, Way
@@ -160,8 +161,13 @@ class Cell:
 
     @property
     def spoiled(self) -> bool:
-        """Whether a wait was over that should not have been: a busy machine does that, and it is worth another look."""
-        return not self.right and not self.beyond and self.reported in _WAITS
+        """Whether the wrong is what a busy machine does: a wait was over too soon, or the one that asks for the cause.
+
+        What says otherwise than the truth, and not less, is no matter of that, and gets no other look.
+        """
+        too_soon = self.reported in _WAITS or NO_ANSWER in self.message
+        less = self.reported is self.expected and self.cause is None
+        return not self.right and not self.beyond and (too_soon or less)
 
     @property
     def right(self) -> bool:
