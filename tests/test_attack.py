@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.attacks import wire
+from tests.running import in_a_quiet_moment
 from tests.tools.attack import Amount, Cost, run
 
 SHORT = Amount(seconds=3, requests=200, handshakes=20, chains=500, probes=150, interval=2, patience=60)
@@ -20,7 +22,13 @@ def test_attacked_from_all_sides_it_answers_and_holds_no_more_afterwards(
     tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
     table: list[str] = []
-    assert run(SHORT, 1, tmp_path, table.append) == []
+
+    def moment() -> list[str]:
+        """What is wrong; on a busy machine also that a scraper's own handshake takes longer than it may."""
+        table.clear()
+        return run(SHORT, 1, Path(tempfile.mkdtemp(dir=tmp_path)), table.append)
+
+    assert in_a_quiet_moment(moment, lambda wrong: not any("scrapes failed" in line for line in wrong)) == []
     for line in table[-2:]:
         figure(line)
     tried = {line[:52].rstrip(): line[52:].split()[0] for line in table[:-2]}
