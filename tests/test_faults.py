@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from exporter.model.vocabulary import Cause, Reason
+from exporter.probe.connecting import NO_ANSWER
 from tests.faults import FAULTS, HOSTS, Chain, Fault, Outcome, Via, Way
-from tests.pythons import OTHER, OTHER_PYTHON
+from tests.lab import Lab
+from tests.pythons import OTHER, OTHER_PYTHON, pythons
+from tests.tools import truth
 from tests.tools.truth import Cell, Seen, markdown, rows
 
 ROOT: Final = Path(__file__).parents[1]
@@ -148,3 +152,46 @@ def test_the_other_python_runs_what_is_tested() -> None:
     told = "import exporter, sys; print('%d.%d' % sys.version_info[:2], exporter.__file__)"
     done = subprocess.run([OTHER_PYTHON, "-c", told], capture_output=True, text=True, check=True, cwd="/")
     assert done.stdout.split() == [OTHER, str(ROOT / "exporter" / "__init__.py")]
+
+
+# ---------------------------------------------------------------- what a busy machine spoils
+
+
+@pytest.mark.parametrize(
+    ("reported", "message", "cause", "spoiled"),
+    [
+        (Reason.TLS_TIMEOUT, NO_ANSWER, None, True),
+        (Reason.PROXY_ERROR, NO_ANSWER, None, True),
+        (Reason.TLS_HANDSHAKE, "the other side refuses", None, True),  # without its cause, which is asked for beside
+        (Reason.TLS_HANDSHAKE, "the other side refuses", Cause.EXPECTS_TLS, False),
+        (Reason.HTTP_RESET, "reset", None, False),
+        (None, "status 200", None, False),
+    ],
+)
+def test_what_a_wait_may_have_spoiled_gets_another_look_and_nothing_else(
+    reported: Outcome, message: str, cause: Cause | None, spoiled: bool
+) -> None:
+    fault = next(fault for fault in FAULTS if fault.cause_on(Way.DIRECT) is Cause.STRICTER_CLIENT)
+    seen = replace(cell(fault, Way.DIRECT, reported), message=message, cause=cause)
+    assert (seen.right, seen.spoiled) == (False, spoiled)
+
+
+@pytest.mark.lab
+def test_another_look_is_the_one_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def spoiling(lab: Lab, questions: Sequence[truth.Question], python: str) -> list[dict[str, Any]]:
+        """The answers, of which the first look at each spoils the first."""
+        answers = ask(lab, questions, python)
+        if python not in {first for first, _ in asked}:
+            answers[0] |= {"reported": Reason.TLS_TIMEOUT, "message": NO_ANSWER}
+        asked.append((python, len(questions)))
+        return answers
+
+    ask = truth.ask_exporter
+    monkeypatch.setattr(truth, "ask_exporter", spoiling)
+    monkeypatch.setattr(truth, "missing_windows", lambda: "not asked here")
+    cells = truth.measure(FAULTS[:2], tmp_path)
+    assert [str(each) for each in cells if not each.right] == []
+    assert sum(each.looks == 2 for each in cells) == len(pythons())
+    assert sorted(number for _, number in asked) == sorted([1, len(cells) // len(pythons())] * len(pythons()))

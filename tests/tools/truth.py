@@ -217,7 +217,7 @@ def measure(faults: Sequence[Fault], artefacts: Path) -> list[Cell]:
             Question(fault, way, _proxy(lab, fault, way), etc_of[fault.title]) for fault in faults for way in Way
         ]
         askers: dict[str, _Asker] = {
-            version: partial(_ask_exporter, lab, python=python) for version, python in pythons().items()
+            version: partial(ask_exporter, lab, python=python) for version, python in pythons().items()
         }
         if not missing_windows():
             askers[WINDOWS] = partial(_ask_windows, lab)
@@ -293,7 +293,7 @@ def _hosts(questions: Sequence[Question]) -> str:
     return HOSTS_FILE + "".join(dict.fromkeys(question.etc.get("hosts", "") for question in questions))
 
 
-def _ask_exporter(lab: Lab, questions: Sequence[Question], python: str) -> list[_Answer]:
+def ask_exporter(lab: Lab, questions: Sequence[Question], python: str) -> list[_Answer]:
     """What the exporter reports, question by question."""
     jobs = _jobs(lab, questions)
     asked = among_public_roots(lab, [python, "-m", "tests.tools.truth", "--inside"], public_roots_of(python))
