@@ -26,8 +26,8 @@ from tests.lab import EXTRA_HOSTS, PROXY_HOST, Flaw, Lab, catalogue_hosts, unava
 from tests.outages import HOST, MANY_SITES, OUTAGES, Outage, Place, Site, Sites
 from tests.paging import INTERVAL, PACE, TRUE, Chain, Notification, chain
 
-PATIENCE: Final = 45.0  # seconds for a page
-FIXED_WITHIN: Final = 60.0  # seconds for the end of one
+PATIENCE: Final = 90.0  # seconds for a page
+FIXED_WITHIN: Final = 120.0  # seconds for the end of one
 
 Fault = Callable[[Lab], AbstractContextManager[None]]
 FAULTS: Final[dict[str, Fault]] = {
