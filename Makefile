@@ -28,7 +28,7 @@ run: $(VENV)/installed ## Run the exporter on the embedded default, http://local
 # only compute, and whose branches are counted. A file stays in one process, for its tests share what they set up.
 # Status 5: no test.
 BESIDE := $(BIN)/pytest --dist=loadfile --no-loadscope-reorder
-INSIDE := nice -n 10 $(BESIDE) --numprocesses=2 -m "$(IN_PROCESS)" --cov $(if $(ARGS),--cov-fail-under=0)
+INSIDE := nice -n 10 $(BESIDE) --numprocesses=3 -m "$(IN_PROCESS)" --cov $(if $(ARGS),--cov-fail-under=0)
 OUTSIDE := nice -n 5 $(BESIDE) --numprocesses=3 -m "not timing and not ($(IN_PROCESS))"
 
 # What installs into one environment is not run beside what reads it.
