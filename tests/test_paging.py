@@ -39,7 +39,8 @@ def resolved(chain: Chain, page: Notification) -> list[Notification]:
 
 def heard(moment: Moment) -> bool:
     """Whether the exporter was: a machine that does much else answers no scrape for a while, and that is a page."""
-    return all("ConfigMgrExporterDown" not in page.names for page in moment.pages)
+    alerts = {alert["metric"]["alertname"] for alert in moment.others}
+    return "ConfigMgrExporterDown" not in alerts.union(*(page.names for page in moment.pages))
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Moment:
 
 
 def blocked_host(chain: Chain, lab: Lab) -> Moment:
+    """Block the host for as long as anything might follow the page, and return when all is well again."""
     eventually("quiet", chain.quiet, within=LONG)
     with lab.reset(HOST):
         blocked = time.time()
@@ -84,6 +86,7 @@ def test_a_blocked_host_pages_once_with_all_that_one_must_know_and_resolves(
 
 
 def dead_proxy(chain: Chain, lab: Lab) -> Moment:
+    """The same with the proxy."""
     eventually("quiet", chain.quiet, within=LONG)
     with lab.reset(PROXY_HOST):
         dead = time.time()
@@ -122,7 +125,7 @@ def test_a_dead_proxy_that_carries_fifty_targets_pages_exactly_once(
 
 
 def lost_packet(chain: Chain, lab: Lab) -> Moment:
-    """The page, of which there is to be none, is the connection that opened late."""
+    """Lose one packet; its page, of which there is to be none, stands for the connection that opens late."""
     eventually("quiet", chain.quiet, within=LONG)
     connect = f'configmgr_endpoint_phase_duration_seconds{{target="{URL}", phase="connect"}}'
     late = f"max_over_time({connect}[{FOR:.0f}s]) > 0.9"
