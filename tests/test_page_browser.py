@@ -30,7 +30,7 @@ OTHERS: Final = {
     "none": "/target?url=https%3A%2F%2Fdownload.microsoft.org%2F",
 }
 MOST_BYTES: Final = 150_000  # of the page with its style, script and icon, uncompressed
-LONG: Final = 300_000.0  # milliseconds that a busy machine may take
+PATIENCE: Final = 300_000.0  # milliseconds that a busy machine may take
 TIMES: Final = 4.0  # as long as a bare table takes the same browser; measured: 1.4 to 1.9
 BARE_TABLE: Final = """() => {
     const begun = performance.now(), table = document.createElement("table");
@@ -66,7 +66,7 @@ def opened(browser: Browser, size: tuple[int, int] = WIDE, *, scripts: bool = Tr
         java_script_enabled=scripts,
         bypass_csp=scripts,
     )
-    context.set_default_timeout(LONG)
+    context.set_default_timeout(PATIENCE)
     try:
         yield context.new_page()
     finally:
@@ -181,7 +181,7 @@ def sooner(page: Page, looks: list[str]) -> None:
 
     def answered(route: Route) -> None:
         looks.append(route.request.url)
-        answer = route.fetch(timeout=LONG)
+        answer = route.fetch(timeout=PATIENCE)
         text = answer.text()
         for seconds in (REFRESH, SOON):
             text = text.replace(f'data-seconds="{seconds}"', 'data-seconds="0.2"')
@@ -193,7 +193,7 @@ def sooner(page: Page, looks: list[str]) -> None:
 
 def wait_for_looks(page: Page, looks: list[str], number: int) -> None:
     enough = len(looks) + number
-    for _ in range(int(LONG // 50)):
+    for _ in range(int(PATIENCE // 50)):
         if len(looks) >= enough:
             return
         page.wait_for_timeout(50)

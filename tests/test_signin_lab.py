@@ -84,7 +84,7 @@ def test_a_wrong_password_is_tried_once_whatever_hangs(lab: Lab, domain: Domain,
         return sum(line.startswith("407 ") for line in domain.requests())
 
     def moment() -> int:
-        """Refusals; more of them where the machine is so busy that a refusal comes too late for whoever tried."""
+        """How many refusals the proxy wrote down meanwhile."""
         before = refusals()
         with all_hang(lab):
             found = probed(domain, auth, "wrong", urls_of([*HANGING, *HEALTHY]))
